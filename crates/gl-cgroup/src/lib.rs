@@ -1,0 +1,1 @@
+//! cgroups: limits, freeze, kill, statistics.

@@ -1,0 +1,1 @@
+//! Container lifecycle and state on disk.

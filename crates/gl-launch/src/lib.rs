@@ -1,0 +1,1 @@
+//! Plan to running process: parent, child, sync, gate.

@@ -1,0 +1,1 @@
+//! Spec and host facts to a Plan or a refusal.

@@ -1,0 +1,1 @@
+//! The mount tree by file descriptor.

@@ -1,0 +1,1 @@
+//! OCI seccomp rules to BPF.

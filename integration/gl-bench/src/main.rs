@@ -1,0 +1,3 @@
+//! Benchmarks of an OCI runtime beside its peers.
+
+fn main() {}
