@@ -1,0 +1,135 @@
+//! Per-process attributes without a wrapper elsewhere: session keyring, personality, scheduling
+//! policy, I/O priority, memory policy.
+
+use std::ffi::CStr;
+use std::ptr;
+
+use rustix::io::Errno;
+
+use crate::check::check;
+
+/// Joins a new session keyring called `name`, leaving the caller's behind.
+///
+/// # Kernel
+///
+/// `keyctl(2)`, `KEYCTL_JOIN_SESSION_KEYRING`.
+///
+/// # Errors
+///
+/// - `ENOSYS`: the kernel has no key management.
+/// - `EDQUOT`: the user's key quota is used up.
+pub fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
+    // SAFETY: `name` is a live C string that the kernel copies.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            libc::c_long::from(libc::KEYCTL_JOIN_SESSION_KEYRING),
+            name.as_ptr(),
+        )
+    };
+    check(ret).map(drop)
+}
+
+/// Sets the execution domain of this process (`personality(2)`).
+///
+/// # Errors
+///
+/// `EINVAL` if the kernel does not know the value.
+pub fn set_personality(persona: u64) -> Result<(), Errno> {
+    // SAFETY: takes a number only.
+    let ret = unsafe { libc::syscall(libc::SYS_personality, persona) };
+    check(ret).map(drop)
+}
+
+/// `struct sched_attr` of `<linux/sched/types.h>`, first published size.
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct SchedAttr {
+    /// Size of this structure; filled in by [`sched_setattr`].
+    pub size: u32,
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// `SCHED_FLAG_*`.
+    pub flags: u64,
+    /// Nice value for `SCHED_OTHER` and `SCHED_BATCH`.
+    pub nice: i32,
+    /// Static priority for `SCHED_FIFO` and `SCHED_RR`.
+    pub priority: u32,
+    /// `SCHED_DEADLINE` runtime, nanoseconds.
+    pub runtime: u64,
+    /// `SCHED_DEADLINE` deadline, nanoseconds.
+    pub deadline: u64,
+    /// `SCHED_DEADLINE` period, nanoseconds.
+    pub period: u64,
+}
+
+/// `sizeof(struct sched_attr)` as first published, which every kernel takes.
+const SCHED_ATTR_SIZE_VER0: u32 = 48;
+const _: () = assert!(size_of::<SchedAttr>() == SCHED_ATTR_SIZE_VER0 as usize);
+
+/// Sets this thread's scheduling policy.
+///
+/// # Kernel
+///
+/// `sched_setattr(2)`, since 3.14.
+///
+/// # Errors
+///
+/// - `EPERM`: a real-time policy or a lower nice value without `CAP_SYS_NICE`.
+/// - `EINVAL`: fields that contradict the policy.
+pub fn sched_setattr(attr: &SchedAttr) -> Result<(), Errno> {
+    let attr = SchedAttr {
+        size: SCHED_ATTR_SIZE_VER0,
+        ..*attr
+    };
+    // SAFETY: `attr` is live, `repr(C)`, and carries its own size; the kernel only reads it.
+    let ret = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, ptr::from_ref(&attr), 0) };
+    check(ret).map(drop)
+}
+
+/// Sets this process's I/O priority: `class << 13 | level` as `ioprio_set(2)` encodes it.
+///
+/// # Errors
+///
+/// - `EPERM`: the real-time class without `CAP_SYS_NICE`.
+/// - `EINVAL`: an unknown class or a level above 7.
+pub fn ioprio_set(value: u16) -> Result<(), Errno> {
+    const IOPRIO_WHO_PROCESS: libc::c_long = 1;
+    // SAFETY: takes numbers only.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_ioprio_set,
+            IOPRIO_WHO_PROCESS,
+            0,
+            libc::c_long::from(value),
+        )
+    };
+    check(ret).map(drop)
+}
+
+/// Sets this thread's NUMA memory policy.
+///
+/// `mode` is `MPOL_*` with its flags; `nodes` a bit mask, node 0 in the lowest bit of the first word.
+///
+/// # Errors
+///
+/// - `EINVAL`: the mode and the nodes contradict each other, or a node is not online.
+/// - `ENOSYS`: the kernel has no NUMA support.
+pub fn set_mempolicy(mode: i32, nodes: &[u64]) -> Result<(), Errno> {
+    let bits = nodes.len() * 64;
+    // SAFETY: `nodes` is a live slice and `bits` is its exact length; the kernel only reads it. The
+    // kernel reads one bit less than it is told, hence the extra one.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_set_mempolicy,
+            libc::c_long::from(mode),
+            if nodes.is_empty() {
+                ptr::null()
+            } else {
+                nodes.as_ptr()
+            },
+            if bits == 0 { 0 } else { bits + 1 },
+        )
+    };
+    check(ret).map(drop)
+}

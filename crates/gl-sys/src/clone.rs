@@ -1,0 +1,97 @@
+//! `clone3(2)`: the one fork of a launch, with all its namespaces, its cgroup and a pidfd.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::check::check;
+
+/// What the child gets beyond a copy of the caller.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct CloneArgs<'fd> {
+    /// `CLONE_NEW*` bits: the namespaces to create.
+    pub namespaces: u64,
+    /// A cgroup v2 directory to start in (`CLONE_INTO_CGROUP`, since 5.7).
+    pub cgroup: Option<BorrowedFd<'fd>>,
+}
+
+/// Which side of a fork this is.
+#[derive(Debug)]
+pub enum Forked {
+    /// The new process.
+    Child,
+    /// The caller, with the child's id as seen from here and a pidfd (close-on-exec) for it.
+    Parent(Pid, OwnedFd),
+}
+
+const ZERO: libc::clone_args = libc::clone_args {
+    flags: 0,
+    pidfd: 0,
+    child_tid: 0,
+    parent_tid: 0,
+    exit_signal: 0,
+    stack: 0,
+    stack_size: 0,
+    tls: 0,
+    set_tid: 0,
+    set_tid_size: 0,
+    cgroup: 0,
+};
+
+/// Forks into new namespaces and returns a pidfd for the child.
+///
+/// # Kernel
+///
+/// `clone3(2)` with `CLONE_PIDFD`, since 5.3; `CLONE_INTO_CGROUP` since 5.7.
+///
+/// # Errors
+///
+/// - `EAGAIN`: the pids limit of the cgroup or `RLIMIT_NPROC` is reached.
+/// - `EPERM`: a namespace was asked for without the capability that it needs.
+/// - `ENOSPC`: a limit on nested namespaces (`/proc/sys/user/max_*_namespaces`) is reached.
+/// - `ENOSYS`: old kernel, or a seccomp filter that hides `clone3`.
+///
+/// # Safety
+///
+/// - The calling process has one thread. Any other thread is gone in the child, and the locks it
+///   held (allocator, stdio) stay locked.
+/// - The child ends in `execve` or [`exit_now`](crate::exit_now). Returning from it would run the
+///   parent's destructors and exit handlers twice.
+pub unsafe fn fork_into(what: CloneArgs<'_>) -> Result<Forked, Errno> {
+    let mut pidfd: RawFd = -1;
+    let mut flags = what.namespaces | u64::from(libc::CLONE_PIDFD.cast_unsigned());
+    let mut cgroup = 0;
+    if let Some(dir) = what.cgroup {
+        flags |= CLONE_INTO_CGROUP;
+        cgroup = u64::from(dir.as_raw_fd().cast_unsigned());
+    }
+    let args = libc::clone_args {
+        flags,
+        cgroup,
+        pidfd: ptr::from_mut(&mut pidfd).expose_provenance() as u64,
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        ..ZERO
+    };
+    // SAFETY: without CLONE_VM the child gets a copy of this stack, so no stack is passed. `args`
+    // outlives the call, and `args.pidfd` points at a live RawFd that only the kernel writes. The
+    // caller vouches for the single thread and for the child's end.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            ptr::from_ref(&args),
+            size_of::<libc::clone_args>(),
+        )
+    };
+    let pid = i32::try_from(check(ret)?).unwrap_or(0);
+    let Some(pid) = Pid::from_raw(pid) else {
+        return Ok(Forked::Child);
+    };
+    // SAFETY: clone3 succeeded with CLONE_PIDFD, so the kernel stored a new descriptor in `pidfd`
+    // and nothing else owns it.
+    Ok(Forked::Parent(pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+/// `CLONE_INTO_CGROUP` of `<linux/sched.h>`; libc has it as a signed constant that overflows.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
