@@ -8,6 +8,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
+pub mod bundle;
+
 /// Why a test cannot run on this machine.
 #[derive(Debug)]
 pub struct Skip(pub String);
