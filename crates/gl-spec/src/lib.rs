@@ -1,7 +1,33 @@
 #![forbid(unsafe_code)]
-//! config.json: load, validate, features, state document.
+//! config.json and the other documents of an OCI runtime: read, checked, written.
+//!
+//! Everything here is pure: bytes and values in, values or an [`Error`] out. What only the host can
+//! answer (does a path exist, may we do this) is left to the crates that act on it.
 
 mod classify;
+mod error;
+mod features;
+mod id;
+mod load;
+mod repair;
+mod state;
+mod template;
+mod time;
+mod validate;
 
 pub use classify::{Class, Classify, chain};
+pub use error::{Document, Error, IdProblem, Mismatch, Problem, Warning};
+pub use features::{
+    ANNOTATIONS, CAPABILITIES, Facility, Features, HOOKS, MOUNT_OPTIONS, SECCOMP_ACTIONS,
+    SECCOMP_ARCHS, SECCOMP_FLAGS, SECCOMP_OPERATORS, features,
+};
+pub use id::ContainerId;
+pub use load::{Loaded, MAX_DOCUMENT_BYTES, load, load_process, load_resources};
 pub use oci_spec::runtime as oci;
+pub use state::{StateDocument, Status};
+pub use template::{Rootless, default_spec};
+pub use time::Timestamp;
+pub use validate::{sysctl_name, validate, validate_process, validate_resources};
+
+/// The newest version of the runtime-spec that this crate knows.
+pub const OCI_VERSION: &str = "1.3.0";
