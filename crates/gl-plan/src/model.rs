@@ -1,0 +1,359 @@
+//! The plan: everything a launch does, decided.
+
+use std::path::PathBuf;
+
+use gl_spec::oci::{LinuxIdMapping, Spec};
+
+use crate::device::{self, Device};
+use crate::error::Refusal;
+use crate::hook::{self, Hooks};
+use crate::mount::{self, Mount, MountKind};
+use crate::mount_option::{Propagation, Spread, rootfs_propagation};
+use crate::namespace::{self, Kind, Namespaces};
+use crate::process::{self, Process};
+
+/// What a plan needs to know of the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// AppArmor is enabled.
+    pub apparmor: bool,
+    /// SELinux is enabled.
+    pub selinux: bool,
+}
+
+/// How the root is changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pivot {
+    /// `pivot_root(2)`.
+    #[default]
+    Pivot,
+    /// Move the root mount over `/` and `chroot(2)`: for a host that runs from an initramfs.
+    MoveRoot,
+}
+
+/// What happens to the caller's session keyring.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Keyring {
+    /// The container joins a new one.
+    #[default]
+    New,
+    /// The container keeps the caller's.
+    Keep,
+}
+
+/// What the command line adds to the config.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// How the root is changed.
+    pub pivot: Pivot,
+    /// What happens to the session keyring.
+    pub keyring: Keyring,
+    /// Descriptors to pass on beside stdio: 3 and the following, this many.
+    pub preserve_fds: u32,
+}
+
+/// One range of an id map, as a line of `/proc/PID/uid_map`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    /// First id inside.
+    pub container: u32,
+    /// First id outside.
+    pub host: u32,
+    /// How many.
+    pub size: u32,
+}
+
+/// The id maps of a user namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IdMaps {
+    /// User ids.
+    pub uid: Vec<IdRange>,
+    /// Group ids.
+    pub gid: Vec<IdRange>,
+}
+
+/// The user namespace of the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserNs {
+    /// The runtime's own.
+    Shared,
+    /// A new one with these maps.
+    New(IdMaps),
+    /// An existing one.
+    Joined,
+}
+
+/// The root filesystem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// Absolute, or relative to the bundle.
+    pub path: PathBuf,
+    /// Made read-only once everything is in place.
+    pub readonly: bool,
+    /// Propagation of `/` once everything is in place; also decides what bind mounts start with.
+    pub propagation: Option<(Propagation, Spread)>,
+}
+
+/// One kernel parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sysctl {
+    /// Path below `/proc/sys`, with slashes.
+    pub path: String,
+    /// The value to write.
+    pub value: String,
+}
+
+/// Offset of one clock of a new time namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimeOffset {
+    /// `monotonic` or `boottime`.
+    pub clock: String,
+    /// Seconds.
+    pub seconds: i64,
+    /// Nanoseconds.
+    pub nanoseconds: u32,
+}
+
+/// Everything that a launch does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Namespaces.
+    pub namespaces: Namespaces,
+    /// The user namespace.
+    pub userns: UserNs,
+    /// Clock offsets.
+    pub time_offsets: Vec<TimeOffset>,
+    /// Root filesystem.
+    pub root: Root,
+    /// Mounts, in order.
+    pub mounts: Vec<Mount>,
+    /// Whether `/dev` gets its nodes and links: not when the host's is bound there.
+    pub dev_setup: bool,
+    /// Nodes to make when `dev_setup`.
+    pub devices: Vec<Device>,
+    /// Paths that read as empty.
+    pub masked_paths: Vec<PathBuf>,
+    /// Paths that cannot be written.
+    pub readonly_paths: Vec<PathBuf>,
+    /// Kernel parameters.
+    pub sysctl: Vec<Sysctl>,
+    /// Host name.
+    pub hostname: Option<String>,
+    /// NIS domain name.
+    pub domainname: Option<String>,
+    /// Network devices to move in: name on the host, name inside.
+    pub net_devices: Vec<(String, String)>,
+    /// The process that becomes the container's init.
+    pub process: Process,
+    /// Hooks.
+    pub hooks: Hooks,
+    /// What the command line adds.
+    pub options: Options,
+}
+
+pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Plan, Refusal> {
+    let linux = spec.linux().as_ref();
+    let namespaces = namespace::build(
+        linux
+            .and_then(|l| l.namespaces().as_deref())
+            .unwrap_or_default(),
+    );
+    if !namespaces.creates(Kind::Mount) {
+        return Err(Refusal::Unenforceable {
+            field: "linux.namespaces".to_owned(),
+            missing: "a container without a mount namespace of its own would mount on the host",
+            remedy: "add a namespace of type mount without a path",
+        });
+    }
+    let mounts = mounts(spec, &namespaces)?;
+    let process = spec
+        .process()
+        .as_ref()
+        .ok_or_else(|| Refusal::value("process", "", "the config has no process"))?;
+    mount_label(spec, facts)?;
+    Ok(Plan {
+        userns: userns(spec, &namespaces),
+        time_offsets: time_offsets(spec),
+        root: root(spec)?,
+        dev_setup: !mounts
+            .iter()
+            .any(|m| m.covers("/dev") && matches!(m.kind, MountKind::Bind { .. })),
+        devices: device::build(
+            linux
+                .and_then(|l| l.devices().as_deref())
+                .unwrap_or_default(),
+        )?,
+        masked_paths: paths(linux.and_then(|l| l.masked_paths().as_deref())),
+        readonly_paths: paths(linux.and_then(|l| l.readonly_paths().as_deref())),
+        sysctl: sysctl(spec),
+        hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
+        domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
+        net_devices: net_devices(spec),
+        process: process::build(process, spec, facts)?,
+        hooks: hook::build(spec.hooks().as_ref()),
+        options: *options,
+        namespaces,
+        mounts,
+    })
+}
+
+fn mounts(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<Mount>, Refusal> {
+    let list = spec.mounts().as_deref().unwrap_or_default().iter();
+    list.enumerate()
+        .map(|(index, entry)| mount::build(index, entry, namespaces))
+        .collect()
+}
+
+fn root(spec: &Spec) -> Result<Root, Refusal> {
+    let root = spec
+        .root()
+        .as_ref()
+        .ok_or_else(|| Refusal::value("root.path", "", "the config has no root"))?;
+    let wanted = spec
+        .linux()
+        .as_ref()
+        .and_then(|l| l.rootfs_propagation().as_deref());
+    let propagation = match wanted.filter(|value| !value.is_empty()) {
+        None => None,
+        Some(value) => Some(rootfs_propagation(value).ok_or_else(|| {
+            Refusal::value(
+                "linux.rootfsPropagation",
+                value,
+                "it is one of shared, slave, private, unbindable and their r- forms",
+            )
+        })?),
+    };
+    Ok(Root {
+        path: root.path().clone(),
+        readonly: root.readonly().unwrap_or(false),
+        propagation,
+    })
+}
+
+fn userns(spec: &Spec, namespaces: &Namespaces) -> UserNs {
+    if namespaces.joins(Kind::User).is_some() {
+        return UserNs::Joined;
+    }
+    if !namespaces.creates(Kind::User) {
+        return UserNs::Shared;
+    }
+    let linux = spec.linux().as_ref();
+    UserNs::New(IdMaps {
+        uid: ranges(linux.and_then(|l| l.uid_mappings().as_deref())),
+        gid: ranges(linux.and_then(|l| l.gid_mappings().as_deref())),
+    })
+}
+
+fn ranges(mappings: Option<&[LinuxIdMapping]>) -> Vec<IdRange> {
+    let mappings = mappings.unwrap_or_default().iter();
+    mappings
+        .map(|mapping| IdRange {
+            container: mapping.container_id(),
+            host: mapping.host_id(),
+            size: mapping.size(),
+        })
+        .collect()
+}
+
+fn time_offsets(spec: &Spec) -> Vec<TimeOffset> {
+    let offsets = spec
+        .linux()
+        .as_ref()
+        .and_then(|l| l.time_offsets().as_ref());
+    let mut list: Vec<_> = offsets
+        .into_iter()
+        .flatten()
+        .map(|(clock, offset)| TimeOffset {
+            clock: clock.clone(),
+            seconds: offset.secs().unwrap_or(0),
+            nanoseconds: offset.nanosecs().unwrap_or(0),
+        })
+        .collect();
+    list.sort_by(|a, b| a.clock.cmp(&b.clock));
+    list
+}
+
+fn sysctl(spec: &Spec) -> Vec<Sysctl> {
+    let map = spec.linux().as_ref().and_then(|l| l.sysctl().as_ref());
+    let mut list: Vec<_> = map
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| Sysctl {
+            path: slashed(key),
+            value: value.clone(),
+        })
+        .collect();
+    list.sort_by(|a, b| a.path.cmp(&b.path));
+    list
+}
+
+/// `net.ipv4.ip_forward` and `net/ipv4/ip_forward` as the path below `/proc/sys`, by the rule of
+/// `sysctl(8)`: whichever separator comes first separates, and the other is a plain character.
+fn slashed(key: &str) -> String {
+    let first = key.find(['.', '/']);
+    if first.and_then(|at| key.as_bytes().get(at)) == Some(&b'/') {
+        return key.to_owned();
+    }
+    let swapped = key.chars().map(|c| match c {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    });
+    swapped.collect()
+}
+
+fn net_devices(spec: &Spec) -> Vec<(String, String)> {
+    let map = spec.linux().as_ref().and_then(|l| l.net_devices().as_ref());
+    let mut list: Vec<_> = map
+        .into_iter()
+        .flatten()
+        .map(|(name, device)| {
+            let inside = device.name().clone().filter(|n| !n.is_empty());
+            (name.clone(), inside.unwrap_or_else(|| name.clone()))
+        })
+        .collect();
+    list.sort();
+    list
+}
+
+fn paths(list: Option<&[String]>) -> Vec<PathBuf> {
+    list.unwrap_or_default().iter().map(PathBuf::from).collect()
+}
+
+fn mount_label(spec: &Spec, facts: &Facts) -> Result<(), Refusal> {
+    let label = spec
+        .linux()
+        .as_ref()
+        .and_then(|l| l.mount_label().as_deref());
+    if facts.selinux || label.is_none_or(str::is_empty) {
+        return Ok(());
+    }
+    Err(Refusal::Unenforceable {
+        field: "linux.mountLabel".to_owned(),
+        missing: "SELinux is not enabled in this kernel",
+        remedy: "remove the label from the config, or boot with the security module enabled",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sysctl_separator_is_the_first_one_seen() {
+        for (key, want) in [
+            ("net.ipv4.ip_forward", "net/ipv4/ip_forward"),
+            ("net/ipv4/ip_forward", "net/ipv4/ip_forward"),
+            (
+                "net.ipv4.conf.eth0/1.forwarding",
+                "net/ipv4/conf/eth0.1/forwarding",
+            ),
+            (
+                "net/ipv4/conf/eth0.1/forwarding",
+                "net/ipv4/conf/eth0.1/forwarding",
+            ),
+        ] {
+            assert_eq!(slashed(key), want, "{key}");
+        }
+    }
+}

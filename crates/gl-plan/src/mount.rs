@@ -1,0 +1,312 @@
+//! One entry of `mounts`, with every option decided.
+
+use std::path::{Path, PathBuf};
+
+use gl_spec::oci;
+
+use crate::error::Refusal;
+use crate::mount_option::{Propagation, Spread, Word, attr, word};
+use crate::namespace::{Kind, Namespaces};
+
+/// `MOUNT_ATTR_*` bits to clear and to set, in this order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AttrChange {
+    /// Bits to set.
+    pub set: u64,
+    /// Bits to clear first.
+    pub clear: u64,
+}
+
+impl AttrChange {
+    /// Whether nothing changes.
+    pub fn is_empty(self) -> bool {
+        self.set == 0 && self.clear == 0
+    }
+
+    /// Adds a later option word: it wins over an earlier, opposite one.
+    fn then(&mut self, set: u64, clear: u64) {
+        self.set = (self.set & !clear) | set;
+        self.clear |= clear;
+        if clear & attr::ATIME == 0 {
+            // Of a single-bit attribute only the last word counts; a mode keeps its field cleared.
+            self.clear &= !set;
+        }
+    }
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountKind {
+    /// A file or directory of the host.
+    Bind {
+        /// Absolute, or relative to the bundle.
+        source: PathBuf,
+        /// With or without the mounts below it.
+        spread: Spread,
+    },
+    /// A new instance of a filesystem.
+    Filesystem {
+        /// The name that `fsopen(2)` takes.
+        fstype: String,
+        /// The `source` parameter.
+        source: String,
+        /// Superblock flags, as `fsconfig(2)` keys.
+        flags: Vec<&'static str>,
+        /// The filesystem's own parameters: key, and value unless it is a flag.
+        data: Vec<(String, Option<String>)>,
+        /// Copy what is under the mount point into it.
+        copy_up: bool,
+    },
+    /// The container's cgroup hierarchy, whichever version the host has.
+    Cgroup,
+    /// Other attributes for what is mounted there already.
+    Remount,
+}
+
+/// One mount of the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Position in `mounts`.
+    pub index: usize,
+    /// Where, inside the container; taken from its root, whatever it begins with.
+    pub target: PathBuf,
+    /// What.
+    pub kind: MountKind,
+    /// Attributes of the mount itself.
+    pub attr: AttrChange,
+    /// Attributes of the mount and of all below it (`rro` and its kin).
+    pub tree_attr: AttrChange,
+    /// Propagation changes, in order.
+    pub propagation: Vec<(Propagation, Spread)>,
+}
+
+impl Mount {
+    /// The config field.
+    pub fn field(&self) -> String {
+        format!("mounts[{}]", self.index)
+    }
+
+    /// Whether this hides the image's own directory at `path`.
+    pub fn covers(&self, path: &str) -> bool {
+        self.target == Path::new(path)
+    }
+}
+
+/// What the option words of one mount add up to.
+#[derive(Debug, Default)]
+struct Words<'a> {
+    bind: Option<Spread>,
+    remount: bool,
+    copy_up: bool,
+    attr: AttrChange,
+    tree_attr: AttrChange,
+    propagation: Vec<(Propagation, Spread)>,
+    flags: Vec<&'static str>,
+    data: Vec<&'a str>,
+}
+
+pub(crate) fn build(
+    index: usize,
+    mount: &oci::Mount,
+    namespaces: &Namespaces,
+) -> Result<Mount, Refusal> {
+    let words = read_words(index, mount)?;
+    let fstype = mount.typ().as_deref().unwrap_or_default();
+    let bound = words
+        .bind
+        .or(matches!(fstype, "bind" | "none").then_some(Spread::Top));
+    let mut attr = words.attr;
+    let kind = match (bound, fstype) {
+        _ if words.remount => MountKind::Remount,
+        (Some(spread), _) => bind(index, mount, &words, spread)?,
+        (None, "") => {
+            return Err(Refusal::value(
+                format!("mounts[{index}].type"),
+                "",
+                "a mount without option bind or rbind needs a filesystem type",
+            ));
+        }
+        (None, "cgroup" | "cgroup2") => MountKind::Cgroup,
+        (None, "sysfs") if shares_network(namespaces) => {
+            // Only the owner of the network namespace may mount sysfs; its view is the host's.
+            attr.then(attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC, 0);
+            MountKind::Bind {
+                source: PathBuf::from("/sys"),
+                spread: Spread::Tree,
+            }
+        }
+        (None, fstype) => filesystem(fstype, mount, &words),
+    };
+    Ok(Mount {
+        index,
+        target: mount.destination().clone(),
+        kind,
+        attr,
+        tree_attr: words.tree_attr,
+        propagation: words.propagation,
+    })
+}
+
+fn shares_network(namespaces: &Namespaces) -> bool {
+    namespaces.has(Kind::User) && !namespaces.creates(Kind::Network)
+}
+
+fn read_words(index: usize, mount: &oci::Mount) -> Result<Words<'_>, Refusal> {
+    let mut words = Words::default();
+    let options = mount.options().as_deref().unwrap_or_default();
+    for (position, option) in options.iter().enumerate() {
+        let field = || format!("mounts[{index}].options[{position}]");
+        if option.contains('\0') {
+            return Err(Refusal::Nul { field: field() });
+        }
+        match word(option) {
+            None => words.data.push(option),
+            Some(Word::Nothing) => {}
+            Some(Word::Bind(spread)) => words.bind = Some(spread),
+            Some(Word::Remount) => words.remount = true,
+            Some(Word::CopyUp) => words.copy_up = true,
+            Some(Word::Superblock(flag)) => words.flags.push(flag),
+            Some(Word::Propagation(kind, spread)) => words.propagation.push((kind, spread)),
+            Some(Word::Attr { set, clear, spread }) => match spread {
+                Spread::Top => words.attr.then(set, clear),
+                Spread::Tree => words.tree_attr.then(set, clear),
+            },
+            Some(Word::Idmap(_)) => return Err(no_idmap(field())),
+        }
+    }
+    let maps = mount.uid_mappings().is_some() || mount.gid_mappings().is_some();
+    if maps {
+        return Err(no_idmap(format!("mounts[{index}].uidMappings")));
+    }
+    Ok(words)
+}
+
+fn no_idmap(field: String) -> Refusal {
+    Refusal::Unenforceable {
+        field,
+        missing: "id-mapped mounts are not available in this version",
+        remedy: "leave the mapping out and give the files the ids that the container sees",
+    }
+}
+
+fn bind(
+    index: usize,
+    mount: &oci::Mount,
+    words: &Words<'_>,
+    spread: Spread,
+) -> Result<MountKind, Refusal> {
+    if let Some(option) = words.data.first() {
+        return Err(Refusal::value(
+            format!("mounts[{index}].options"),
+            *option,
+            "a bind mount takes no such option",
+        ));
+    }
+    let source = mount.source().clone().unwrap_or_default();
+    if source.as_os_str().is_empty() {
+        return Err(Refusal::value(
+            format!("mounts[{index}].source"),
+            "",
+            "a bind mount needs a source",
+        ));
+    }
+    Ok(MountKind::Bind { source, spread })
+}
+
+fn filesystem(fstype: &str, mount: &oci::Mount, words: &Words<'_>) -> MountKind {
+    const VIRTUAL: [&str; 5] = ["proc", "sysfs", "tmpfs", "mqueue", "devpts"];
+    let mut flags = words.flags.clone();
+    if words.attr.set & attr::RDONLY != 0 && !VIRTUAL.contains(&fstype) {
+        // Also the superblock: a filesystem on a device must not be written at all.
+        flags.push("ro");
+    }
+    let data = words
+        .data
+        .iter()
+        .map(|option| match option.split_once('=') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => ((*option).to_owned(), None),
+        });
+    MountKind::Filesystem {
+        fstype: fstype.to_owned(),
+        source: mount
+            .source()
+            .as_ref()
+            .map_or_else(|| fstype.to_owned(), |s| s.to_string_lossy().into_owned()),
+        flags,
+        data: data.collect(),
+        copy_up: words.copy_up,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gl_spec::oci::MountBuilder;
+
+    fn mount(typ: &str, options: &[&str]) -> oci::Mount {
+        MountBuilder::default()
+            .destination("/x")
+            .typ(typ)
+            .source("/src")
+            .options(options.iter().map(|o| (*o).to_owned()).collect::<Vec<_>>())
+            .build()
+            .unwrap()
+    }
+
+    fn plan(typ: &str, options: &[&str]) -> Result<Mount, Refusal> {
+        build(2, &mount(typ, options), &Namespaces::default())
+    }
+
+    #[test]
+    fn later_option_wins_over_its_opposite() {
+        for (options, set, clear) in [
+            (&["ro", "rw"][..], 0, attr::RDONLY),
+            (&["rw", "ro"], attr::RDONLY, 0),
+            (&["nosuid", "nodev", "dev"], attr::NOSUID, attr::NODEV),
+            (&["noatime", "strictatime"], attr::STRICTATIME, attr::ATIME),
+            (&["strictatime", "relatime"], 0, attr::ATIME),
+        ] {
+            let seen = plan("tmpfs", options).unwrap().attr;
+            assert_eq!(seen, AttrChange { set, clear }, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn bind_option_wins_over_the_type() {
+        let seen = plan("ext4", &["rbind", "rprivate"]).unwrap();
+        assert_eq!(
+            seen.kind,
+            MountKind::Bind {
+                source: "/src".into(),
+                spread: Spread::Tree
+            }
+        );
+        assert_eq!(seen.propagation, [(Propagation::Private, Spread::Tree)]);
+    }
+
+    #[test]
+    fn bind_with_an_unknown_option_is_refused_with_its_field() {
+        let err = plan("bind", &["bind", "qwerty"]).unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "use mounts[2].options: a bind mount takes no such option"
+        );
+    }
+
+    #[test]
+    fn data_words_keep_order_and_values() {
+        let seen = plan("tmpfs", &["nosuid", "size=64k", "mode=1777", "noswap"]).unwrap();
+        let MountKind::Filesystem { data, .. } = seen.kind else {
+            panic!("{:?}", seen.kind)
+        };
+        assert_eq!(
+            data,
+            [
+                ("size".to_owned(), Some("64k".to_owned())),
+                ("mode".to_owned(), Some("1777".to_owned())),
+                ("noswap".to_owned(), None)
+            ]
+        );
+    }
+}

@@ -1,0 +1,312 @@
+//! The child's half: the stages of building the tree, in their order.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use gl_plan::{Mount, MountKind, Pivot, Plan, Propagation, attr};
+use gl_sys::{Depth, MountAttr};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
+
+use crate::attach::{Filesystem, attach, on_procfs};
+use crate::cgroupfs::{self, CgroupMounts};
+use crate::copyup::copy_up;
+use crate::dev;
+use crate::failure::{Failure, Step};
+use crate::hide as hiding;
+use crate::prepare::{Bind, depth};
+use crate::procfs::Procfs;
+use crate::resolve::{Leaf, Made, Root};
+
+/// Cuts the copied mount tree off from the host's and puts the root filesystem over its own path.
+///
+/// The path is the host's and the engine's choice; nothing of the container is involved yet. It is
+/// used at all so that `createContainer` hooks find the container's tree where they expect it.
+///
+/// # Errors
+///
+/// [`Failure`] of [`Step::DetachHost`] or [`Step::AttachRoot`].
+pub fn attach_root(tree: OwnedFd, path: &Path) -> Result<Root, Failure> {
+    // Slave and not private: unmounts on the host still reach us, so we keep nothing busy there.
+    let change = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", change).map_err(Failure::of(Step::DetachHost))?;
+    let failed = Failure::at(Step::AttachRoot, path.as_os_str().as_encoded_bytes());
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
+    rustix::mount::move_mount(&tree, "", CWD, path, flags).map_err(failed)?;
+    Ok(Root::new(tree))
+}
+
+/// Makes all mounts of the plan, in order.
+///
+/// Returns the procfs that was mounted for the container, if one was.
+///
+/// # Errors
+///
+/// [`Failure`] with the mount's position as its index.
+pub fn mount_all(
+    plan: &Plan,
+    root: &Root,
+    binds: Vec<Option<Bind>>,
+    cgroup: &CgroupMounts,
+) -> Result<Option<Procfs>, Failure> {
+    let mut proc = None;
+    for (mount, bind) in plan.mounts.iter().zip(binds) {
+        let mounted = mount_one(mount, root, bind, cgroup)
+            .map_err(|failure| failure.with_index(mount.index))?;
+        if let (Some(fd), true) = (mounted, is_type(mount, "proc")) {
+            proc = Some(Procfs::new(fd).map_err(|failure| failure.with_index(mount.index))?);
+        }
+    }
+    Ok(proc)
+}
+
+fn is_type(mount: &Mount, name: &str) -> bool {
+    matches!(&mount.kind, MountKind::Filesystem { fstype, .. } if fstype == name)
+}
+
+/// Makes one mount; returns its descriptor where it is a new filesystem.
+fn mount_one(
+    mount: &Mount,
+    root: &Root,
+    bind: Option<Bind>,
+    cgroup: &CgroupMounts,
+) -> Result<Option<OwnedFd>, Failure> {
+    let leaf = bind.as_ref().map_or(Leaf::Directory, |bind| bind.leaf);
+    let (target, made) = mount_point(mount, root, leaf)?;
+    let tree = match (&mount.kind, bind) {
+        (MountKind::Bind { .. }, Some(bind)) => {
+            attach(bind.tree.as_fd(), target.as_fd()).map_err(Failure::of(Step::Attach))?;
+            make_unbindable(mount, &bind.tree)?;
+            return Ok(None);
+        }
+        (MountKind::Remount, _) => {
+            change_attributes(mount, &target)?;
+            return change_propagation(mount, &target).map(|()| None);
+        }
+        (MountKind::Cgroup, _) => {
+            cgroupfs::mount(mount, &target, cgroup)?;
+            return Ok(None);
+        }
+        _ => new_filesystem(mount, &target, made)?,
+    };
+    attach(tree.as_fd(), target.as_fd()).map_err(Failure::of(Step::Attach))?;
+    change_propagation(mount, &tree)?;
+    Ok(Some(tree))
+}
+
+/// Opens, or makes, where a mount goes, and refuses what must not be covered.
+fn mount_point(mount: &Mount, root: &Root, leaf: Leaf) -> Result<(OwnedFd, Made), Failure> {
+    let name = mount.target.as_os_str().as_encoded_bytes();
+    let failed = Failure::at(Step::MountPoint, name);
+    let refused = Failure::at(Step::RefuseTarget, name);
+    let relative = mount.target.strip_prefix("/").unwrap_or(&mount.target);
+    if is_type(mount, "proc") || is_type(mount, "sysfs") {
+        // A /proc or /sys that is a link in the image would put the real one elsewhere.
+        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        match rustix::fs::openat2(root, relative, flags, Mode::empty(), resolve) {
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(errno @ (Errno::LOOP | Errno::NOTDIR)) => return Err(refused(errno)),
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+    let (target, made) = root.open_or_make(relative, leaf).map_err(&failed)?;
+    let (here, top) = (rustix::fs::fstat(&target), rustix::fs::fstat(root));
+    let (here, top) = (here.map_err(&failed)?, top.map_err(&failed)?);
+    if (here.st_dev, here.st_ino) == (top.st_dev, top.st_ino)
+        && !matches!(mount.kind, MountKind::Remount)
+    {
+        return Err(refused(Errno::BUSY));
+    }
+    if on_procfs(target.as_fd()).map_err(&failed)? && !relative.starts_with("proc") {
+        return Err(refused(Errno::PERM));
+    }
+    Ok((target, made))
+}
+
+fn new_filesystem(mount: &Mount, target: &OwnedFd, made: Made) -> Result<OwnedFd, Failure> {
+    let MountKind::Filesystem {
+        fstype,
+        source,
+        flags,
+        data,
+        copy_up: copies,
+    } = &mount.kind
+    else {
+        return Err(Failure::of(Step::CreateFilesystem)(Errno::INVAL));
+    };
+    let filesystem = Filesystem::open(fstype)?;
+    filesystem.set("source", Some(source))?;
+    for flag in flags {
+        filesystem.set(flag, None)?;
+    }
+    for (key, value) in data {
+        filesystem.set(key, value.as_deref())?;
+    }
+    if fstype == "tmpfs" && made == Made::Existing && data.iter().all(|(key, _)| key != "mode") {
+        // A tmpfs over a directory keeps that directory's mode, so that /tmp stays 1777.
+        let stat = rustix::fs::fstat(target).map_err(Failure::of(Step::MountPoint))?;
+        filesystem.set("mode", Some(&format!("{:o}", stat.st_mode & 0o7777)))?;
+    }
+    let attributes = (mount.tree_attr.set & !mount.attr.clear) | mount.attr.set;
+    if *copies {
+        let tree = filesystem.mount(attributes & !attr::RDONLY)?;
+        copy_up(target.as_fd(), tree.as_fd()).map_err(Failure::of(Step::CopyUp))?;
+        if attributes & attr::RDONLY != 0 {
+            set_readonly(&tree)?;
+        }
+        return Ok(tree);
+    }
+    filesystem.mount(attributes)
+}
+
+fn set_readonly(tree: &OwnedFd) -> Result<(), Failure> {
+    let change = MountAttr {
+        set: attr::RDONLY,
+        ..MountAttr::default()
+    };
+    gl_sys::mount_setattr(tree.as_fd(), &change, Depth::Top)
+        .map_err(Failure::of(Step::SetAttributes))
+}
+
+fn change_attributes(mount: &Mount, tree: &OwnedFd) -> Result<(), Failure> {
+    let changes = [(mount.tree_attr, Depth::Tree), (mount.attr, Depth::Top)];
+    for (change, depth) in changes.into_iter().filter(|(change, _)| !change.is_empty()) {
+        let change = MountAttr {
+            set: change.set,
+            clear: change.clear,
+            ..MountAttr::default()
+        };
+        gl_sys::mount_setattr(tree.as_fd(), &change, depth)
+            .map_err(Failure::of(Step::SetAttributes))?;
+    }
+    Ok(())
+}
+
+fn change_propagation(mount: &Mount, tree: &OwnedFd) -> Result<(), Failure> {
+    for (kind, spread) in &mount.propagation {
+        let change = MountAttr {
+            propagation: kind.bit(),
+            ..MountAttr::default()
+        };
+        gl_sys::mount_setattr(tree.as_fd(), &change, depth(*spread))
+            .map_err(Failure::of(Step::SetPropagation))?;
+    }
+    Ok(())
+}
+
+/// The one propagation that `prepare` had to leave for after the mount is in place.
+fn make_unbindable(mount: &Mount, tree: &OwnedFd) -> Result<(), Failure> {
+    if mount
+        .propagation
+        .iter()
+        .any(|(kind, _)| *kind == Propagation::Unbindable)
+    {
+        return change_propagation(mount, tree);
+    }
+    Ok(())
+}
+
+/// Makes the nodes and links of `/dev`, unless the host's is bound there.
+///
+/// # Errors
+///
+/// [`Failure`] with the device's position as its index.
+pub fn make_dev(plan: &Plan, root: &Root, devices: Vec<Option<OwnedFd>>) -> Result<(), Failure> {
+    if !plan.dev_setup {
+        return Ok(());
+    }
+    for (index, (device, bind)) in plan.devices.iter().zip(devices).enumerate() {
+        dev::make_device(device, root, bind).map_err(|failure| failure.with_index(index))?;
+    }
+    dev::make_links(root)
+}
+
+/// Writes the kernel parameters of the plan, through a procfs that nothing can cover.
+///
+/// # Errors
+///
+/// [`Failure`] of [`Step::Sysctl`] with the parameter's position as its index.
+pub fn write_sysctls(plan: &Plan, proc: &Procfs) -> Result<(), Failure> {
+    for (index, sysctl) in plan.sysctl.iter().enumerate() {
+        let path = Path::new("sys").join(&sysctl.path);
+        proc.write(&path, sysctl.value.as_bytes())
+            .map_err(Failure::at(Step::Sysctl, &sysctl.path))
+            .map_err(|failure| failure.with_index(index))?;
+    }
+    Ok(())
+}
+
+/// Makes the plan's read-only paths read-only and its masked paths empty.
+///
+/// # Errors
+///
+/// [`Failure`] with the path's position as its index. A path that does not exist is none.
+pub fn hide(plan: &Plan, root: &Root, null: OwnedFd) -> Result<(), Failure> {
+    for (index, path) in plan.readonly_paths.iter().enumerate() {
+        hiding::make_readonly(path, root).map_err(|failure| failure.with_index(index))?;
+    }
+    let mut masks = hiding::Masks::new(null);
+    for (index, path) in plan.masked_paths.iter().enumerate() {
+        masks
+            .cover(path, root)
+            .map_err(|failure| failure.with_index(index))?;
+    }
+    Ok(())
+}
+
+/// Makes the tree this process's root and leaves the host's behind.
+///
+/// # Errors
+///
+/// [`Failure`] of [`Step::Pivot`] or [`Step::DropOldRoot`].
+pub fn pivot(root: &Root, how: Pivot) -> Result<(), Failure> {
+    let failed = Failure::of(Step::Pivot);
+    rustix::process::fchdir(root).map_err(&failed)?;
+    match how {
+        Pivot::Pivot => {
+            rustix::process::pivot_root(".", ".").map_err(&failed)?;
+            // The old root now lies over the new one, where "." still is.
+            rustix::mount::unmount(".", UnmountFlags::DETACH)
+                .map_err(Failure::of(Step::DropOldRoot))?;
+        }
+        Pivot::MoveRoot => {
+            let slash = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+            attach(root.as_fd(), slash.map_err(&failed)?.as_fd()).map_err(&failed)?;
+            rustix::process::chroot(".").map_err(&failed)?;
+        }
+    }
+    rustix::process::chdir("/").map_err(failed)
+}
+
+/// Sets what must come last: the root's propagation and its read-only state.
+///
+/// # Errors
+///
+/// [`Failure`] of [`Step::RootPropagation`] or [`Step::ReadonlyRoot`].
+pub fn finish_root(plan: &Plan, root: &Root) -> Result<(), Failure> {
+    if let Some((kind, spread)) = plan.root.propagation {
+        let change = MountAttr {
+            propagation: kind.bit(),
+            ..MountAttr::default()
+        };
+        gl_sys::mount_setattr(root.as_fd(), &change, depth(spread))
+            .map_err(Failure::of(Step::RootPropagation))?;
+    }
+    if plan.root.readonly {
+        let change = MountAttr {
+            set: attr::RDONLY,
+            ..MountAttr::default()
+        };
+        gl_sys::mount_setattr(root.as_fd(), &change, Depth::Top)
+            .map_err(Failure::of(Step::ReadonlyRoot))?;
+    }
+    Ok(())
+}
+
+/// Whether `fd` is a directory.
+pub(crate) fn is_directory(fd: &OwnedFd) -> Result<bool, Errno> {
+    let stat = rustix::fs::fstat(fd)?;
+    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
