@@ -1,3 +1,128 @@
-//! Benchmarks of an OCI runtime beside its peers.
+//! Measures an OCI runtime side by side with its peers: time, memory, system calls and size.
+//!
+//! Links no greenlang crate and reads no state of any runtime: it calls each as an engine does.
+//! `hack/bench` builds the runtime, gets the newest peers and calls this.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod args;
+mod calls;
+mod error;
+mod host;
+mod peer;
+mod protocol;
+mod report;
+mod rows;
+mod setup;
+mod shape;
+mod size;
+mod stats;
+mod worker;
+
+use std::fs;
+use std::process::ExitCode;
+
+use crate::args::{Asked, HELP, Options};
+use crate::error::{Error, chain};
+use crate::peer::Peer;
+use crate::report::Results;
+use crate::rows::{ROWS, Scenario};
+use crate::setup::Folder;
+
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the bench's own output"
+)]
+fn main() -> ExitCode {
+    let done = match args::parse(std::env::args_os().skip(1)) {
+        Ok(Asked::Bench(options)) => bench(&options),
+        Ok(Asked::Worker { key, root, work }) => {
+            worker::serve(&root, &work, &key).map(|()| ExitCode::SUCCESS)
+        }
+        Ok(Asked::Help) => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(err) => Err(err),
+    };
+    done.unwrap_or_else(|err| {
+        eprintln!("gl-bench: {}", chain(&err));
+        ExitCode::FAILURE
+    })
+}
+
+/// Measures all that was asked for and prints it. Fails if any runtime failed any row.
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the bench's own output"
+)]
+fn bench(options: &Options) -> Result<ExitCode, Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::Usage {
+            reason: "the bench mounts and makes cgroups: run it as root".to_owned(),
+        });
+    }
+    let folder = Folder::make()?;
+    let mut peers = Vec::new();
+    let programs = setup::programs(
+        &folder,
+        options.greenlang.as_deref(),
+        options.sid.as_deref(),
+    );
+    for program in programs? {
+        folder.add(&program)?;
+        peers.push(Peer::start(program, &folder.path)?);
+    }
+    let labels: Vec<&str> = peers.iter().map(|peer| peer.label.as_str()).collect();
+    eprintln!("measuring {}", labels.join(", "));
+    let machine = host::describe();
+    let results = measure(options, &mut peers);
+    let text = report::markdown(&results, &peers, &machine);
+    println!("{}", report::tables(&results, &peers).trim());
+    if let Some(out) = &options.out {
+        fs::write(out, text).map_err(|source| Error::File {
+            action: "write",
+            path: out.clone(),
+            source,
+        })?;
+    }
+    let failed = !results.failures(&peers).is_empty();
+    for peer in peers {
+        peer.stop()?;
+    }
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+#[expect(clippy::print_stderr, reason = "progress of a run that takes minutes")]
+fn measure(options: &Options, peers: &mut [Peer]) -> Results {
+    let mut results = Results {
+        rounds: options.rounds,
+        ..Results::default()
+    };
+    for row in ROWS.iter().filter(|row| options.wants(row.key)) {
+        eprintln!("{} …", row.title);
+        let cells = rows::measure(row, peers, options.rounds);
+        results.timed.push((row.title, cells));
+    }
+    let single = [
+        ("run true", Scenario::Run(1)),
+        ("exec true", Scenario::Exec),
+        ("state", Scenario::State),
+        ("kill 0", Scenario::KillZero),
+    ];
+    for (title, scenario) in single {
+        if options.wants("memory") {
+            let cells = rows::peak_memory(scenario, peers);
+            results.memory.push((title, cells));
+        }
+        if options.wants("calls") {
+            let cells = rows::count_calls(scenario, peers);
+            results.calls.push((title, cells));
+        }
+    }
+    if options.wants("size") {
+        results.sizes = Some(size::measure(peers));
+    }
+    results
+}

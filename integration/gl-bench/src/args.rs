@@ -1,0 +1,169 @@
+//! The command line of the bench.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::rows::ROWS;
+
+/// What was asked.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// Measure.
+    Bench(Options),
+    /// Serve one peer; started by the bench itself.
+    Worker {
+        /// The peer's key.
+        key: String,
+        /// The root directory.
+        root: PathBuf,
+        /// The bench's folder.
+        work: PathBuf,
+    },
+    /// Say how to call it.
+    Help,
+}
+
+/// How to measure.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Measured rounds of every timed row.
+    pub(crate) rounds: usize,
+    /// Keys of the rows to run; all if empty.
+    pub(crate) only: Vec<String>,
+    /// The greenlang binary.
+    pub(crate) greenlang: Option<PathBuf>,
+    /// A root directory with the newest peers.
+    pub(crate) sid: Option<PathBuf>,
+    /// File for the report.
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// How to call the bench.
+pub(crate) const HELP: &str = "\
+usage: gl-bench [--rounds N] [--quick] [--only ROW]... [--greenlang FILE] [--sid DIR] [--out FILE]
+
+  --rounds N        measured rounds of every timed row (40)
+  --quick           5 rounds: to see whether it works, not for figures
+  --only ROW        only this row; may be repeated: run lifecycle exec state kill run8 run32
+                    memory calls size
+  --greenlang FILE  the greenlang binary to measure
+  --sid DIR         root directory of a Debian sid with crun, runc, bubblewrap and strace
+  --out FILE        write the report as Markdown
+";
+
+/// Keys of the rows that are not timed.
+pub(crate) const UNTIMED: [&str; 3] = ["memory", "calls", "size"];
+
+impl Options {
+    /// Whether the row with this key is to run.
+    pub(crate) fn wants(&self, key: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == key)
+    }
+}
+
+/// Understands the arguments after the program's name.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, Error> {
+    let mut arguments = arguments.into_iter();
+    let mut options = Options {
+        rounds: 40,
+        only: Vec::new(),
+        greenlang: None,
+        sid: None,
+        out: None,
+    };
+    while let Some(argument) = arguments.next() {
+        let name = argument.to_string_lossy().into_owned();
+        let mut value = || {
+            arguments.next().ok_or_else(|| Error::Usage {
+                reason: format!("{name} needs a value"),
+            })
+        };
+        match name.as_str() {
+            "worker" => {
+                return Ok(Asked::Worker {
+                    key: value()?.to_string_lossy().into_owned(),
+                    root: value()?.into(),
+                    work: value()?.into(),
+                });
+            }
+            "--help" => return Ok(Asked::Help),
+            "--quick" => options.rounds = 5,
+            "--rounds" => options.rounds = rounds(&value()?)?,
+            "--only" => options.only.push(row(&value()?)?),
+            "--greenlang" => options.greenlang = Some(value()?.into()),
+            "--sid" => options.sid = Some(value()?.into()),
+            "--out" => options.out = Some(value()?.into()),
+            _ => {
+                return Err(Error::Usage {
+                    reason: format!("{name} is unknown; --help lists what there is"),
+                });
+            }
+        }
+    }
+    Ok(Asked::Bench(options))
+}
+
+fn rounds(value: &OsString) -> Result<usize, Error> {
+    let text = value.to_string_lossy();
+    let rounds = text.parse().ok().filter(|&rounds| rounds > 0);
+    rounds.ok_or_else(|| Error::Usage {
+        reason: format!("--rounds needs a number above 0, not {text}"),
+    })
+}
+
+fn row(value: &OsString) -> Result<String, Error> {
+    let key = value.to_string_lossy().into_owned();
+    let mut keys = ROWS.iter().map(|row| row.key).chain(UNTIMED);
+    if keys.any(|known| known == key) {
+        return Ok(key);
+    }
+    Err(Error::Usage {
+        reason: format!("--only does not know the row {key}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(arguments: &[&str]) -> String {
+        parse(arguments.iter().map(OsString::from))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn wrong_arguments_are_named() {
+        for (arguments, want) in [
+            (
+                vec!["--rounds", "0"],
+                "--rounds needs a number above 0, not 0",
+            ),
+            (vec!["--only"], "--only needs a value"),
+            (vec!["--only", "x"], "--only does not know the row x"),
+            (vec!["-x"], "-x is unknown; --help lists what there is"),
+        ] {
+            let want = format!("understand the arguments: {want}");
+            assert_eq!(refused(&arguments), want, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn rows_are_all_wanted_without_only() {
+        let Asked::Bench(options) = parse([]).unwrap() else {
+            panic!("no options");
+        };
+        assert!(options.wants("run") && options.wants("size"), "{options:?}");
+    }
+
+    #[test]
+    fn rows_are_limited_by_only() {
+        let words = ["--only", "run", "--only", "calls"].map(OsString::from);
+        let Asked::Bench(options) = parse(words).unwrap() else {
+            panic!("no options");
+        };
+        let wanted = ["run", "exec", "calls"].map(|key| options.wants(key));
+        assert_eq!(wanted, [true, false, true], "{options:?}");
+    }
+}

@@ -1,0 +1,267 @@
+//! The report: Markdown tables that read well in a terminal too.
+
+use std::fmt::Write;
+
+use crate::peer::{Kind, Peer};
+use crate::rows::{Calls, Cell};
+use crate::size::Size;
+use crate::stats::Summary;
+
+/// Everything that was measured.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    /// Rounds of the timed rows.
+    pub(crate) rounds: usize,
+    /// Title and nanoseconds of each timed row.
+    pub(crate) timed: Vec<(&'static str, Vec<Cell<Summary>>)>,
+    /// Title and KiB of each memory row.
+    pub(crate) memory: Vec<(&'static str, Vec<Cell<u64>>)>,
+    /// Title and counts of each system-call row.
+    pub(crate) calls: Vec<(&'static str, Vec<Cell<Calls>>)>,
+    /// Sizes on disk.
+    pub(crate) sizes: Option<Vec<Cell<Size>>>,
+}
+
+impl Results {
+    /// Every row that a peer failed: `title, peer: reason`.
+    pub(crate) fn failures(&self, peers: &[Peer]) -> Vec<String> {
+        let mut failures = Vec::new();
+        collect(&mut failures, peers, &self.timed);
+        collect(&mut failures, peers, &self.memory);
+        collect(&mut failures, peers, &self.calls);
+        if let Some(sizes) = &self.sizes {
+            collect(&mut failures, peers, &[("size on disk", sizes.clone())]);
+        }
+        failures
+    }
+}
+
+fn collect<T>(failures: &mut Vec<String>, peers: &[Peer], rows: &[(&str, Vec<Cell<T>>)]) {
+    for (title, cells) in rows {
+        for (peer, cell) in peers.iter().zip(cells) {
+            if let Some(Err(reason)) = cell {
+                failures.push(format!("{title}, {}: {reason}", peer.label));
+            }
+        }
+    }
+}
+
+const METHOD: &str = "\
+- One run measures all: in each round every runtime runs once, and another one goes first.
+- A figure is the median of the rounds; the ratio is to the newest crun, below 1 is better.
+- The clock is monotonic, from before the spawn (vfork and exec) to after the wait; no shell and no
+  engine is in between. `create + start + delete` leaves out the wait for the process to end.
+- The bundle has the shape that Docker 20.10 gives `docker run` with a memory, CPU and pids limit:
+  five new namespaces, ten mounts, ten masks, five read-only paths, fourteen capabilities, two
+  sysctls, and Docker's seccomp list of 350 allowed names and the conditional calls. Its program is
+  a static busybox.
+- Each runtime is called in a mount namespace of its own; all have the same mounts, and only the
+  root directory differs.
+- `floor` is a C program that makes the kernel calls which this bundle takes and no others: no
+  configuration, no state, no checks. `bwrap` makes the mounts and namespaces, but no cgroups, no
+  masks and no seccomp filter.
+- Peak memory is `ru_maxrss` of the runtime and all that it waits for, started by a static program
+  of about 1 MiB, which is the least that can show.
+- System calls are those that `strace -f` counts, the container's own process included; `execs`
+  counts `execve` and `execveat`.
+";
+
+/// Writes the whole report.
+pub(crate) fn markdown(results: &Results, peers: &[Peer], machine: &[String]) -> String {
+    let mut text = String::from("# Benchmark\n\nWritten by `hack/bench`.\n\n## Machine\n\n");
+    for line in machine {
+        push(&mut text, format_args!("- {line}\n"));
+    }
+    push(&mut text, format_args!("- runtimes: {}\n", versions(peers)));
+    push(&mut text, format_args!("\n## Method\n\n{METHOD}"));
+    push(&mut text, format_args!("- Rounds: {}.\n", results.rounds));
+    text.push_str(&tables(results, peers));
+    text
+}
+
+/// Writes the tables alone.
+pub(crate) fn tables(results: &Results, peers: &[Peer]) -> String {
+    let mut text = String::new();
+    let median = |summary: &Summary| summary.median;
+    if !results.timed.is_empty() {
+        text.push_str("\n## Time in ms: median (ratio to the newest crun)\n\n");
+        table(&mut text, peers, &results.timed, |cell, base| {
+            let ratio = ratio(cell.median, base.map(median));
+            format!("{}{ratio}", milliseconds(cell.median))
+        });
+        text.push_str("\n## Spread in ms: 10th to 90th percentile\n\n");
+        table(&mut text, peers, &results.timed, |cell, _| {
+            format!("{} – {}", milliseconds(cell.p10), milliseconds(cell.p90))
+        });
+        text.push_str(&harness(results, peers));
+    }
+    if !results.memory.is_empty() {
+        text.push_str("\n## Peak memory in KiB\n\n");
+        table(&mut text, peers, &results.memory, |&cell, base| {
+            format!("{cell}{}", ratio(cell, base.copied()))
+        });
+    }
+    if !results.calls.is_empty() {
+        text.push_str("\n## System calls\n\n");
+        table(&mut text, peers, &results.calls, |cell, base| {
+            let ratio = ratio(cell.all, base.map(|base| base.all));
+            format!("{}{ratio}, {} execs", cell.all, cell.execs)
+        });
+    }
+    if let Some(sizes) = &results.sizes {
+        text.push_str("\n## Size on disk in KiB: program + shared libraries\n\n");
+        let rows = [("size", sizes.clone())];
+        table(&mut text, peers, &rows, |cell, _| {
+            format!("{} + {}", cell.binary / 1024, cell.libraries / 1024)
+        });
+    }
+    let failures = results.failures(peers);
+    if !failures.is_empty() {
+        text.push_str("\n## Failed\n\n");
+    }
+    for failure in failures {
+        push(&mut text, format_args!("- {failure}\n"));
+    }
+    text
+}
+
+/// Appends formatted text.
+fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    text.write_fmt(arguments).expect("String write");
+}
+
+fn versions(peers: &[Peer]) -> String {
+    let measured = peers
+        .iter()
+        .filter(|peer| matches!(peer.program.kind, Kind::Oci | Kind::Bubblewrap));
+    let labels: Vec<&str> = measured.map(|peer| peer.label.as_str()).collect();
+    labels.join(", ")
+}
+
+/// What starting and waiting costs by itself.
+fn harness(results: &Results, peers: &[Peer]) -> String {
+    let index = peers
+        .iter()
+        .position(|peer| peer.program.kind == Kind::Nothing);
+    let cell = index.and_then(|index| results.timed.first()?.1.get(index)?.as_ref());
+    let Some(Ok(summary)) = cell else {
+        return String::new();
+    };
+    format!(
+        "\nThe harness alone, starting a dynamic `true` in the same way: {} ms ({} – {}). It is not \
+         subtracted.\n",
+        milliseconds(summary.median),
+        milliseconds(summary.p10),
+        milliseconds(summary.p90)
+    )
+}
+
+/// Nanoseconds as milliseconds with two decimals.
+fn milliseconds(nanos: u64) -> String {
+    let hundredths = (nanos + 5_000) / 10_000;
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
+/// ` (0.57)`, or nothing without a base.
+fn ratio(value: u64, base: Option<u64>) -> String {
+    let Some(base) = base.filter(|&base| base > 0) else {
+        return String::new();
+    };
+    let hundredths = (value * 100 + base / 2) / base;
+    format!(" ({}.{:02})", hundredths / 100, hundredths % 100)
+}
+
+/// Which peer the ratios are to: the first crun, as the newest comes first.
+fn reference(peers: &[Peer]) -> Option<usize> {
+    peers
+        .iter()
+        .position(|peer| peer.program.key.starts_with("crun"))
+}
+
+/// Appends one table: a column a peer that has any cell, aligned for a terminal.
+fn table<T>(
+    text: &mut String,
+    peers: &[Peer],
+    rows: &[(&'static str, Vec<Cell<T>>)],
+    show: impl Fn(&T, Option<&T>) -> String,
+) {
+    let reference = reference(peers);
+    let shown: Vec<usize> = (0..peers.len())
+        .filter(|&index| peers[index].program.kind != Kind::Nothing)
+        .filter(|&index| rows.iter().any(|(_, cells)| cells[index].is_some()))
+        .collect();
+    let mut lines = vec![vec![String::new()]];
+    lines[0].extend(shown.iter().map(|&index| peers[index].label.clone()));
+    for (title, cells) in rows {
+        let base = reference.and_then(|index| cells[index].as_ref()?.as_ref().ok());
+        let mut line = vec![(*title).to_owned()];
+        line.extend(shown.iter().map(|&index| match &cells[index] {
+            None => "–".to_owned(),
+            Some(Err(_)) => "failed".to_owned(),
+            Some(Ok(cell)) => show(cell, base),
+        }));
+        lines.push(line);
+    }
+    align(text, &lines);
+}
+
+fn align(text: &mut String, lines: &[Vec<String>]) {
+    let width = |column: usize| {
+        let cells = lines.iter().map(|line| line[column].chars().count());
+        cells.max().unwrap_or_default().max(3)
+    };
+    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
+    for (number, line) in lines.iter().enumerate() {
+        for (cell, &width) in line.iter().zip(&widths) {
+            push(text, format_args!("| {cell:<width$} "));
+        }
+        text.push_str("|\n");
+        if number == 0 {
+            for &width in &widths {
+                push(text, format_args!("|{:-<1$}", "", width + 2));
+            }
+            text.push_str("|\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_are_rounded_to_two_decimals() {
+        for (nanos, want) in [
+            (0, "0.00"),
+            (4_999, "0.00"),
+            (5_000, "0.01"),
+            (6_904_999, "6.90"),
+        ] {
+            assert_eq!(milliseconds(nanos), want, "{nanos}");
+        }
+    }
+
+    #[test]
+    fn ratio_needs_a_base() {
+        for (value, base, want) in [
+            (5, None, ""),
+            (5, Some(0), ""),
+            (57, Some(100), " (0.57)"),
+            (3, Some(2), " (1.50)"),
+        ] {
+            assert_eq!(ratio(value, base), want, "{value} to {base:?}");
+        }
+    }
+
+    #[test]
+    fn table_columns_are_as_wide_as_their_widest_cell() {
+        let mut text = String::new();
+        let line = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        align(&mut text, &[line(["", "a"]), line(["row", "1.00 – 2"])]);
+        assert_eq!(
+            text,
+            "|     | a        |\n|-----|----------|\n| row | 1.00 – 2 |\n"
+        );
+    }
+}

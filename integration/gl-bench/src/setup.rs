@@ -1,0 +1,220 @@
+//! The bench's folder: the bundles, the C programs, and the list of programs to measure.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::Error;
+use crate::peer::{CGROUP, Kind, Program, Slot};
+use crate::shape::{Container, config};
+use crate::{calls, host};
+
+/// Most containers that any row runs at once.
+const SLOTS: usize = 32;
+
+/// Sources of the C programs, and of the headers they include.
+const SOURCES: [(&str, &str); 5] = [
+    ("calls.c", include_str!("../c/calls.c")),
+    ("filter.c", include_str!("../c/filter.c")),
+    ("filter.h", include_str!("../c/filter.h")),
+    ("floor.c", include_str!("../c/floor.c")),
+    ("peak.c", include_str!("../c/peak.c")),
+];
+
+/// The bench's folder on the host. Removes it and the bench's cgroups when dropped.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    /// Its path.
+    pub(crate) path: PathBuf,
+}
+
+impl Folder {
+    /// Makes the folder with a root filesystem of busybox, and builds the C programs into it.
+    pub(crate) fn make() -> Result<Self, Error> {
+        let name = format!("gl-bench-{}", std::process::id());
+        let folder = Self {
+            path: std::env::temp_dir().join(name),
+        };
+        let path = &folder.path;
+        for directory in ["roots", "files", "bundles", "c", "rootfs/bin", "rootfs/etc"] {
+            make_directory(&path.join(directory))?;
+        }
+        for directory in ["proc", "sys", "dev", "tmp"] {
+            make_directory(&path.join("rootfs").join(directory))?;
+        }
+        for name in ["resolv.conf", "hostname", "hosts"] {
+            write(&path.join("files").join(name), "bench\n")?;
+            write(&path.join("rootfs/etc").join(name), "")?;
+        }
+        copy(&find("busybox")?, &path.join("rootfs/bin/busybox"))?;
+        for applet in ["true", "sleep"] {
+            let link = path.join("rootfs/bin").join(applet);
+            symlink("busybox", &link).map_err(|source| file("make", &link, source))?;
+        }
+        folder.compile()?;
+        Ok(folder)
+    }
+
+    fn compile(&self) -> Result<(), Error> {
+        let c = self.path.join("c");
+        for (name, text) in SOURCES {
+            write(&c.join(name), text)?;
+        }
+        write(&c.join("allowed.inc"), &calls::include_file())?;
+        self.cc("-o ../peak peak.c")?;
+        self.cc("-c -o native.o calls.c")?;
+        let mut objects = "native.o".to_owned();
+        if cfg!(target_arch = "x86_64") {
+            self.cc("-c -DCOMPAT -o compat.o calls.c")?;
+            objects.push_str(" compat.o");
+        }
+        self.cc(&format!("-o ../floor floor.c filter.c {objects}"))
+    }
+
+    fn cc(&self, arguments: &str) -> Result<(), Error> {
+        let arguments = format!("-std=gnu11 -O2 -static {arguments}");
+        let output = Command::new("cc")
+            .args(arguments.split(' '))
+            .current_dir(self.path.join("c"))
+            .output()
+            .map_err(|source| Error::Start {
+                program: "cc".to_owned(),
+                source,
+            })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(Error::Failed {
+            command: format!("cc {arguments}"),
+            status: output.status.to_string(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Makes the mount point of a worker and, for a runtime, one bundle a slot.
+    pub(crate) fn add(&self, program: &Program) -> Result<(), Error> {
+        make_directory(&self.path.join("roots").join(&program.key))?;
+        if program.kind != Kind::Oci {
+            return Ok(());
+        }
+        let short = (0..SLOTS).map(|number| (Slot::Short(number), ["true"].as_slice()));
+        let long = [(Slot::Long, ["sleep", "86400"].as_slice())];
+        for (slot, args) in short.chain(long) {
+            let container = Container {
+                args,
+                cgroup: &program.cgroup(slot),
+                folder: "/tmp",
+            };
+            let bundle = self.path.join("bundles").join(program.id(slot));
+            make_directory(&bundle)?;
+            write(&bundle.join("config.json"), &config(&container).to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Copies a binary into the folder, where every worker sees it as `/tmp/NAME`.
+    pub(crate) fn bring(&self, binary: &Path, name: &str) -> Result<String, Error> {
+        copy(binary, &self.path.join(name))?;
+        Ok(format!("/tmp/{name}"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A folder that cannot be removed must not hide why the bench ends; both name the bench.
+        drop(fs::remove_dir_all(&self.path));
+        let Ok(hierarchies) = fs::read_dir("/sys/fs/cgroup") else {
+            return;
+        };
+        let own = hierarchies.flatten().map(|entry| entry.path().join(CGROUP));
+        for group in own.chain([Path::new("/sys/fs/cgroup").join(CGROUP)]) {
+            for inner in fs::read_dir(&group).into_iter().flatten().flatten() {
+                drop(fs::remove_dir(inner.path()));
+            }
+            drop(fs::remove_dir(group));
+        }
+    }
+}
+
+/// The programs on this machine and in the `sid` root, the one under test first.
+pub(crate) fn programs(
+    folder: &Folder,
+    greenlang: Option<&Path>,
+    sid: Option<&Path>,
+) -> Result<Vec<Program>, Error> {
+    let here = Path::new("/");
+    let mut programs = Vec::new();
+    let mut add = |key: &str, kind, root: &Path, path: String| {
+        programs.push(Program {
+            key: key.to_owned(),
+            kind,
+            root: root.to_owned(),
+            path,
+        });
+    };
+    if let Some(binary) = greenlang {
+        add(
+            "greenlang",
+            Kind::Oci,
+            here,
+            folder.bring(binary, "greenlang")?,
+        );
+    }
+    if let Some(sid) = sid {
+        add("crun-sid", Kind::Oci, sid, "/usr/bin/crun".to_owned());
+        add("runc-sid", Kind::Oci, sid, "/usr/sbin/runc".to_owned());
+    }
+    for name in ["crun", "runc"] {
+        if let Ok(path) = find(name) {
+            add(name, Kind::Oci, here, path.display().to_string());
+        }
+    }
+    if host::has_cgroup_v1() {
+        add("floor", Kind::Floor, here, "/tmp/floor".to_owned());
+    }
+    match sid {
+        Some(sid) => add("bwrap", Kind::Bubblewrap, sid, "/usr/bin/bwrap".to_owned()),
+        None => {
+            if let Ok(path) = find("bwrap") {
+                add("bwrap", Kind::Bubblewrap, here, path.display().to_string());
+            }
+        }
+    }
+    add("harness", Kind::Nothing, here, "/bin/true".to_owned());
+    Ok(programs)
+}
+
+/// Finds a program in PATH.
+fn find(name: &str) -> Result<PathBuf, Error> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = std::env::split_paths(&path).map(|directory| directory.join(name));
+    let executable = |path: &PathBuf| {
+        fs::metadata(path)
+            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    found.find(executable).ok_or_else(|| Error::Usage {
+        reason: format!("{name} is not in PATH; install it"),
+    })
+}
+
+fn file(action: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Error::File {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(|source| file("make", path, source))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(|source| file("write", path, source))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::copy(from, to).map_err(|source| file("copy", from, source))?;
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! The bundle under measurement: the shape that Docker 20.10 gives a plain `docker run` with a
+//! memory, a CPU and a pids limit.
+//!
+//! Left out is the hook by which Docker's network code learns the namespace: it runs a program of
+//! Docker's own, which every runtime would wait for equally.
+
+use serde_json::{Value, json};
+
+use crate::calls;
+
+/// What one container's config.json says beyond the shape.
+#[derive(Debug)]
+pub(crate) struct Container<'a> {
+    /// The program and its arguments.
+    pub(crate) args: &'a [&'a str],
+    /// Path below every cgroup hierarchy.
+    pub(crate) cgroup: &'a str,
+    /// Folder of `rootfs`, and of `files` with resolv.conf, hostname and hosts.
+    pub(crate) folder: &'a str,
+}
+
+const CAPABILITIES: [&str; 14] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+];
+
+/// The whole config.json of one container.
+pub(crate) fn config(container: &Container<'_>) -> Value {
+    json!({
+        "ociVersion": "1.0.2-dev",
+        "process": process(container.args),
+        "root": {"path": format!("{}/rootfs", container.folder)},
+        "hostname": "bench",
+        "mounts": mounts(container.folder),
+        "linux": {
+            "sysctl": {
+                "net.ipv4.ip_unprivileged_port_start": "0",
+                "net.ipv4.ping_group_range": "0 2147483647",
+            },
+            "resources": resources(),
+            "cgroupsPath": container.cgroup,
+            "namespaces": [
+                {"type": "mount"}, {"type": "network"}, {"type": "uts"}, {"type": "pid"},
+                {"type": "ipc"},
+            ],
+            "seccomp": calls::seccomp(),
+            "maskedPaths": [
+                "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+                "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",
+                "/sys/firmware",
+            ],
+            "readonlyPaths": [
+                "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+            ],
+        },
+    })
+}
+
+fn process(args: &[&str]) -> Value {
+    json!({
+        "user": {"uid": 0, "gid": 0, "additionalGids": [0]},
+        "args": args,
+        "env": [
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOSTNAME=bench",
+        ],
+        "cwd": "/",
+        "capabilities": {
+            "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES,
+        },
+        "oomScoreAdj": 0,
+    })
+}
+
+fn mounts(folder: &str) -> Value {
+    let file = |name: &str| {
+        json!({
+            "destination": format!("/etc/{name}"), "type": "bind",
+            "source": format!("{folder}/files/{name}"), "options": ["rbind", "rprivate"],
+        })
+    };
+    let strict = ["nosuid", "noexec", "nodev"];
+    json!([
+        {"destination": "/proc", "type": "proc", "source": "proc", "options": strict},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+            "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
+        {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options":
+            ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
+        {"destination": "/sys", "type": "sysfs", "source": "sysfs",
+            "options": ["nosuid", "noexec", "nodev", "ro"]},
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+            "options": ["ro", "nosuid", "noexec", "nodev"]},
+        {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": strict},
+        {"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+            "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=67108864"]},
+        file("resolv.conf"),
+        file("hostname"),
+        file("hosts"),
+    ])
+}
+
+fn resources() -> Value {
+    let device = |allow: bool, major: u32, minor: u32| json!({"allow": allow, "type": "c", "major": major, "minor": minor, "access": "rwm"});
+    json!({
+        "devices": [
+            {"allow": false, "access": "rwm"},
+            device(true, 1, 5), device(true, 1, 3), device(true, 1, 9), device(true, 1, 8),
+            device(true, 5, 0), device(true, 5, 1), device(false, 10, 229),
+        ],
+        "memory": {"limit": 536_870_912, "swap": 1_073_741_824, "disableOOMKiller": false},
+        "cpu": {"shares": 0, "quota": 100_000, "period": 100_000},
+        "pids": {"limit": 100},
+        "blockIO": {"weight": 0},
+    })
+}

@@ -1,0 +1,188 @@
+//! The worker of one peer: a process in a mount namespace of its own that starts programs and
+//! takes their time.
+//!
+//! Every worker's namespace has the same mounts: a root, `/proc`, `/sys`, the cgroup hierarchies
+//! without the v2 one of a hybrid host (crun refuses that), `/dev`, a fresh `/run`, and the bench's
+//! folder as `/tmp`. Only the root directory differs. So every peer copies as many mounts and walks
+//! as many hierarchies as the others. The caller has already unshared the mount namespace.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, unmount};
+use rustix::process::{Pid, WaitOptions, pivot_root, set_child_subreaper, waitpid};
+
+use crate::error::{Error, chain};
+use crate::protocol::{Answer, Request};
+
+/// Where the worker's programs write their standard error.
+const STDERR: &str = "/run/stderr";
+
+/// Makes the worker's world from the root directory `root` and the bench's folder `work`, then
+/// serves requests until standard input ends.
+///
+/// # Errors
+///
+/// If the mounts cannot be made or the bench cannot be talked to. A failing request is an answer.
+pub(crate) fn serve(root: &Path, work: &Path, name: &str) -> Result<(), Error> {
+    enter(root, work, &work.join("roots").join(name))?;
+    // Containers that outlive `create` become children of the worker, as of an engine's shim.
+    set_child_subreaper(Pid::from_raw(1)).map_err(|source| Error::Mount {
+        what: "nothing, but adopt containers",
+        source,
+    })?;
+    let mut out = io::stdout().lock();
+    say(&mut out, &Answer::Done)?;
+    for line in io::stdin().lock().lines() {
+        let line = line.map_err(|source| file("read", "standard input", source))?;
+        let answer = match serde_json::from_str(&line) {
+            Ok(request) => handle(request).unwrap_or_else(|err| Answer::Failed(chain(&err))),
+            Err(err) => Answer::Failed(err.to_string()),
+        };
+        say(&mut out, &answer)?;
+    }
+    Ok(())
+}
+
+fn say(out: &mut impl Write, answer: &Answer) -> Result<(), Error> {
+    let wrap = |source| file("write", "standard output", source);
+    let mut line = serde_json::to_vec(answer).map_err(|err| wrap(err.into()))?;
+    line.push(b'\n');
+    out.write_all(&line)
+        .and_then(|()| out.flush())
+        .map_err(wrap)
+}
+
+fn file(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Error {
+    let path = path.into();
+    Error::File {
+        action,
+        path,
+        source,
+    }
+}
+
+/// Builds the mounts on `new_root` and makes it the root.
+fn enter(root: &Path, work: &Path, new_root: &Path) -> Result<(), Error> {
+    let step = |what| move |source| Error::Mount { what, source };
+    let none = MountFlags::empty();
+    mount_bind(root, new_root).map_err(step("the root"))?;
+    mount("proc", new_root.join("proc"), "proc", none, None).map_err(step("/proc"))?;
+    mount("sysfs", new_root.join("sys"), "sysfs", none, None).map_err(step("/sys"))?;
+    mount_bind_recursive("/sys/fs/cgroup", new_root.join("sys/fs/cgroup"))
+        .map_err(step("/sys/fs/cgroup"))?;
+    match unmount(
+        new_root.join("sys/fs/cgroup/unified"),
+        UnmountFlags::empty(),
+    ) {
+        Ok(()) | Err(Errno::NOENT | Errno::INVAL) => {}
+        Err(source) => return Err(step("no hybrid hierarchy")(source)),
+    }
+    mount_bind_recursive("/dev", new_root.join("dev")).map_err(step("/dev"))?;
+    mount("tmpfs", new_root.join("run"), "tmpfs", none, None).map_err(step("/run"))?;
+    mount_bind(work, new_root.join("tmp")).map_err(step("/tmp"))?;
+    std::env::set_current_dir(new_root).map_err(|source| file("enter", new_root, source))?;
+    pivot_root(".", ".").map_err(step("the new root"))?;
+    unmount(".", UnmountFlags::DETACH).map_err(step("without the old root"))?;
+    std::env::set_current_dir("/tmp").map_err(|source| file("enter", "/tmp", source))
+}
+
+fn handle(request: Request) -> Result<Answer, Error> {
+    match request {
+        Request::Time { commands } => time(&commands).map(Answer::Nanos),
+        Request::Output { command } => output(&command).map(Answer::Text),
+        Request::Reap { pid_file } => reap(&pid_file).map(|()| Answer::Done),
+    }
+}
+
+/// Starts all commands, waits for all, and returns the nanoseconds in between.
+fn time(commands: &[Vec<String>]) -> Result<u64, Error> {
+    // Everything that costs time on the bench's side happens before the clock starts.
+    let mut prepared = Vec::with_capacity(commands.len());
+    for command in commands {
+        let mut process = prepare(command)?;
+        process.stdout(Stdio::null());
+        prepared.push((process, command));
+    }
+    let mut children = Vec::with_capacity(prepared.len());
+    let mut statuses = Vec::with_capacity(prepared.len());
+    let start = Instant::now();
+    for (process, command) in &mut prepared {
+        children.push(process.spawn().map_err(|source| Error::Start {
+            program: command.join(" "),
+            source,
+        }));
+    }
+    for child in children.iter_mut().flatten() {
+        statuses.push(child.wait());
+    }
+    let elapsed = start.elapsed();
+    for child in children {
+        child?;
+    }
+    for (status, command) in statuses.into_iter().zip(commands) {
+        check(status, command)?;
+    }
+    // A measurement is far below the 584 years of 64 bits.
+    Ok(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Runs one command for what it prints.
+fn output(command: &[String]) -> Result<String, Error> {
+    let child = prepare(command)?.stdout(Stdio::piped()).spawn();
+    let output = child
+        .and_then(Child::wait_with_output)
+        .map_err(|source| Error::Start {
+            program: command.join(" "),
+            source,
+        })?;
+    check(Ok(output.status), command)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn prepare(command: &[String]) -> Result<Command, Error> {
+    let (program, arguments) = command.split_first().ok_or_else(|| Error::Usage {
+        reason: "a request with an empty command".to_owned(),
+    })?;
+    let stderr = File::create(STDERR).map_err(|source| file("make", STDERR, source))?;
+    let mut process = Command::new(program);
+    process.args(arguments).stdin(Stdio::null()).stderr(stderr);
+    Ok(process)
+}
+
+fn check(status: io::Result<std::process::ExitStatus>, command: &[String]) -> Result<(), Error> {
+    let status = match status {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(status) => status.to_string(),
+        Err(err) => err.to_string(),
+    };
+    let text = fs::read_to_string(STDERR).unwrap_or_default();
+    Err(Error::Failed {
+        command: command.join(" "),
+        status,
+        stderr: text.trim().lines().last().unwrap_or_default().to_owned(),
+    })
+}
+
+/// Waits for a container's first process, which `create` left to the worker.
+fn reap(pid_file: &str) -> Result<(), Error> {
+    let text = fs::read_to_string(pid_file).map_err(|source| file("read", pid_file, source))?;
+    let pid = text.trim().parse().ok().and_then(Pid::from_raw);
+    let Some(pid) = pid else {
+        return Err(Error::Output {
+            tool: "the pid file",
+            output: text,
+        });
+    };
+    loop {
+        match waitpid(Some(pid), WaitOptions::empty()) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(source) => return Err(file("wait for the process of", pid_file, source.into())),
+        }
+    }
+}
