@@ -273,3 +273,6 @@ fn drop_empty_linux_strings(linux: &mut oci::Linux) {
         rdt.set_clos_id(None);
     }
 }
+
+#[cfg(test)]
+mod tests;

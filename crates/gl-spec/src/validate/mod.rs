@@ -162,3 +162,6 @@ fn annotations(spec: &oci::Spec, warnings: &mut Vec<Warning>) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
