@@ -1,0 +1,261 @@
+//! The cgroup of one container, whichever driver makes it.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use gl_spec::oci::LinuxResources;
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::layout::{Layout, Version};
+use crate::paths::Paths;
+use crate::v1;
+
+/// Who makes the directories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Driver {
+    /// This crate, in cgroupfs.
+    Cgroupfs,
+    /// The service manager, over D-Bus (`--systemd-cgroup`). Refused so far.
+    Systemd,
+}
+
+/// What holds for devices when the config has no list of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceDefault {
+    /// Only the devices that every container has, as other runtimes do.
+    Deny,
+    /// The devices controller is left as it is; for where it cannot be written (user namespace).
+    Keep,
+}
+
+/// Which directories [`Cgroup::remove`] may remove. Never one that [`Cgroup::create`] found there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parents {
+    /// The container's own only: the next container finds the parent there, which is faster.
+    Keep,
+    /// Also the ones above it that were made for it, unless others use them by now.
+    Remove,
+}
+
+/// Which processes [`Cgroup::pids`] lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Those in the cgroup itself.
+    Top,
+    /// Also those in cgroups that the container made below its own.
+    Tree,
+}
+
+/// What a stored container needs to find its cgroup again. Part of the state document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "driver")]
+#[non_exhaustive]
+pub enum Record {
+    /// cgroup v1 through cgroupfs.
+    #[serde(rename = "cgroupfs-v1")]
+    V1 {
+        /// One entry for each hierarchy.
+        groups: Vec<v1::Entry>,
+    },
+}
+
+/// What [`Cgroup::apply`] and [`Cgroup::update`] did not have to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// Config fields that were accepted and have no effect on any current kernel.
+    pub ignored: Vec<&'static str>,
+}
+
+/// The cgroup of one container, in every hierarchy.
+///
+/// Dropping it closes descriptors and removes nothing.
+#[derive(Debug)]
+pub struct Cgroup {
+    inner: Inner,
+}
+
+/// One variant for each driver.
+#[derive(Debug)]
+enum Inner {
+    V1(v1::Group),
+}
+
+impl Cgroup {
+    /// Makes the cgroup in every hierarchy: one `mkdirat` each where the parent is there.
+    ///
+    /// A new cpuset gets the processors and memory nodes of its parent, as nothing can join it
+    /// before. Whatever was made is removed again if a later step fails.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Unsupported`] for the systemd driver and on cgroup v2.
+    /// - [`Error::InUse`] or [`Error::Frozen`] if the cgroup exists and has processes or is frozen.
+    /// - [`Error::Make`], [`Error::Read`] or [`Error::Write`] if the kernel refuses.
+    pub fn create(driver: Driver, layout: &Layout, paths: &Paths) -> Result<Self, Error> {
+        if driver == Driver::Systemd {
+            return Err(Error::Unsupported {
+                facility: "the systemd cgroup driver",
+            });
+        }
+        match layout.version() {
+            Version::V1 => Ok(Self {
+                inner: Inner::V1(v1::Group::create(layout, paths)?),
+            }),
+            Version::V2 => Err(Error::Unsupported {
+                facility: "cgroup v2",
+            }),
+        }
+    }
+
+    /// Opens the cgroup of a stored container. Directories that are gone count as empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotMounted`] or [`Error::Inspect`] if `/sys/fs/cgroup` is not what it was.
+    pub fn open(record: &Record) -> Result<Self, Error> {
+        let Record::V1 { groups } = record;
+        Ok(Self {
+            inner: Inner::V1(v1::Group::open(groups)?),
+        })
+    }
+
+    /// What to store for [`Cgroup::open`].
+    #[must_use]
+    pub fn record(&self) -> Record {
+        let Inner::V1(group) = &self.inner;
+        Record::V1 {
+            groups: group.entries(),
+        }
+    }
+
+    /// Opens the `tasks` file of every hierarchy for writing, close-on-exec.
+    ///
+    /// A process with one thread that writes `0` to each of them joins. That takes no lock on the
+    /// thread group, unlike another process writing its id to `cgroup.procs`, which can wait 10 ms
+    /// for an RCU grace period.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Join`] if one cannot be opened.
+    pub fn join_fds(&self) -> Result<Vec<OwnedFd>, Error> {
+        let Inner::V1(group) = &self.inner;
+        group.join_fds()
+    }
+
+    /// Sets the limits of a cgroup that nothing has joined yet.
+    ///
+    /// Everything is decided before the first write. A resource that is not in `resources` costs no
+    /// system call.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Value`] for a value that no kernel takes.
+    /// - [`Error::NoController`] or [`Error::NoFile`] for a limit that this host cannot enforce.
+    /// - [`Error::Set`] if the kernel refuses a value; what was written before stays.
+    pub fn apply(
+        &self,
+        resources: &LinuxResources,
+        devices: DeviceDefault,
+    ) -> Result<Applied, Error> {
+        let Inner::V1(group) = &self.inner;
+        group.apply(resources, devices)
+    }
+
+    /// Changes limits while processes run: only what is in `resources`.
+    ///
+    /// Values that the kernel checks against each other are written in the order that it accepts.
+    /// A list of devices is reached without denying on the way what stays allowed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cgroup::apply`]. What was written before the refused value stays: the caller, who knows
+    /// the former limits, applies them again.
+    pub fn update(&self, resources: &LinuxResources) -> Result<Applied, Error> {
+        let Inner::V1(group) = &self.inner;
+        group.update(resources)
+    }
+
+    /// Stops all processes and returns when all stand still.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NoFreezer`] on a host without the controller.
+    /// - [`Error::FreezeTimeout`] if one does not stop within 10 s; all run on then.
+    /// - [`Error::Write`] with `ENOENT` if the cgroup is gone.
+    pub fn freeze(&self) -> Result<(), Error> {
+        let Inner::V1(group) = &self.inner;
+        group.freeze()
+    }
+
+    /// Lets all processes run on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoFreezer`], or [`Error::Write`] if the kernel refuses.
+    pub fn thaw(&self) -> Result<(), Error> {
+        let Inner::V1(group) = &self.inner;
+        group.thaw()
+    }
+
+    /// Whether the processes stand still. A cgroup that is gone is not frozen. Three system calls.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`].
+    pub fn frozen(&self) -> Result<bool, Error> {
+        let Inner::V1(group) = &self.inner;
+        group.frozen()
+    }
+
+    /// The processes of the container, ascending in [`Depth::Tree`]. Those outside our pid namespace
+    /// show as 0. None if the cgroup is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`], [`Error::Inspect`] or [`Error::Parse`].
+    pub fn pids(&self, depth: Depth) -> Result<Vec<i32>, Error> {
+        let Inner::V1(group) = &self.inner;
+        group.pids(depth)
+    }
+
+    /// Sends `signal` to every process of the container and of the cgroups below, by pidfd and
+    /// while they stand still. Returns to how many.
+    ///
+    /// A container that was frozen stays so, unless it is killed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Signal`] if one may not be signalled; errors of [`Cgroup::freeze`] except that what
+    /// cannot be frozen is signalled anyway, until nobody new is seen.
+    pub fn kill_all(&self, signal: Signal) -> Result<usize, Error> {
+        let Inner::V1(group) = &self.inner;
+        group.kill_all(signal)
+    }
+
+    /// Waits until no process is left, on their pidfds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotEmpty`] once `limit` is over.
+    pub fn wait_empty(&self, limit: Duration) -> Result<(), Error> {
+        let Inner::V1(group) = &self.inner;
+        group.wait_empty(limit)
+    }
+
+    /// Removes the directories that were made for the container, and what it made below them.
+    ///
+    /// One that is gone already is fine. While processes are left in one, their pidfds are waited on,
+    /// for at most `limit` in all. A failure in one hierarchy does not keep the others.
+    ///
+    /// # Errors
+    ///
+    /// The first of [`Error::NotEmpty`] and [`Error::Remove`].
+    pub fn remove(&self, parents: Parents, limit: Duration) -> Result<(), Error> {
+        let Inner::V1(group) = &self.inner;
+        group.remove(parents, limit)
+    }
+}

@@ -1,0 +1,321 @@
+//! Why a cgroup operation failed.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use gl_spec::{Class, Classify};
+use rustix::io::Errno;
+
+use crate::controller::Controller;
+
+/// Why a cgroup operation failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// This version has no driver for it.
+    #[error("use {facility}: only cgroup v1 through cgroupfs is driven so far")]
+    Unsupported {
+        /// What was asked for.
+        facility: &'static str,
+    },
+    /// There are no cgroups where they belong.
+    #[error("find cgroups at /sys/fs/cgroup: filesystem type {found:#x} holds none")]
+    NotMounted {
+        /// The type of the filesystem that is there.
+        found: rustix::fs::FsWord,
+    },
+    /// The kernel refused to show a directory.
+    #[error("inspect {}", path.display())]
+    Inspect {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: Errno,
+    },
+    /// A file could not be read.
+    #[error("read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: Errno,
+    },
+    /// A file of the kernel has unexpected content.
+    #[error("parse {:?} of {}", text, path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// The part that is not understood.
+        text: String,
+    },
+    /// A file that no config field stands for could not be written.
+    #[error("write {value:?} to {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What was to be written.
+        value: String,
+        /// What the kernel said.
+        #[source]
+        source: Errno,
+    },
+    /// The path of the cgroup cannot be used.
+    #[error("place the cgroup at {path:?}: {fault}")]
+    Path {
+        /// The path as given.
+        path: String,
+        /// What is wrong with it.
+        fault: PathFault,
+    },
+    /// The kernel refused to make a directory.
+    #[error("make cgroup {}", path.display())]
+    Make {
+        /// The directory.
+        path: PathBuf,
+        /// What `mkdirat` said.
+        #[source]
+        source: Errno,
+    },
+    /// A cgroup that is to be created exists and is in use.
+    #[error("create cgroup {}: it has {processes} processes already", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// How many processes are in it and below.
+        processes: usize,
+    },
+    /// A cgroup that is to be created exists and is frozen.
+    #[error("create cgroup {}: it is frozen", path.display())]
+    Frozen {
+        /// The directory in the freezer hierarchy.
+        path: PathBuf,
+    },
+    /// The `tasks` file could not be opened.
+    #[error("open {} to join it", path.display())]
+    Join {
+        /// The file.
+        path: PathBuf,
+        /// What `openat2` said.
+        #[source]
+        source: Errno,
+    },
+    /// A limit was asked for whose controller this host does not have.
+    #[error("set {field}: this host has no {controller} controller ({file})")]
+    NoController {
+        /// The config field.
+        field: Cow<'static, str>,
+        /// The controller.
+        controller: Controller,
+        /// The file that would be written.
+        file: Cow<'static, str>,
+    },
+    /// A limit was asked for whose file this kernel does not have.
+    #[error("set {field}: this kernel has no {}", path.display())]
+    NoFile {
+        /// The config field.
+        field: Cow<'static, str>,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The kernel refused a value.
+    #[error("set {field} to {value:?} in {}", path.display())]
+    Set {
+        /// The config field.
+        field: Cow<'static, str>,
+        /// The value as written.
+        value: String,
+        /// The file.
+        path: PathBuf,
+        /// What `write` said.
+        #[source]
+        source: Errno,
+    },
+    /// A config field has a value that no cgroup can take.
+    #[error("set {field} to {value:?}: {reason}")]
+    Value {
+        /// The config field.
+        field: Cow<'static, str>,
+        /// The value as given.
+        value: String,
+        /// Why it cannot be used.
+        reason: &'static str,
+    },
+    /// Processes cannot be stopped on this host.
+    #[error("freeze processes: this host has no freezer controller")]
+    NoFreezer,
+    /// The processes did not all stop in time.
+    #[error("freeze {}: not all processes stopped within {waited_ms} ms", path.display())]
+    FreezeTimeout {
+        /// The cgroup.
+        path: PathBuf,
+        /// How long was waited, milliseconds.
+        waited_ms: u64,
+    },
+    /// Processes are left in the cgroup after the time allowed.
+    #[error("wait for {} to be empty: {processes} processes left", path.display())]
+    NotEmpty {
+        /// The cgroup.
+        path: PathBuf,
+        /// How many are left.
+        processes: usize,
+    },
+    /// A signal could not be sent.
+    #[error("signal process {pid} of {}", path.display())]
+    Signal {
+        /// The cgroup.
+        path: PathBuf,
+        /// The process.
+        pid: i32,
+        /// What `pidfd_send_signal` or `pidfd_open` said.
+        #[source]
+        source: Errno,
+    },
+    /// The kernel refused to remove a directory.
+    #[error("remove cgroup {}", path.display())]
+    Remove {
+        /// The directory.
+        path: PathBuf,
+        /// What `rmdir` said.
+        #[source]
+        source: Errno,
+    },
+    /// Waiting failed.
+    #[error("wait for processes of {}", path.display())]
+    Wait {
+        /// The cgroup.
+        path: PathBuf,
+        /// What `ppoll` or `pidfd_open` said.
+        #[source]
+        source: Errno,
+    },
+    /// Notification of out-of-memory kills could not be set up or read.
+    #[error("watch {} for out-of-memory kills", path.display())]
+    Watch {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: Errno,
+    },
+}
+
+/// What is wrong with a cgroup path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PathFault {
+    /// It names the root or the runtime's own cgroup.
+    #[error("it names no cgroup of its own")]
+    Root,
+    /// A name has control characters.
+    #[error("it has control characters")]
+    Control,
+    /// A name is over 255 bytes.
+    #[error("a name in it is longer than 255 bytes")]
+    TooLong,
+    /// A stored path is not in the form in which paths are stored.
+    #[error("it is not a cleaned path")]
+    Unclean,
+}
+
+impl Error {
+    /// What the kernel said, if it was the kernel.
+    fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Inspect { source, .. }
+            | Self::Read { source, .. }
+            | Self::Write { source, .. }
+            | Self::Make { source, .. }
+            | Self::Join { source, .. }
+            | Self::Set { source, .. }
+            | Self::Signal { source, .. }
+            | Self::Remove { source, .. }
+            | Self::Wait { source, .. }
+            | Self::Watch { source, .. } => Some(*source),
+            Self::Unsupported { .. }
+            | Self::NotMounted { .. }
+            | Self::Parse { .. }
+            | Self::Path { .. }
+            | Self::InUse { .. }
+            | Self::Frozen { .. }
+            | Self::NoController { .. }
+            | Self::NoFile { .. }
+            | Self::NoFreezer
+            | Self::Value { .. }
+            | Self::FreezeTimeout { .. }
+            | Self::NotEmpty { .. } => None,
+        }
+    }
+}
+
+impl Classify for Error {
+    fn class(&self) -> Class {
+        match (self, self.errno()) {
+            (_, Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => Class::Denied,
+            (Self::Set { .. }, Some(Errno::BUSY)) => Class::Conflict,
+            (Self::Path { .. } | Self::Value { .. } | Self::Set { .. }, _) => Class::Invalid,
+            (
+                Self::Unsupported { .. }
+                | Self::NotMounted { .. }
+                | Self::NoController { .. }
+                | Self::NoFreezer
+                | Self::NoFile { .. },
+                _,
+            ) => Class::Unsupported,
+            (Self::InUse { .. } | Self::Frozen { .. }, _) => Class::Conflict,
+            (_, Some(Errno::NOENT)) => Class::NotFound,
+            _ => Class::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Set { .. }
+            | Self::Value { .. }
+            | Self::NoController { .. }
+            | Self::NoFile { .. } => "E_CGROUP_LIMIT",
+            Self::Path { .. } => "E_CGROUP_PATH",
+            Self::InUse { .. } | Self::Frozen { .. } => "E_CGROUP_IN_USE",
+            Self::Unsupported { .. } | Self::NotMounted { .. } => "E_CGROUP_UNSUPPORTED",
+            _ => "E_CGROUP",
+        }
+    }
+
+    fn field(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::NoController { field, .. }
+            | Self::NoFile { field, .. }
+            | Self::Set { field, .. }
+            | Self::Value { field, .. } => Some(Cow::Borrowed(field)),
+            Self::Path { .. } | Self::InUse { .. } | Self::Frozen { .. } => {
+                Some(Cow::Borrowed("linux.cgroupsPath"))
+            }
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match (self, self.errno()) {
+            (Self::NoController { .. }, _) => {
+                "leave the limit out, or mount the controller below /sys/fs/cgroup"
+            }
+            (Self::NoFile { .. }, _) => "leave the limit out, or boot a kernel that has it",
+            (Self::Set { .. }, Some(Errno::BUSY)) => {
+                "the container uses more than that now; lower its use first or ask for more"
+            }
+            (Self::Set { .. }, Some(Errno::INVAL)) => {
+                "the value is out of range, or contradicts another limit here or further up"
+            }
+            (Self::InUse { .. } | Self::Frozen { .. }, _) => {
+                "choose another linux.cgroupsPath, or end what runs there"
+            }
+            (Self::Unsupported { .. }, _) => "use a host with cgroup v1 or hybrid mode",
+            (_, Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
+                "cgroups are made as root and on a writable /sys/fs/cgroup"
+            }
+            _ => return None,
+        };
+        Some(Cow::Borrowed(hint))
+    }
+}

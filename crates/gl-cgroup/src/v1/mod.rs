@@ -1,0 +1,19 @@
+//! cgroup v1 through cgroupfs: one directory for the container in each hierarchy.
+//!
+//! [`settings`] and [`devices`] decide what is written, [`apply`] writes it.
+
+mod apply;
+mod blkio;
+mod cpu;
+mod cpuset;
+mod devices;
+mod freeze;
+mod group;
+mod memory;
+mod other;
+mod remove;
+mod settings;
+mod tree;
+
+pub use group::Entry;
+pub(crate) use group::Group;
