@@ -155,13 +155,10 @@ impl Mount {
     }
 }
 
-/// Reads mountinfo.
-///
-/// # Panics
-///
-/// If a line is malformed.
+/// Reads mountinfo; lines that are none are left out.
 pub fn mounts(text: &str) -> Vec<Mount> {
-    text.lines().map(mount).collect()
+    let lines = text.lines().filter(|l| l.contains(" - "));
+    lines.map(mount).collect()
 }
 
 fn mount(line: &str) -> Mount {
