@@ -254,6 +254,7 @@ impl Classify for Error {
         match (self, self.errno()) {
             (_, Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => Class::Denied,
             (Self::Set { .. }, Some(Errno::BUSY)) => Class::Conflict,
+            (Self::Set { .. }, Some(Errno::NOENT | Errno::NODEV)) => Class::NotFound,
             (Self::Path { .. } | Self::Value { .. } | Self::Set { .. }, _) => Class::Invalid,
             (
                 Self::Unsupported { .. }

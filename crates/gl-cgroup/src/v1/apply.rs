@@ -173,9 +173,9 @@ impl Writer<'_> {
         match self.write(dir, setting, &setting.file) {
             Err(Missing) => match setting.absent {
                 Absent::Skip => Ok(()),
-                Absent::Refuse => Err(no_file(dir, setting)),
+                Absent::Refuse => Err(no_file(&self.group.base, dir, setting)),
                 Absent::Instead(other) => match self.write(dir, setting, other) {
-                    Err(Missing) => Err(no_file(dir, setting)),
+                    Err(Missing) => Err(no_file(&self.group.base, dir, setting)),
                     Ok(done) => done,
                 },
             },
@@ -214,10 +214,18 @@ impl Writer<'_> {
 /// The kernel has no such file.
 struct Missing;
 
-fn no_file(dir: &Dir, setting: &Setting) -> Error {
-    Error::NoFile {
-        field: Cow::clone(&setting.field),
-        path: shown(&dir.file(&setting.file)),
+/// Tells a kernel without the file from a cgroup that is gone.
+fn no_file(base: &OwnedFd, dir: &Dir, setting: &Setting) -> Error {
+    let field = Cow::clone(&setting.field);
+    let path = shown(&dir.file(&setting.file));
+    match file::open(base, &dir.path(), OFlags::PATH) {
+        Ok(_) => Error::NoFile { field, path },
+        Err(source) => Error::Set {
+            field,
+            value: setting.value.clone(),
+            path,
+            source,
+        },
     }
 }
 

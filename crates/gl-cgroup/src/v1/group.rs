@@ -144,10 +144,10 @@ impl Group {
     /// Removes what [`make`] made. Best effort: the error that led here is what counts.
     fn unmake(&self) {
         for dir in &self.dirs {
-            dir.entry
-                .made_paths()
-                .take_while(|path| rmdir(&self.base, path).is_ok())
-                .for_each(drop);
+            // On past a failure: a component may be a file, and the ones above it ours.
+            for path in dir.entry.made_paths() {
+                rmdir(&self.base, &path).ok();
+            }
         }
     }
 
