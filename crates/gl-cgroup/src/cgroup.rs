@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::layout::{Layout, Version};
 use crate::paths::Paths;
+use crate::stats::Stats;
 use crate::v1;
 
 /// Who makes the directories.
@@ -257,5 +258,35 @@ impl Cgroup {
     pub fn remove(&self, parents: Parents, limit: Duration) -> Result<(), Error> {
         let Inner::V1(group) = &self.inner;
         group.remove(parents, limit)
+    }
+
+    /// Reads the statistics of all controllers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] or [`Error::Parse`]. What this host does not account is zero.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        let Inner::V1(group) = &self.inner;
+        group.stats()
+    }
+
+    /// Asks the kernel to tell when the container runs out of memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoMemory`] on a host without the controller, [`Error::Watch`] if the kernel refuses.
+    pub fn oom_watch(&self) -> Result<v1::OomWatch, Error> {
+        let Inner::V1(group) = &self.inner;
+        group.oom_watch()
+    }
+
+    /// How many processes the kernel has killed for lack of memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] or [`Error::Parse`].
+    pub fn oom_kills(&self) -> Result<u64, Error> {
+        let Inner::V1(group) = &self.inner;
+        group.oom_kills()
     }
 }

@@ -145,6 +145,9 @@ pub enum Error {
     /// Processes cannot be stopped on this host.
     #[error("freeze processes: this host has no freezer controller")]
     NoFreezer,
+    /// Memory is not accounted on this host.
+    #[error("watch for out-of-memory kills: this host has no memory controller")]
+    NoMemory,
     /// The processes did not all stop in time.
     #[error("freeze {}: not all processes stopped within {waited_ms} ms", path.display())]
     FreezeTimeout {
@@ -242,6 +245,7 @@ impl Error {
             | Self::NoController { .. }
             | Self::NoFile { .. }
             | Self::NoFreezer
+            | Self::NoMemory
             | Self::Value { .. }
             | Self::FreezeTimeout { .. }
             | Self::NotEmpty { .. } => None,
@@ -261,6 +265,7 @@ impl Classify for Error {
                 | Self::NotMounted { .. }
                 | Self::NoController { .. }
                 | Self::NoFreezer
+                | Self::NoMemory
                 | Self::NoFile { .. },
                 _,
             ) => Class::Unsupported,

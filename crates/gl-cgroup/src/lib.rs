@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod layout;
 mod paths;
+pub mod stats;
 mod v1;
 mod wait;
 
@@ -23,4 +24,4 @@ pub use controller::Controller;
 pub use error::{Error, PathFault};
 pub use layout::{Hierarchy, Layout, Version};
 pub use paths::{GroupPath, OwnCgroups, Paths, resolve};
-pub use v1::Entry;
+pub use v1::{Entry, OomEvent, OomWatch};

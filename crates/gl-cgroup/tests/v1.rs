@@ -3,7 +3,9 @@
 //! Each test makes cgroups below a name of its own and removes them, and ends only its own processes.
 #![expect(
     clippy::unwrap_used,
-    reason = "also in what tests share, a step that fails is a failed test"
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "also in what tests share, a step that fails is a failed test, and a skip is said"
 )]
 
 use std::fs;
@@ -14,11 +16,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use gl_cgroup::{
-    Cgroup, Controller, Depth, DeviceDefault, Driver, Error, Layout, Parents, Paths, Version,
-    resolve,
+    Cgroup, Controller, Depth, DeviceDefault, Driver, Error, Layout, OomEvent, OomWatch, Parents,
+    Paths, Version, resolve,
 };
 use gl_spec::oci::LinuxResources;
 use gl_spec::{Class, Classify as _};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -675,6 +678,65 @@ fn remove_leaves_directories_that_were_there_before() {
     let fds = first.join_fds();
     first.remove(Parents::Remove, LIMIT).unwrap();
     assert_eq!(fds.unwrap().len(), layout.hierarchies().len());
+}
+
+#[test]
+fn stats_show_limits_and_use() {
+    let Some(layout) = host("stats") else { return };
+    let mut fixture = Fixture::new(&layout, "stats");
+    fixture
+        .apply(r#"{"memory":{"limit":67108864,"swap":134217728},"pids":{"limit":42},"cpu":{"cpus":"0"}}"#)
+        .unwrap();
+    fixture.run("exec sleep 1000");
+    let stats = fixture.cgroup.stats().unwrap();
+    assert_eq!(stats.pids.limit, 42);
+    assert_eq!(stats.pids.current, 1);
+    assert_eq!(stats.cpuset.cpus, [0]);
+    assert_eq!(stats.cpuset.sched_relax_domain_level, -1);
+    assert_eq!(stats.memory.usage.limit, 64 << 20);
+    assert_eq!(stats.memory.swap.limit, 128 << 20);
+    assert!(stats.memory.usage.usage > 0, "{:?}", stats.memory);
+    assert_eq!(stats.memory.raw.get("cache"), Some(&stats.memory.cache));
+    assert!(stats.cpu.usage.total > 0, "{:?}", stats.cpu);
+    assert_eq!(
+        stats.cpu.usage.percpu.iter().sum::<u64>(),
+        stats.cpu.usage.total
+    );
+    assert_eq!(
+        stats.cpu.usage.percpu_user.len(),
+        stats.cpu.usage.percpu.len()
+    );
+}
+
+#[test]
+fn oom_watch_reports_a_kill_and_then_the_end() {
+    let Some(layout) = host("oom_watch") else {
+        return;
+    };
+    let mut fixture = Fixture::new(&layout, "oom");
+    fixture
+        .apply(r#"{"memory":{"limit":8388608,"swap":8388608}}"#)
+        .unwrap();
+    let watch = fixture.cgroup.oom_watch().unwrap();
+    assert_eq!(watch.take().unwrap(), OomEvent::Quiet);
+    fixture.run("x=a; while :; do x=$x$x; done");
+    wait_readable(&watch);
+    let event = watch.take().unwrap();
+    assert!(matches!(event, OomEvent::OutOfMemory { .. }), "{event:?}");
+    fixture.processes[0].wait().unwrap();
+    assert_eq!(fixture.cgroup.oom_kills().unwrap(), 1);
+    fixture.cgroup.remove(Parents::Keep, LIMIT).unwrap();
+    wait_readable(&watch);
+    assert_eq!(watch.take().unwrap(), OomEvent::Gone);
+}
+
+fn wait_readable(watch: &OomWatch) {
+    let limit = Timespec {
+        tv_sec: 10,
+        tv_nsec: 0,
+    };
+    let mut fds = [PollFd::new(watch, PollFlags::IN)];
+    assert_eq!(poll(&mut fds, Some(&limit)), Ok(1), "no event within 10 s");
 }
 
 #[test]

@@ -10,10 +10,13 @@ mod devices;
 mod freeze;
 mod group;
 mod memory;
+mod oom;
 mod other;
 mod remove;
 mod settings;
+mod stats;
 mod tree;
 
 pub use group::Entry;
 pub(crate) use group::Group;
+pub use oom::{OomEvent, OomWatch};
