@@ -1,1 +1,31 @@
-//! Plan to running process: parent, child, sync, gate.
+//! Plan to running process: the launch of a container's init, and of further processes in it.
+//!
+//! The runtime opens everything, forks once with all namespaces, and meets the child over one
+//! socket with fixed-size records; the child executes the plan in its order and decides nothing.
+//! What fails in the child arrives as step, position and errno, and becomes an [`Error`] here.
+//! Where state is kept, and when, is the caller's business.
+
+mod child;
+mod error;
+mod exec;
+mod fork;
+mod gate;
+mod hook;
+mod host;
+mod identity;
+mod lookup;
+mod namespace;
+mod record;
+mod spawn;
+mod start;
+mod stdio;
+mod step;
+
+pub use error::Error;
+pub use exec::{ExecRequest, Executed, exec};
+pub use gate::{GATE, Waiting, waiting};
+pub use hook::{HookError, run as run_hook, run_all as run_hooks};
+pub use host::{facts, reexec_readonly};
+pub use spawn::{Launching, Request, spawn};
+pub use start::{Listening, start};
+pub use stdio::{keep_descriptors, send_fd};

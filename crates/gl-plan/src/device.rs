@@ -85,7 +85,7 @@ fn one(index: usize, device: &LinuxDevice) -> Result<Device, Refusal> {
         }
     };
     let number = |name: &str, value: i64| {
-        u32::try_from(value).map_err(|_: std::num::TryFromIntError| {
+        u32::try_from(value).map_err(|_err: std::num::TryFromIntError| {
             Refusal::value(
                 format!("{field}.{name}"),
                 value.to_string(),

@@ -198,7 +198,7 @@ fn keeps_groups(spec: &Spec) -> bool {
 }
 
 fn string(field: &str, value: &str) -> Result<CString, Refusal> {
-    CString::new(value).map_err(|_: std::ffi::NulError| Refusal::Nul {
+    CString::new(value).map_err(|_err: std::ffi::NulError| Refusal::Nul {
         field: field.to_owned(),
     })
 }
@@ -207,7 +207,7 @@ fn strings(field: &str, values: &[String]) -> Result<Vec<CString>, Refusal> {
     let indexed = values.iter().enumerate();
     indexed
         .map(|(index, value)| {
-            CString::new(value.as_str()).map_err(|_: std::ffi::NulError| Refusal::Nul {
+            CString::new(value.as_str()).map_err(|_err: std::ffi::NulError| Refusal::Nul {
                 field: format!("{field}[{index}]"),
             })
         })
@@ -366,7 +366,7 @@ fn scheduling(scheduler: &Scheduler) -> Result<Scheduling, Refusal> {
         policy,
         flags,
         nice: scheduler.nice().unwrap_or(0),
-        priority: u32::try_from(priority).map_err(|_: std::num::TryFromIntError| {
+        priority: u32::try_from(priority).map_err(|_err: std::num::TryFromIntError| {
             Refusal::value(
                 "process.scheduler.priority",
                 priority.to_string(),

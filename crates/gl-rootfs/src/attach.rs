@@ -56,7 +56,7 @@ impl Filesystem {
         let failed = |errno| self.explain(Step::CreateFilesystem, "", errno);
         rustix::mount::fsconfig_create(&self.context).map_err(failed)?;
         let attr =
-            u32::try_from(attr).map_err(|_: std::num::TryFromIntError| failed(Errno::INVAL))?;
+            u32::try_from(attr).map_err(|_err: std::num::TryFromIntError| failed(Errno::INVAL))?;
         rustix::mount::fsmount(
             self.context.as_fd(),
             FsMountFlags::FSMOUNT_CLOEXEC,

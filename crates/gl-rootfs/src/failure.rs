@@ -1,37 +1,30 @@
-//! What failed while the mount tree was built: small, without allocation, fit for a record that
-//! crosses from the child to the parent.
+//! What failed while the mount tree was built: small, fit for a record that crosses from the child to
+//! the parent.
 
 use rustix::io::Errno;
 
 /// The text part of a [`Failure`]: a path, a parameter, the filesystem's own message.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Note {
-    bytes: [u8; Note::CAPACITY],
-    len: u8,
-}
+#[derive(Clone, PartialEq, Eq)]
+pub struct Note(Box<[u8]>);
 
 impl Note {
     /// Bytes that a note holds; the rest is cut off.
     pub const CAPACITY: usize = 200;
-    /// No text.
-    pub const EMPTY: Self = Self {
-        bytes: [0; Self::CAPACITY],
-        len: 0,
-    };
+
+    /// No text; allocates nothing.
+    pub fn empty() -> Self {
+        Self(Box::default())
+    }
 
     /// Keeps the beginning of `text`.
     pub fn new(text: impl AsRef<[u8]>) -> Self {
-        let mut note = Self::EMPTY;
-        for (slot, byte) in note.bytes.iter_mut().zip(text.as_ref()) {
-            *slot = *byte;
-            note.len += 1;
-        }
-        note
+        let text = text.as_ref();
+        Self(text.get(..Self::CAPACITY).unwrap_or(text).into())
     }
 
     /// The bytes that were kept.
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+        &self.0
     }
 }
 
@@ -172,7 +165,7 @@ impl Step {
 }
 
 /// A step of building the mount tree that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// What was being done.
     pub step: Step,
@@ -191,7 +184,7 @@ impl Failure {
             step,
             index: 0,
             errno,
-            note: Note::EMPTY,
+            note: Note::empty(),
         }
     }
 

@@ -133,3 +133,21 @@ pub fn set_mempolicy(mode: i32, nodes: &[u64]) -> Result<(), Errno> {
     };
     check(ret).map(drop)
 }
+
+/// Leaves namespaces for new ones (`unshare(2)`): `CLONE_NEW*` bits only.
+///
+/// # Errors
+///
+/// - `EINVAL`: another bit, or a kind that this kernel lacks.
+/// - `EPERM`: no `CAP_SYS_ADMIN`.
+/// - `ENOSPC`: a limit on namespaces is reached.
+pub fn unshare(namespaces: u32) -> Result<(), Errno> {
+    const ALLOWED: u32 = 0x7e02_0080;
+    if namespaces & !ALLOWED != 0 {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: of unshare's flags only CLONE_FILES and the like can pull descriptors from under other
+    // code; the mask above lets namespaces through and nothing else. Takes a number only.
+    let ret = unsafe { libc::unshare(namespaces.cast_signed()) };
+    check(ret.into()).map(drop)
+}

@@ -14,6 +14,7 @@ mod signal;
 
 pub use attributes::{
     SchedAttr, ioprio_set, join_session_keyring, sched_setattr, set_mempolicy, set_personality,
+    unshare,
 };
 pub use clone::{CloneArgs, Forked, fork_into};
 pub use exec::{CStrings, cloexec_from, execve, execve_fd, exit_now};

@@ -1,0 +1,376 @@
+//! Init's side of a launch: executes the plan in its order, and decides nothing.
+//!
+//! No logging, no file by a host path but the root's own, every failure a record. The order is the
+//! design: each step that others depend on, or that takes a privilege away, says so.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use gl_plan::{Kind, Plan, UserNs};
+use gl_rootfs::{CgroupMounts, Console, Leaf, Prepared, Procfs, Root};
+use gl_seccomp::Program;
+use gl_spec::{StateDocument, Status};
+use gl_sys::CStrings;
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::thread::{Gid, Uid};
+
+use crate::gate;
+use crate::hook;
+use crate::identity::{self, Labels};
+use crate::lookup;
+use crate::namespace::{self, Opened};
+use crate::record::{Channel, Kind as Message, Record};
+use crate::stdio;
+use crate::step::{Fault, Own};
+
+/// Everything that init was given before the fork.
+#[derive(Debug)]
+pub(crate) struct Inherited<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) prepared: Prepared,
+    pub(crate) namespaces: Vec<Opened>,
+    pub(crate) join: Vec<OwnedFd>,
+    pub(crate) cgroup: CgroupMounts,
+    pub(crate) seccomp: Option<&'a Program>,
+    pub(crate) state: &'a StateDocument,
+    pub(crate) keyring: Option<std::ffi::CString>,
+    pub(crate) console: Option<OwnedFd>,
+    pub(crate) gate: OwnedFd,
+    pub(crate) runtime: Channel,
+}
+
+/// Runs init to its execve; returns only what kept it from there, already reported.
+pub(crate) fn run(inherited: Inherited<'_>) -> i32 {
+    let runtime = Channel::new(
+        match rustix::io::fcntl_dupfd_cloexec(&inherited.runtime, 3) {
+            Ok(fd) => fd,
+            Err(_) => return 1,
+        },
+    );
+    let waiting = match build(inherited) {
+        Ok(waiting) => waiting,
+        Err(fault) => return report(&runtime, fault),
+    };
+    if let Err(fault) = ready(&runtime) {
+        return report(&runtime, fault);
+    }
+    drop(runtime);
+    waiting.execute()
+}
+
+/// Sends a failure. If even that fails, the end of the connection says as much.
+pub(crate) fn report(to: &Channel, fault: Fault) -> i32 {
+    let record = Record {
+        kind: Message::Failed,
+        step: fault.step.number(),
+        index: fault.index,
+        errno: fault.errno.raw_os_error(),
+        value: 0,
+        note: fault.note,
+    };
+    match to.send(&record) {
+        Ok(()) | Err(_) => 1,
+    }
+}
+
+fn ready(runtime: &Channel) -> Result<(), Fault> {
+    let sync = Fault::of(Own::Sync);
+    runtime
+        .send(&Record::new(Message::Ready, 0))
+        .map_err(&sync)?;
+    // The end of the connection here means that the runtime died before it stored the container.
+    runtime.expect(Message::Continue).map(drop).map_err(sync)
+}
+
+/// An init that is done but for its start.
+struct Waiting<'a> {
+    plan: &'a Plan,
+    seccomp: Option<&'a Program>,
+    state: StateDocument,
+    labels: Labels,
+    program: std::ffi::CString,
+    args: CStrings,
+    env: CStrings,
+    gate: OwnedFd,
+}
+
+fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
+    let Inherited {
+        plan,
+        prepared,
+        runtime,
+        console,
+        ..
+    } = inherited;
+    let sync = Fault::of(Own::Sync);
+    // Before anything opens a file: what the engine left open is not for hooks or for the program.
+    stdio::seal_descriptors(plan.options.preserve_fds)?;
+    rustix::process::umask(Mode::empty());
+    let go = runtime.expect(Message::Go).map_err(sync)?;
+    let mut state = inherited.state.clone();
+    state.pid = i32::try_from(go.value).unwrap_or(0);
+    // Before the user namespace: the files belong to the host's root.
+    join_cgroup(&inherited.join)?;
+    drop(inherited.join);
+    join_namespaces(plan, inherited.namespaces)?;
+    identity::hide()?;
+    rustix::process::setsid().map_err(Fault::of(Own::Session))?;
+    if let Some(name) = &inherited.keyring {
+        join_keyring(name)?;
+    }
+    let Prepared {
+        root_path,
+        root,
+        binds,
+        devices,
+        null,
+    } = prepared;
+    let root = gl_rootfs::attach_root(root, &root_path)?;
+    let proc = gl_rootfs::mount_all(plan, &root, binds, &inherited.cgroup)?;
+    gl_rootfs::make_dev(plan, &root, devices)?;
+    set_names(plan)?;
+    // While the mounts over /proc that hide paths are not there yet.
+    let labels = with_procfs(plan, proc)?;
+    if !plan.hooks.create_runtime.is_empty() {
+        let sync = Fault::of(Own::Sync);
+        runtime
+            .send(&Record::new(Message::Mounted, 0))
+            .map_err(&sync)?;
+        runtime.expect(Message::Continue).map_err(sync)?;
+    }
+    run_hooks(&plan.hooks.create_container, &state, Status::Creating)?;
+    let cwd = open_cwd(plan, &root)?;
+    gl_rootfs::pivot(&root, plan.options.pivot)?;
+    gl_rootfs::hide(plan, &root, null)?;
+    if let (true, Some(socket)) = (plan.process.terminal, &console) {
+        stdio::take_terminal(&plan.process, &root, Console::Bind, socket.as_fd())?;
+    }
+    drop(console);
+    gl_rootfs::finish_root(plan, &root)?;
+    let env = lookup::complete_environment(&plan.process, &root)?;
+    // No descriptor of a directory outlives this, so none can be the way out.
+    drop(root);
+    become_process(&plan.process, &cwd)?;
+    drop(cwd);
+    let program = lookup::find_program(&plan.process)?;
+    Ok(Waiting {
+        plan,
+        seccomp: inherited.seccomp,
+        state,
+        labels,
+        program,
+        args: CStrings::new(plan.process.args.clone()),
+        env: CStrings::new(env),
+        gate: inherited.gate,
+    })
+}
+
+/// Writes ourselves into every hierarchy: of a process with one thread that takes no lock.
+pub(crate) fn join_cgroup(files: &[OwnedFd]) -> Result<(), Fault> {
+    for file in files {
+        rustix::io::write(file, b"0").map_err(Fault::of(Own::JoinCgroup))?;
+    }
+    Ok(())
+}
+
+fn join_namespaces(plan: &Plan, opened: Vec<Opened>) -> Result<(), Fault> {
+    // Root may enter all of them from where it is; the user namespace takes that right away.
+    let (user, others): (Vec<_>, Vec<_>) = opened
+        .into_iter()
+        .partition(|opened| opened.kind == Kind::User);
+    for target in others.iter().chain(&user) {
+        if matches!(target.kind, Kind::Pid | Kind::Time) {
+            // Entered by the fork.
+            continue;
+        }
+        namespace::enter(target.fd.as_fd(), target.kind)
+            .map_err(Fault::at(Own::JoinNamespace, target.index))?;
+    }
+    if plan.userns != UserNs::Shared && maps_root(plan) {
+        let failed = Fault::of(Own::BecomeRoot);
+        let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+        rustix::thread::set_thread_groups(&[]).map_err(&failed)?;
+        rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(&failed)?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed)?;
+    }
+    if plan.namespaces.creates(Kind::Cgroup) {
+        // Only now: its root is the cgroup that its creator is in.
+        let bit = u32::try_from(Kind::Cgroup.bit()).unwrap_or(0);
+        gl_sys::unshare(bit).map_err(Fault::of(Own::CgroupNamespace))?;
+    }
+    Ok(())
+}
+
+fn maps_root(plan: &Plan) -> bool {
+    match &plan.userns {
+        UserNs::New(maps) => maps.uid.iter().any(|range| range.container == 0),
+        UserNs::Joined => true,
+        UserNs::Shared => false,
+    }
+}
+
+fn join_keyring(name: &std::ffi::CStr) -> Result<(), Fault> {
+    match gl_sys::join_session_keyring(name) {
+        // A kernel without keys has none to leak.
+        Ok(()) | Err(Errno::NOSYS) => Ok(()),
+        Err(errno) => Err(Fault::of(Own::Keyring)(errno)),
+    }
+}
+
+fn set_names(plan: &Plan) -> Result<(), Fault> {
+    if let Some(name) = &plan.hostname {
+        rustix::system::sethostname(name.as_bytes()).map_err(Fault::of(Own::Hostname))?;
+    }
+    if let Some(name) = &plan.domainname {
+        rustix::system::setdomainname(name.as_bytes()).map_err(Fault::of(Own::Domainname))?;
+    }
+    Ok(())
+}
+
+/// What goes through a procfs that nothing covers: kernel parameters and label files.
+fn with_procfs(plan: &Plan, mounted: Option<Procfs>) -> Result<Labels, Fault> {
+    let process = &plan.process;
+    if plan.sysctl.is_empty() && process.apparmor.is_none() && process.selinux.is_none() {
+        return Ok(Labels::default());
+    }
+    let proc = match mounted {
+        Some(proc) => proc,
+        None => Procfs::private()?,
+    };
+    gl_rootfs::write_sysctls(plan, &proc)?;
+    Labels::open(process, &proc)
+}
+
+fn run_hooks(hooks: &[gl_plan::Hook], state: &StateDocument, status: Status) -> Result<(), Fault> {
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let input = state.to_hook_json(status);
+    for (index, one) in hooks.iter().enumerate() {
+        hook::run(one, &input).map_err(|err| {
+            let text = gl_spec::chain(&err);
+            let mut fault = Fault::named(Own::Hook, text.as_bytes())(Errno::CANCELED);
+            fault.index = u16::try_from(index).unwrap_or(u16::MAX);
+            fault
+        })?;
+    }
+    Ok(())
+}
+
+/// Opens the working directory, and makes it if the image has none. By descriptor from here on: a
+/// path could lead elsewhere later.
+fn open_cwd(plan: &Plan, root: &Root) -> Result<OwnedFd, Fault> {
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(plan.process.cwd.as_bytes()));
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let opened = root.open_or_make(relative, Leaf::Directory);
+    let (fd, _) = opened.map_err(Fault::named(Own::Cwd, plan.process.cwd.as_bytes()))?;
+    Ok(fd)
+}
+
+/// From here on what this process may do only shrinks.
+pub(crate) fn become_process(process: &gl_plan::Process, cwd: &OwnedFd) -> Result<(), Fault> {
+    identity::set_scheduling(process)?;
+    stdio::own_stdio(process)?;
+    // As root first: the user may not be allowed to pass the directories above it.
+    let before = rustix::process::fchdir(cwd);
+    rustix::process::umask(Mode::from_raw_mode(process.umask));
+    identity::become_user(process)?;
+    match before {
+        Ok(()) => {}
+        // A filesystem that squashes root lets the user in only.
+        Err(Errno::ACCESS) => rustix::process::fchdir(cwd).map_err(Fault::of(Own::Cwd))?,
+        Err(errno) => return Err(Fault::of(Own::Cwd)(errno)),
+    }
+    check_cwd()
+}
+
+/// A directory outside the root shows as one that cannot be reached.
+fn check_cwd() -> Result<(), Fault> {
+    let failed = Fault::of(Own::CwdOutside);
+    let cwd = rustix::process::getcwd(Vec::new()).map_err(&failed)?;
+    if cwd.as_bytes().starts_with(b"/") {
+        return Ok(());
+    }
+    Err(failed(Errno::XDEV))
+}
+
+impl Waiting<'_> {
+    /// Waits at the gate and becomes the container's program.
+    fn execute(self) -> i32 {
+        let Ok(starter) = gate::wait(&self.gate) else {
+            // Nobody can be told: the gate itself is broken.
+            return 1;
+        };
+        let fault = self.last_steps(&starter);
+        report(&starter, fault)
+    }
+
+    fn last_steps(&self, starter: &Channel) -> Fault {
+        if let Err(fault) = run_hooks(
+            &self.plan.hooks.start_container,
+            &self.state,
+            Status::Created,
+        ) {
+            return fault;
+        }
+        let last = LastSteps {
+            process: &self.plan.process,
+            seccomp: self.seccomp,
+            labels: &self.labels,
+            program: &self.program,
+            args: &self.args,
+            env: &self.env,
+        };
+        last.run(starter)
+    }
+}
+
+/// What comes last, in init and in exec alike.
+#[derive(Debug)]
+pub(crate) struct LastSteps<'a> {
+    pub(crate) process: &'a gl_plan::Process,
+    pub(crate) seccomp: Option<&'a Program>,
+    pub(crate) labels: &'a Labels,
+    pub(crate) program: &'a std::ffi::CStr,
+    pub(crate) args: &'a CStrings,
+    pub(crate) env: &'a CStrings,
+}
+
+impl LastSteps<'_> {
+    /// Limits, label, filter, execve. Returns what failed.
+    pub(crate) fn run(&self, starter: &Channel) -> Fault {
+        match self.before_execve(starter) {
+            Err(fault) => fault,
+            Ok(()) => {
+                let errno = gl_sys::execve(self.program, self.args, self.env);
+                Fault::of(Own::Execve)(errno)
+            }
+        }
+    }
+
+    fn before_execve(&self, starter: &Channel) -> Result<(), Fault> {
+        gl_sys::reset_for_exec().map_err(Fault::of(Own::Signals))?;
+        self.labels.apply()?;
+        identity::set_rlimits(self.process)?;
+        // From here on only write, read, capget, capset, prctl and execve, which the filter has to
+        // allow anyway or which fail closed.
+        if let Some(program) = self.seccomp {
+            let listener = gl_seccomp::install(program).map_err(Fault::of(Own::Seccomp))?;
+            if let Some(listener) = listener {
+                hand_over(starter, &listener).map_err(Fault::of(Own::Listener))?;
+            }
+        }
+        identity::finish(self.process)?;
+        starter
+            .send(&Record::new(Message::Executing, 0))
+            .map_err(Fault::of(Own::Sync))
+    }
+}
+
+/// Tells the starter the listener's number, who takes it with `pidfd_getfd(2)`, and waits for that.
+fn hand_over(starter: &Channel, listener: &OwnedFd) -> Result<(), Errno> {
+    let number = std::os::fd::AsRawFd::as_raw_fd(listener);
+    starter.send(&Record::new(Message::Listener, number.into()))?;
+    starter.expect(Message::Continue).map(drop)
+}

@@ -1,0 +1,214 @@
+//! Another process in a running container.
+//!
+//! One fork into the container's pid namespace; the child enters the other namespaces by the pidfd
+//! of init, all in one call, and from there on goes the way of init's last steps.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use gl_plan::{Kind, Namespaces, Process, UserNs};
+use gl_rootfs::{Console, Procfs, Root};
+use gl_seccomp::Program;
+use gl_sys::CStrings;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::{Gid, ThreadNameSpaceType, Uid};
+
+use crate::child::{LastSteps, become_process, join_cgroup, report};
+use crate::error::Error;
+use crate::fork::fork;
+use crate::identity::{self, Labels};
+use crate::lookup;
+use crate::namespace::ForFork;
+use crate::record::{Channel, Kind as Message, Record};
+use crate::spawn::{kill_and_reap, raise_limits};
+use crate::start::{Listening, follow};
+use crate::stdio;
+use crate::step::{Fault, Own};
+
+/// What an exec is made from.
+#[derive(Debug)]
+pub struct ExecRequest<'a> {
+    /// The process to run.
+    pub process: &'a Process,
+    /// The container's namespaces and whether it has a user namespace, from its stored config.
+    pub namespaces: &'a Namespaces,
+    /// The container's user namespace.
+    pub userns: &'a UserNs,
+    /// Init of the container.
+    pub init: BorrowedFd<'a>,
+    /// Files to write `0` into to join the cgroup.
+    pub join: Vec<OwnedFd>,
+    /// The container's seccomp filter.
+    pub seccomp: Option<&'a Program>,
+    /// Where its listener goes, if it makes one.
+    pub listening: Option<&'a Listening>,
+    /// Where the terminal's master end is sent.
+    pub console: Option<OwnedFd>,
+    /// Descriptors to pass on beside stdio.
+    pub preserve_fds: u32,
+}
+
+/// A process that runs in the container.
+#[derive(Debug)]
+pub struct Executed {
+    /// Its process id on the host.
+    pub pid: Pid,
+    /// A descriptor of it. It is a child of this process.
+    pub pidfd: OwnedFd,
+}
+
+/// Runs a process in a container and returns once its program has been executed.
+///
+/// `on_pid` is called with its process id before the program runs, for a pid file.
+///
+/// # Errors
+///
+/// What kept the program from running; the process is gone then.
+pub fn exec<E: From<Error>>(
+    request: &ExecRequest<'_>,
+    on_pid: impl FnOnce(Pid) -> Result<(), E>,
+) -> Result<Executed, E> {
+    let failed = |what| move |source| Error::Host { what, source };
+    let (ours, theirs) = Channel::pair().map_err(failed("make a socket pair"))?;
+    identity::hide().map_err(|fault| Error::Host {
+        what: "hide from other processes",
+        source: fault.errno,
+    })?;
+    let process = request.process;
+    let (init, listening) = (request.init, request.listening);
+    let entered = if request.namespaces.has(Kind::Pid) {
+        ForFork::enter_pid_of(init).map_err(failed("enter the container's pid namespace"))?
+    } else {
+        ForFork::default()
+    };
+    let forked = fork(0, || child(request, &theirs));
+    // The execve closes the child's end, and ours must not keep the connection open.
+    drop(theirs);
+    entered
+        .leave()
+        .map_err(failed("return to the runtime's own namespaces"))?;
+    let (pid, pidfd) = forked.map_err(|source| Error::Fork { source })?;
+    let run = || {
+        raise_limits(pid, process)?;
+        on_pid(pid)?;
+        ours.send(&Record::new(Message::Go, 0))
+            .map_err(failed("talk to the process"))?;
+        follow(&ours, (pid, pidfd.as_fd()), process, listening)?;
+        Ok(())
+    };
+    match run() {
+        Ok(()) => Ok(Executed { pid, pidfd }),
+        Err(err) => {
+            kill_and_reap(&pidfd);
+            Err(err)
+        }
+    }
+}
+
+fn child(request: &ExecRequest<'_>, runtime: &Channel) -> i32 {
+    let fault = match build(request, runtime) {
+        Err(fault) => fault,
+        Ok(ready) => {
+            let last = LastSteps {
+                process: request.process,
+                seccomp: request.seccomp,
+                labels: &ready.labels,
+                program: &ready.program,
+                args: &ready.args,
+                env: &ready.env,
+            };
+            last.run(runtime)
+        }
+    };
+    report(runtime, fault)
+}
+
+struct Ready {
+    labels: Labels,
+    program: CString,
+    args: CStrings,
+    env: CStrings,
+}
+
+fn build(request: &ExecRequest<'_>, runtime: &Channel) -> Result<Ready, Fault> {
+    let process = request.process;
+    stdio::seal_descriptors(request.preserve_fds)?;
+    runtime.expect(Message::Go).map_err(Fault::of(Own::Sync))?;
+    identity::set_affinity(process.affinity_initial.as_deref())?;
+    // Before the namespaces: the files are the host's.
+    join_cgroup(&request.join)?;
+    enter_namespaces(request)?;
+    rustix::process::setsid().map_err(Fault::of(Own::Session))?;
+    let root = open_root().map_err(Fault::of(Own::Cwd))?;
+    let labels = open_labels(process)?;
+    if let (true, Some(socket)) = (process.terminal, &request.console) {
+        stdio::take_terminal(process, &root, Console::Leave, socket.as_fd())?;
+    }
+    let env = lookup::complete_environment(process, &root)?;
+    let cwd = open_cwd(process, &root)?;
+    drop(root);
+    become_process(process, &cwd)?;
+    drop(cwd);
+    let program = lookup::find_program(process)?;
+    identity::set_affinity(process.affinity_final.as_deref())?;
+    Ok(Ready {
+        labels,
+        program,
+        args: CStrings::new(process.args.clone()),
+        env: CStrings::new(env),
+    })
+}
+
+/// Enters everything that the container has of its own but its pid namespace, in one call.
+fn enter_namespaces(request: &ExecRequest<'_>) -> Result<(), Fault> {
+    let mut flags = ThreadNameSpaceType::empty();
+    for (kind, flag) in [
+        (Kind::Mount, ThreadNameSpaceType::MOUNT),
+        (
+            Kind::Uts,
+            ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME,
+        ),
+        (Kind::Ipc, ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION),
+        (Kind::Network, ThreadNameSpaceType::NETWORK),
+        (Kind::Cgroup, ThreadNameSpaceType::CONTROL_GROUP),
+        (Kind::Time, ThreadNameSpaceType::TIME),
+        (Kind::User, ThreadNameSpaceType::USER),
+    ] {
+        if request.namespaces.has(kind) {
+            flags |= flag;
+        }
+    }
+    rustix::thread::move_into_thread_name_spaces(request.init, flags)
+        .map_err(Fault::of(Own::JoinNamespace))?;
+    if *request.userns != UserNs::Shared {
+        let failed = Fault::of(Own::BecomeRoot);
+        rustix::thread::set_thread_groups(&[]).map_err(&failed)?;
+        rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).map_err(&failed)?;
+        rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).map_err(failed)?;
+    }
+    identity::hide()
+}
+
+fn open_root() -> Result<Root, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(Root::new(rustix::fs::open("/", flags, Mode::empty())?))
+}
+
+fn open_labels(process: &Process) -> Result<Labels, Fault> {
+    if process.apparmor.is_none() && process.selinux.is_none() {
+        return Ok(Labels::default());
+    }
+    Labels::open(process, &Procfs::private()?)
+}
+
+/// Unlike at create nothing is made: the container is running and its files are its own.
+fn open_cwd(process: &Process, root: &Root) -> Result<OwnedFd, Fault> {
+    let path = Path::new(std::ffi::OsStr::from_bytes(process.cwd.as_bytes()));
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    root.open(relative, OFlags::PATH | OFlags::DIRECTORY)
+        .map_err(Fault::named(Own::Cwd, process.cwd.as_bytes()))
+}

@@ -1,0 +1,133 @@
+//! What the plan needs to know of the host, and the runtime's own read-only copy of itself.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use gl_plan::{Facts, attr};
+use gl_sys::{CStrings, Depth, MountAttr};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
+
+use crate::error::Error;
+
+/// Looks at what a plan depends on: two system calls.
+pub fn facts() -> Facts {
+    let present = |path: &str| rustix::fs::stat(path).is_ok();
+    Facts {
+        apparmor: present("/sys/kernel/security/apparmor/profiles")
+            || present("/sys/module/apparmor/parameters/enabled") && apparmor_enabled(),
+        selinux: present("/sys/fs/selinux/enforce"),
+    }
+}
+
+fn apparmor_enabled() -> bool {
+    let path = "/sys/module/apparmor/parameters/enabled";
+    let Ok(file) = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else {
+        return false;
+    };
+    let mut byte = [0];
+    matches!(rustix::io::read(&file, &mut byte), Ok(1)) && byte == *b"Y"
+}
+
+/// Attributes of the copy. No host mounts a file system with this combination, so a program that
+/// finds itself on such a mount is the copy.
+const MARK: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOSYMFOLLOW;
+
+/// Starts this program again from a read-only mount of itself that is attached nowhere, unless it
+/// already runs from one. Whoever reaches it through `/proc/PID/exe` cannot write to it.
+///
+/// Returns when this is the copy; otherwise the program begins anew, with the same arguments.
+///
+/// # Kernel
+///
+/// `open_tree(2)` and `mount_setattr(2)`, since 5.12; where they are lacking or not permitted, a
+/// sealed `memfd_create(2)` copy.
+///
+/// # Errors
+///
+/// [`Error::Host`] if neither can be had.
+pub fn reexec_readonly() -> Result<(), Error> {
+    let failed = |what| move |source| Error::Host { what, source };
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let own = rustix::fs::open("/proc/self/exe", flags, Mode::empty())
+        .map_err(failed("open the runtime's own program"))?;
+    if is_copy(&own).map_err(failed("inspect the runtime's own program"))? {
+        // It was started by descriptor, and shows a number as its name.
+        return rustix::thread::set_name(c"greenlang").map_err(failed("set the process name"));
+    }
+    let copy = match readonly_mount(&own) {
+        Err(Errno::PERM | Errno::NOSYS | Errno::INVAL) => sealed_copy(),
+        other => other,
+    };
+    let copy = copy.map_err(failed("make a read-only copy of the runtime's own program"))?;
+    let strings = |all: Vec<Vec<u8>>| {
+        // Neither arguments nor environment can hold a NUL byte.
+        CStrings::new(
+            all.into_iter()
+                .filter_map(|s| CString::new(s).ok())
+                .collect(),
+        )
+    };
+    let args = std::env::args_os().map(OsStringExt::into_vec).collect();
+    let env = std::env::vars_os()
+        .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
+        .collect();
+    let errno = gl_sys::execve_fd(copy.as_fd(), &strings(args), &strings(env));
+    Err(failed(
+        "start the read-only copy of the runtime's own program",
+    )(errno))
+}
+
+fn is_copy(own: &OwnedFd) -> Result<bool, Errno> {
+    let flags = rustix::fs::fstatvfs(own)?.f_flag;
+    let wanted = StatVfsMountFlags::RDONLY | StatVfsMountFlags::NOSUID | StatVfsMountFlags::NODEV;
+    if flags.contains(wanted) && flags.bits() & ST_NOSYMFOLLOW != 0 {
+        return Ok(true);
+    }
+    // The sealed copy is a file without a name.
+    match rustix::fs::fcntl_get_seals(own) {
+        Ok(seals) => Ok(seals.contains(SealFlags::WRITE)),
+        Err(_) => memfd_is_sealed(),
+    }
+}
+
+/// `ST_NOSYMFOLLOW` of `statfs(2)`, since 5.10.
+const ST_NOSYMFOLLOW: u64 = 0x2000;
+
+/// Seals cannot be read through an `O_PATH` descriptor.
+fn memfd_is_sealed() -> Result<bool, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let own = rustix::fs::open("/proc/self/exe", flags, Mode::empty())?;
+    match rustix::fs::fcntl_get_seals(&own) {
+        Ok(seals) => Ok(seals.contains(SealFlags::WRITE)),
+        // Not a memfd.
+        Err(Errno::INVAL) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn readonly_mount(own: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = rustix::mount::open_tree(own, "", flags)?;
+    let change = MountAttr {
+        set: MARK,
+        ..MountAttr::default()
+    };
+    gl_sys::mount_setattr(tree.as_fd(), &change, Depth::Top)?;
+    Ok(tree)
+}
+
+fn sealed_copy() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let source = rustix::fs::open("/proc/self/exe", flags, Mode::empty())?;
+    let copy =
+        rustix::fs::memfd_create("greenlang", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    while rustix::fs::sendfile(&copy, &source, None, 1 << 30)? > 0 {}
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&copy, seals)?;
+    Ok(copy)
+}

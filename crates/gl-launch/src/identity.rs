@@ -1,0 +1,276 @@
+//! Who a process of the container is: limits, ids, capabilities, labels. For init and for exec.
+//!
+//! The order matters and each step says why. Capabilities that the last steps need are kept until
+//! [`finish`], which runs after the seccomp filter where `no_new_privs` is not set: attaching one
+//! needs `CAP_SYS_ADMIN` then.
+
+use std::path::Path;
+
+use gl_plan::Process;
+use gl_rootfs::Procfs;
+use gl_sys::SchedAttr;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, CpuSet, Gid, Uid};
+
+use crate::step::{Fault, Own};
+
+/// Bit of `CAP_SYS_ADMIN`.
+const SYS_ADMIN: u64 = 1 << 21;
+
+/// Scheduling and memory placement, while we still may.
+pub(crate) fn set_scheduling(process: &Process) -> Result<(), Fault> {
+    if let Some(policy) = &process.scheduling {
+        let attr = SchedAttr {
+            size: 0,
+            policy: policy.policy,
+            flags: policy.flags,
+            nice: policy.nice,
+            priority: policy.priority,
+            runtime: policy.runtime,
+            deadline: policy.deadline,
+            period: policy.period,
+        };
+        gl_sys::sched_setattr(&attr).map_err(Fault::of(Own::Scheduler))?;
+    }
+    if let Some(priority) = process.io_priority {
+        gl_sys::ioprio_set(priority.0).map_err(Fault::of(Own::IoPriority))?;
+    }
+    if let Some((mode, nodes)) = &process.memory_policy {
+        gl_sys::set_mempolicy(*mode, nodes).map_err(Fault::of(Own::MemoryPolicy))?;
+    }
+    if let Some(persona) = process.personality {
+        gl_sys::set_personality(persona).map_err(Fault::of(Own::Personality))?;
+    }
+    Ok(())
+}
+
+/// Moves this process to these CPUs.
+pub(crate) fn set_affinity(cpus: Option<&[u32]>) -> Result<(), Fault> {
+    let Some(cpus) = cpus else {
+        return Ok(());
+    };
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        set.set(*cpu as usize);
+    }
+    rustix::thread::sched_setaffinity(None, &set).map_err(Fault::of(Own::Affinity))
+}
+
+/// Ids and groups, and the capability sets as far as they go before [`finish`].
+pub(crate) fn become_user(process: &Process) -> Result<(), Fault> {
+    drop_bounding(process.capabilities.bounding).map_err(Fault::of(Own::Bounding))?;
+    if !process.keep_groups {
+        let groups: Vec<Gid> = process
+            .groups
+            .iter()
+            .map(|gid| Gid::from_raw(*gid))
+            .collect();
+        rustix::thread::set_thread_groups(&groups).map_err(Fault::of(Own::Groups))?;
+    }
+    let (uid, gid) = (Uid::from_raw(process.uid), Gid::from_raw(process.gid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(Fault::of(Own::Ids))?;
+    if process.uid != 0 {
+        // Without this the change from root to another user would clear the permitted set.
+        rustix::thread::set_keep_capabilities(true).map_err(Fault::of(Own::Ids))?;
+    }
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(Fault::of(Own::Ids))?;
+    // Group and user changes make the process dumpable by the rules of the host; take it back.
+    hide()?;
+    let late = if process.no_new_privileges {
+        0
+    } else {
+        SYS_ADMIN
+    };
+    let wanted = process.capabilities;
+    let held = rustix::thread::capabilities(None).map_err(Fault::of(Own::Capabilities))?;
+    let permitted = held.permitted.bits() & (wanted.permitted | late);
+    let interim = CapabilitySets {
+        effective: CapabilitySet::from_bits_retain(permitted & (wanted.effective | late)),
+        permitted: CapabilitySet::from_bits_retain(permitted),
+        inheritable: CapabilitySet::from_bits_retain(wanted.inheritable & held.permitted.bits()),
+    };
+    rustix::thread::set_capabilities(None, interim).map_err(Fault::of(Own::Capabilities))?;
+    if process.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).map_err(Fault::of(Own::NoNewPrivileges))?;
+        set_ambient(wanted.ambient & permitted)?;
+    }
+    Ok(())
+}
+
+/// Makes this process's memory, descriptors and root unreadable to processes of the container.
+pub(crate) fn hide() -> Result<(), Fault> {
+    let no = rustix::process::DumpableBehavior::NotDumpable;
+    rustix::process::set_dumpable_behavior(no).map_err(Fault::of(Own::Hide))
+}
+
+/// Drops what only attaching a filter without `no_new_privs` needed.
+pub(crate) fn finish(process: &Process) -> Result<(), Fault> {
+    if process.no_new_privileges {
+        return Ok(());
+    }
+    let held = rustix::thread::capabilities(None).map_err(Fault::of(Own::Capabilities))?;
+    let wanted = process.capabilities;
+    let sets = CapabilitySets {
+        effective: CapabilitySet::from_bits_retain(wanted.effective & held.permitted.bits()),
+        permitted: CapabilitySet::from_bits_retain(wanted.permitted & held.permitted.bits()),
+        inheritable: held.inheritable,
+    };
+    rustix::thread::set_capabilities(None, sets).map_err(Fault::of(Own::Capabilities))?;
+    set_ambient(wanted.ambient & held.permitted.bits())
+}
+
+fn set_ambient(wanted: u64) -> Result<(), Fault> {
+    for number in bits(wanted) {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        rustix::thread::configure_capability_in_ambient_set(one, true)
+            .map_err(Fault::at(Own::Ambient, number as usize))?;
+    }
+    Ok(())
+}
+
+fn drop_bounding(keep: u64) -> Result<(), Errno> {
+    for number in (0..64).filter(|number| keep & (1 << number) == 0) {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        match rustix::thread::remove_capability_from_bounding_set(one) {
+            Ok(()) => {}
+            // One past the last capability that this kernel has.
+            Err(Errno::INVAL) if number > 0 => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+fn bits(set: u64) -> impl Iterator<Item = u32> {
+    (0..64).filter(move |number| set & (1 << number) != 0)
+}
+
+/// Lowers limits to what the plan says. The runtime has raised hard limits from outside before,
+/// which takes a privilege that this process may not have.
+pub(crate) fn set_rlimits(process: &Process) -> Result<(), Fault> {
+    for (index, limit) in process.rlimits.iter().enumerate() {
+        let Some(resource) = resource(limit.resource) else {
+            return Err(Fault::at(Own::Rlimit, index)(Errno::INVAL));
+        };
+        rustix::process::setrlimit(resource, kernel_limit(limit.soft, limit.hard))
+            .map_err(Fault::at(Own::Rlimit, index))?;
+    }
+    Ok(())
+}
+
+/// The pair as rustix has it.
+pub(crate) fn kernel_limit(soft: u64, hard: u64) -> Rlimit {
+    let value = |limit| (limit != u64::MAX).then_some(limit);
+    Rlimit {
+        current: value(soft),
+        maximum: value(hard),
+    }
+}
+
+/// The resource with this `RLIMIT_*` number of `<asm-generic/resource.h>`.
+pub(crate) fn resource(number: u32) -> Option<Resource> {
+    [
+        Resource::Cpu,
+        Resource::Fsize,
+        Resource::Data,
+        Resource::Stack,
+        Resource::Core,
+        Resource::Rss,
+        Resource::Nproc,
+        Resource::Nofile,
+        Resource::Memlock,
+        Resource::As,
+        Resource::Locks,
+        Resource::Sigpending,
+        Resource::Msgqueue,
+        Resource::Nice,
+        Resource::Rtprio,
+        Resource::Rttime,
+    ]
+    .get(number as usize)
+    .copied()
+}
+
+/// Security labels that take effect at the execve, each with its open attribute file.
+#[derive(Debug, Default)]
+pub(crate) struct Labels {
+    files: Vec<(std::os::fd::OwnedFd, Vec<u8>)>,
+}
+
+impl Labels {
+    /// Opens the attribute files, while procfs can still be reached.
+    pub(crate) fn open(process: &Process, proc: &Procfs) -> Result<Self, Fault> {
+        let mut labels = Self::default();
+        if let Some(profile) = &process.apparmor {
+            let value = format!("exec {profile}").into_bytes();
+            labels.add(proc, &["attr/apparmor/exec", "attr/exec"], value)?;
+        }
+        if let Some(context) = &process.selinux {
+            labels.add(proc, &["attr/exec"], context.clone().into_bytes())?;
+        }
+        Ok(labels)
+    }
+
+    fn add(&mut self, proc: &Procfs, names: &[&str], value: Vec<u8>) -> Result<(), Fault> {
+        let mut errno = Errno::NOENT;
+        for name in names {
+            match proc.open(&Path::new("thread-self").join(name), OFlags::RDWR) {
+                Ok(file) => {
+                    self.files.push((file, value));
+                    return Ok(());
+                }
+                Err(seen) => errno = seen,
+            }
+        }
+        Err(Fault::of(Own::Label)(errno))
+    }
+
+    /// Writes the labels and reads them back.
+    pub(crate) fn apply(&self) -> Result<(), Fault> {
+        for (file, value) in &self.files {
+            let written = rustix::io::write(file, value).map_err(Fault::of(Own::Label))?;
+            let mut seen = [0; 4096];
+            let len = rustix::io::pread(file, &mut seen, 0).map_err(Fault::of(Own::LabelCheck))?;
+            let wanted = value.strip_prefix(b"exec ").unwrap_or(value);
+            let seen = seen.get(..len).unwrap_or_default();
+            if written != value.len() || !shows(seen, wanted) {
+                return Err(Fault::named(Own::LabelCheck, seen)(Errno::ACCESS));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether what the attribute file shows is this label: `label`, or `label (mode)`.
+fn shows(seen: &[u8], wanted: &[u8]) -> bool {
+    let seen = seen.trim_ascii_end();
+    let seen = seen.strip_suffix(b"\0").unwrap_or(seen);
+    seen.strip_prefix(wanted)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b" ("))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_is_recognised_with_and_without_its_mode() {
+        for (seen, want) in [
+            (&b"docker-default"[..], true),
+            (b"docker-default (enforce)\n", true),
+            (b"docker-default\0", true),
+            (b"docker-default2", false),
+            (b"unconfined", false),
+            (b"", false),
+        ] {
+            assert_eq!(
+                shows(seen, b"docker-default"),
+                want,
+                "{}",
+                seen.escape_ascii()
+            );
+        }
+    }
+}

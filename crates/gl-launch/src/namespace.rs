@@ -1,0 +1,155 @@
+//! Namespaces by path, and those that only a fork enters.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use gl_plan::{Kind, Namespaces, TimeOffset};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags};
+
+use crate::error::Error;
+
+/// An open namespace to enter.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// Position in `linux.namespaces`.
+    pub(crate) index: usize,
+    pub(crate) kind: Kind,
+    pub(crate) path: PathBuf,
+    pub(crate) fd: OwnedFd,
+}
+
+/// Opens every namespace of the plan that is entered by path.
+pub(crate) fn open(namespaces: &Namespaces) -> Result<Vec<Opened>, Error> {
+    let joins = namespaces.join.iter();
+    joins
+        .map(|join| {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+            let fd = rustix::fs::open(&join.path, flags, Mode::empty());
+            Ok(Opened {
+                index: join.index,
+                kind: join.kind,
+                path: join.path.clone(),
+                fd: fd.map_err(|source| Error::Namespace {
+                    index: join.index,
+                    path: join.path.clone(),
+                    source,
+                })?,
+            })
+        })
+        .collect()
+}
+
+/// Enters one namespace; the kernel checks that it is of this kind.
+pub(crate) fn enter(fd: BorrowedFd<'_>, kind: Kind) -> Result<(), Errno> {
+    rustix::thread::move_into_link_name_space(fd, Some(link_type(kind)))
+}
+
+fn link_type(kind: Kind) -> LinkNameSpaceType {
+    match kind {
+        Kind::Time => LinkNameSpaceType::Time,
+        Kind::Mount => LinkNameSpaceType::Mount,
+        Kind::Cgroup => LinkNameSpaceType::ControlGroup,
+        Kind::Uts => LinkNameSpaceType::HostNameAndNISDomainName,
+        Kind::Ipc => LinkNameSpaceType::InterProcessCommunication,
+        Kind::User => LinkNameSpaceType::User,
+        Kind::Pid => LinkNameSpaceType::ProcessID,
+        Kind::Network => LinkNameSpaceType::Network,
+    }
+}
+
+/// Pid and time namespaces take effect in children only. The runtime enters them for its one fork
+/// and then takes its own back, so that no second process is needed and that hooks, which it forks
+/// later, stay on the host.
+#[derive(Debug, Default)]
+pub(crate) struct ForFork {
+    own: Vec<(Kind, OwnedFd)>,
+}
+
+impl ForFork {
+    /// Enters what the plan wants of those two kinds.
+    pub(crate) fn enter(
+        namespaces: &Namespaces,
+        opened: &[Opened],
+        offsets: &[TimeOffset],
+    ) -> Result<Self, Error> {
+        let mut own = Vec::new();
+        for kind in [Kind::Pid, Kind::Time] {
+            if let Some(target) = opened.iter().find(|opened| opened.kind == kind) {
+                own.push((kind, own_namespace(kind)?));
+                enter(target.fd.as_fd(), kind).map_err(|source| Error::Namespace {
+                    index: target.index,
+                    path: target.path.clone(),
+                    source,
+                })?;
+            }
+        }
+        if namespaces.creates(Kind::Time) {
+            own.push((Kind::Time, own_namespace(Kind::Time)?));
+            unshare_time(offsets)?;
+        }
+        Ok(Self { own })
+    }
+
+    /// Enters the pid namespace of the process behind `pidfd`.
+    pub(crate) fn enter_pid_of(pidfd: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let own = open_own("/proc/self/ns/pid")?;
+        rustix::thread::move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::PROCESS_ID)?;
+        Ok(Self {
+            own: vec![(Kind::Pid, own)],
+        })
+    }
+
+    /// Takes the runtime's own namespaces back.
+    pub(crate) fn leave(self) -> Result<(), Errno> {
+        self.own
+            .iter()
+            .try_for_each(|(kind, fd)| enter(fd.as_fd(), *kind))
+    }
+}
+
+fn own_namespace(kind: Kind) -> Result<OwnedFd, Error> {
+    let path = format!("/proc/self/ns/{}", kind.proc_name());
+    open_own(&path).map_err(|source| Error::Host {
+        what: "open the runtime's own namespace",
+        source,
+    })
+}
+
+fn open_own(path: &str) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Makes a new time namespace for children, with its clock offsets: they can only be set while no
+/// process is in it.
+fn unshare_time(offsets: &[TimeOffset]) -> Result<(), Error> {
+    let failed = |what| move |source| Error::Host { what, source };
+    gl_sys::unshare(UnshareFlags::NEWTIME.bits()).map_err(failed("create a time namespace"))?;
+    if offsets.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = offsets
+        .iter()
+        .map(|offset| {
+            format!(
+                "{} {} {}\n",
+                offset.clock, offset.seconds, offset.nanoseconds
+            )
+        })
+        .collect();
+    write_file(
+        Path::new("/proc/self/timens_offsets"),
+        lines.concat().as_bytes(),
+    )
+    .map_err(failed("set linux.timeOffsets"))
+}
+
+/// Writes a kernel file in one call.
+pub(crate) fn write_file(path: &Path, value: &[u8]) -> Result<(), Errno> {
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    if rustix::io::write(&file, value)? == value.len() {
+        return Ok(());
+    }
+    Err(Errno::IO)
+}

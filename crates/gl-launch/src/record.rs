@@ -1,0 +1,217 @@
+//! The records that cross between runtime and child, and between `start` and the waiting init.
+//!
+//! One `SOCK_SEQPACKET` message each, always [`SIZE`] bytes: kind, step, position,
+//! errno, a number and a short text. Sent and received with `write` and `read` only, so that a
+//! seccomp filter which is already in force needs to allow no more than those.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use gl_rootfs::Note;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+/// Bytes of a record on the wire.
+const SIZE: usize = HEADER + Note::CAPACITY;
+const HEADER: usize = 20;
+
+/// What a record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub(crate) enum Kind {
+    /// To the child: id maps and the like are done; `value` is its process id on the host.
+    Go = 1,
+    /// From the child: the mount tree stands, the root is not changed yet.
+    Mounted,
+    /// To the child: go on.
+    Continue,
+    /// From the child: everything is done but the wait at the gate and the execve.
+    Ready,
+    /// From the child: the seccomp listener is descriptor `value`.
+    Listener,
+    /// From the child: the next system call is execve.
+    Executing,
+    /// From the child: a step failed.
+    Failed,
+}
+
+impl Kind {
+    fn from_number(number: u16) -> Option<Self> {
+        [
+            Self::Go,
+            Self::Mounted,
+            Self::Continue,
+            Self::Ready,
+            Self::Listener,
+            Self::Executing,
+            Self::Failed,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u16 == number)
+    }
+}
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) kind: Kind,
+    /// A step's number, for `Failed`.
+    pub(crate) step: u16,
+    /// Position in a list of the plan, for `Failed`.
+    pub(crate) index: u16,
+    /// For `Failed`.
+    pub(crate) errno: i32,
+    pub(crate) value: i64,
+    pub(crate) note: Note,
+}
+
+impl Record {
+    pub(crate) fn new(kind: Kind, value: i64) -> Self {
+        Self {
+            kind,
+            step: 0,
+            index: 0,
+            errno: 0,
+            value,
+            note: Note::empty(),
+        }
+    }
+
+    fn to_bytes(&self) -> [u8; SIZE] {
+        let mut bytes = [0; SIZE];
+        let note = self.note.as_bytes();
+        let fields: [&[u8]; 6] = [
+            &(self.kind as u16).to_ne_bytes(),
+            &self.step.to_ne_bytes(),
+            &self.index.to_ne_bytes(),
+            &u16::try_from(note.len()).unwrap_or(0).to_ne_bytes(),
+            &self.errno.to_ne_bytes(),
+            &self.value.to_ne_bytes(),
+        ];
+        let all = fields.into_iter().flatten().chain(note);
+        for (slot, byte) in bytes.iter_mut().zip(all) {
+            *slot = *byte;
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (header, text) = bytes.split_at_checked(HEADER)?;
+        let short = |at: usize| {
+            header
+                .get(at..at + 2)?
+                .try_into()
+                .ok()
+                .map(u16::from_ne_bytes)
+        };
+        let len = usize::from(short(6)?);
+        Some(Self {
+            kind: Kind::from_number(short(0)?)?,
+            step: short(2)?,
+            index: short(4)?,
+            errno: i32::from_ne_bytes(header.get(8..12)?.try_into().ok()?),
+            value: i64::from_ne_bytes(header.get(12..20)?.try_into().ok()?),
+            note: Note::new(text.get(..len)?),
+        })
+    }
+}
+
+/// One end of a connection that carries records.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    fd: OwnedFd,
+}
+
+impl Channel {
+    /// Two connected ends, close-on-exec.
+    pub(crate) fn pair() -> Result<(Self, Self), Errno> {
+        let (a, b) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        Ok((Self { fd: a }, Self { fd: b }))
+    }
+
+    /// Takes a connected `SOCK_SEQPACKET` socket.
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+
+    /// Sends one record.
+    pub(crate) fn send(&self, record: &Record) -> Result<(), Errno> {
+        let bytes = record.to_bytes();
+        loop {
+            match rustix::io::write(&self.fd, &bytes) {
+                Err(Errno::INTR) => {}
+                Ok(len) if len == bytes.len() => return Ok(()),
+                Ok(_) => return Err(Errno::IO),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Receives one record; `None` once the other end is closed.
+    pub(crate) fn receive(&self) -> Result<Option<Record>, Errno> {
+        let mut bytes = [0; SIZE];
+        loop {
+            match rustix::io::read(&self.fd, &mut bytes) {
+                Err(Errno::INTR) => {}
+                Ok(0) | Err(Errno::CONNRESET) => return Ok(None),
+                Ok(_) => return Record::from_bytes(&bytes).map(Some).ok_or(Errno::PROTO),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Receives a record of exactly this kind; anything else, the end included, is `EPIPE`.
+    pub(crate) fn expect(&self, kind: Kind) -> Result<Record, Errno> {
+        match self.receive()? {
+            Some(record) if record.kind == kind => Ok(record),
+            _ => Err(Errno::PIPE),
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_arrives_as_it_was_sent() {
+        let (a, b) = Channel::pair().unwrap();
+        let sent = Record {
+            kind: Kind::Failed,
+            step: 513,
+            index: 7,
+            errno: -3,
+            value: i64::MIN + 5,
+            note: Note::new([b'n'; 400]),
+        };
+        a.send(&sent).unwrap();
+        assert_eq!(b.receive().unwrap(), Some(sent));
+    }
+
+    #[test]
+    fn closed_end_is_none() {
+        let (a, b) = Channel::pair().unwrap();
+        drop(a);
+        assert_eq!(b.receive().unwrap(), None);
+    }
+
+    #[test]
+    fn garbage_is_a_protocol_error() {
+        let (a, b) = Channel::pair().unwrap();
+        rustix::io::write(&a.fd, &[0xff; SIZE]).unwrap();
+        assert_eq!(b.receive().unwrap_err(), Errno::PROTO);
+        for len in [1, 19, 21] {
+            assert_eq!(Record::from_bytes(&vec![0xff; len]), None, "{len}");
+        }
+    }
+}

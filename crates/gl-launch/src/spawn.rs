@@ -1,0 +1,230 @@
+//! The runtime's side of a launch: everything opened, one fork, and the talk with the child.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use gl_plan::{IdRange, Kind, Plan, Process, UserNs};
+use gl_rootfs::CgroupMounts;
+use gl_seccomp::Program;
+use gl_spec::{StateDocument, Status};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+
+use crate::child::{self, Inherited};
+use crate::error::Error;
+use crate::fork::fork;
+use crate::gate;
+use crate::hook;
+use crate::identity;
+use crate::namespace::{self, ForFork, write_file};
+use crate::record::{Channel, Kind as Message, Record};
+
+/// What a launch is made from.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The bundle, absolute: relative paths of the plan are below it.
+    pub bundle: &'a Path,
+    /// The container's state directory, for the gate.
+    pub state_dir: BorrowedFd<'a>,
+    /// What hooks read; the process id is filled in.
+    pub state: &'a StateDocument,
+    /// Files to write `0` into to join the cgroup.
+    pub join: Vec<OwnedFd>,
+    /// What a cgroup mount shows.
+    pub cgroup: CgroupMounts,
+    /// The seccomp filter.
+    pub seccomp: Option<&'a Program>,
+    /// Name of the session keyring to join.
+    pub keyring: Option<CString>,
+    /// Where the terminal's master end is sent.
+    pub console: Option<OwnedFd>,
+}
+
+/// A container whose init exists and is not committed yet: dropping it kills that.
+#[derive(Debug)]
+pub struct Launching<'a> {
+    plan: &'a Plan,
+    pid: Pid,
+    pidfd: OwnedFd,
+    channel: Option<Channel>,
+}
+
+/// Opens what the plan needs and forks init, which then waits for [`Launching::build`].
+///
+/// # Errors
+///
+/// [`Error`]; nothing is left behind then but the gate's socket file.
+pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
+    let plan = request.plan;
+    let prepared = gl_rootfs::prepare(plan, request.bundle)?;
+    let namespaces = namespace::open(&plan.namespaces)?;
+    let failed = |what| move |source| Error::Host { what, source };
+    let gate = gate::listen(request.state_dir).map_err(failed("make the start gate"))?;
+    let (ours, theirs) = Channel::pair().map_err(failed("make a socket pair"))?;
+    // Inherited by the fork: init is never visible to a joined pid namespace in any other state.
+    identity::hide().map_err(|fault| Error::Host {
+        what: "hide from other processes",
+        source: fault.errno,
+    })?;
+    let entered = ForFork::enter(&plan.namespaces, &namespaces, &plan.time_offsets)?;
+    let inherited = Inherited {
+        plan,
+        prepared,
+        namespaces,
+        join: request.join,
+        cgroup: request.cgroup,
+        seccomp: request.seccomp,
+        state: request.state,
+        keyring: request.keyring,
+        console: request.console,
+        gate,
+        runtime: theirs,
+    };
+    let forked = fork(fork_flags(plan), || child::run(inherited));
+    entered
+        .leave()
+        .map_err(failed("return to the runtime's own namespaces"))?;
+    let (pid, pidfd) = forked.map_err(|source| Error::Fork { source })?;
+    let launching = Launching {
+        plan,
+        pid,
+        pidfd,
+        channel: Some(ours),
+    };
+    if let UserNs::New(maps) = &plan.userns {
+        write_maps(pid, "uid_map", &maps.uid, "linux.uidMappings")?;
+        write_maps(pid, "gid_map", &maps.gid, "linux.gidMappings")?;
+    }
+    Ok(launching)
+}
+
+/// All new namespaces but those that are made elsewhere: time before the fork, cgroup after it.
+fn fork_flags(plan: &Plan) -> u64 {
+    plan.namespaces.new & !(Kind::Time.bit() | Kind::Cgroup.bit())
+}
+
+fn write_maps(pid: Pid, file: &str, ranges: &[IdRange], field: &'static str) -> Result<(), Error> {
+    let lines: Vec<String> = ranges
+        .iter()
+        .map(|range| format!("{} {} {}\n", range.container, range.host, range.size))
+        .collect();
+    let path = format!("/proc/{}/{file}", pid.as_raw_nonzero());
+    write_file(Path::new(&path), lines.concat().as_bytes())
+        .map_err(|source| Error::IdMap { field, source })
+}
+
+impl Launching<'_> {
+    /// Init's process id on the host.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// A descriptor of init.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Lets init build the container up to its gate, and runs the `createRuntime` hooks on the way.
+    ///
+    /// # Errors
+    ///
+    /// What failed in init, in a hook, or in setting its limits.
+    pub fn build(&mut self, state: &StateDocument) -> Result<(), Error> {
+        let sync = |source| Error::Host {
+            what: "talk to the init process",
+            source,
+        };
+        let Some(channel) = &self.channel else {
+            return Err(Error::Killed);
+        };
+        let pid = self.pid.as_raw_nonzero().get();
+        channel
+            .send(&Record::new(Message::Go, pid.into()))
+            .map_err(sync)?;
+        raise_limits(self.pid, &self.plan.process)?;
+        loop {
+            let Some(record) = channel.receive().map_err(sync)? else {
+                return Err(Error::Killed);
+            };
+            match record.kind {
+                Message::Ready => return Ok(()),
+                Message::Mounted => {
+                    let input = state.to_hook_json(Status::Creating);
+                    hook::run_all(&self.plan.hooks.create_runtime, &input)?;
+                    channel
+                        .send(&Record::new(Message::Continue, 0))
+                        .map_err(sync)?;
+                }
+                _ => {
+                    let args = &self.plan.process.args;
+                    return Err(Error::from_record(&record, args, Some(self.plan)));
+                }
+            }
+        }
+    }
+
+    /// Lets init wait at its gate without us. The container is created from here on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Killed`] if it is gone.
+    pub fn commit(mut self) -> Result<OwnedFd, Error> {
+        let Some(channel) = self.channel.take() else {
+            return Err(Error::Killed);
+        };
+        let sent = channel.send(&Record::new(Message::Continue, 0));
+        if sent.is_err() {
+            self.channel = Some(channel);
+            return Err(Error::Killed);
+        }
+        self.pidfd
+            .try_clone()
+            .map_err(|_err: std::io::Error| Error::Killed)
+    }
+}
+
+impl Drop for Launching<'_> {
+    fn drop(&mut self) {
+        if self.channel.take().is_some() {
+            kill_and_reap(&self.pidfd);
+        }
+    }
+}
+
+/// Ends a child and waits until it is gone.
+pub(crate) fn kill_and_reap(pidfd: &OwnedFd) {
+    // It may be gone already, and then there is only the wait.
+    match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
+        Ok(()) | Err(_) => {}
+    }
+    while let Err(Errno::INTR) =
+        rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)
+    {}
+}
+
+/// Raises hard limits from outside, where the plan wants them higher than ours, and sets the OOM
+/// score adjustment: both take privileges that init may not have in its user namespace.
+pub(crate) fn raise_limits(pid: Pid, process: &Process) -> Result<(), Error> {
+    for (index, limit) in process.rlimits.iter().enumerate() {
+        let Some(resource) = identity::resource(limit.resource) else {
+            continue;
+        };
+        let now = rustix::process::getrlimit(resource);
+        let hard = now.maximum.unwrap_or(u64::MAX);
+        if limit.hard > hard {
+            let soft = now.current.unwrap_or(u64::MAX);
+            let raised = identity::kernel_limit(soft, limit.hard);
+            rustix::process::prlimit(Some(pid), resource, raised)
+                .map_err(|source| Error::Rlimit { index, source })?;
+        }
+    }
+    if let Some(value) = process.oom_score_adj {
+        let path = format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero());
+        write_file(Path::new(&path), value.to_string().as_bytes())
+            .map_err(|source| Error::OomScore { value, source })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! `start`: opens the gate of a created container and waits for its program to run.
+
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use gl_plan::Process;
+use gl_spec::{StateDocument, Status};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType,
+};
+use rustix::process::{ForeignRawFd, Pid, PidfdGetfdFlags};
+
+use crate::error::Error;
+use crate::gate;
+use crate::record::{Channel, Kind, Record};
+
+/// Who takes the listener of a seccomp filter with `SCMP_ACT_NOTIFY`.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// `linux.seccomp.listenerPath`.
+    pub path: PathBuf,
+    /// `linux.seccomp.listenerMetadata`.
+    pub metadata: Option<String>,
+    /// The container's state.
+    pub state: StateDocument,
+}
+
+impl Listening {
+    /// The document that goes with the descriptor.
+    ///
+    /// # Spec
+    ///
+    /// `config-linux.md`, "The Container Process State".
+    fn document(&self, pid: Pid) -> Result<Vec<u8>, Errno> {
+        let state: serde_json::Value =
+            serde_json::from_slice(&self.state.to_hook_json(Status::Creating))
+                .map_err(|_err: serde_json::Error| Errno::INVAL)?;
+        let document = serde_json::json!({
+            "ociVersion": self.state.oci_version,
+            "fds": ["seccompFd"],
+            "pid": pid.as_raw_nonzero().get(),
+            "metadata": self.metadata.as_deref().unwrap_or_default(),
+            "state": state,
+        });
+        Ok(document.to_string().into_bytes())
+    }
+}
+
+/// Opens the gate and returns once the container's program has been executed.
+///
+/// `dir` is the state directory.
+///
+/// # Errors
+///
+/// What kept the program from running; [`Error::NotWaiting`] if nobody waits at the gate.
+pub fn start(
+    dir: BorrowedFd<'_>,
+    init: (Pid, BorrowedFd<'_>),
+    process: &Process,
+    listening: Option<&Listening>,
+) -> Result<(), Error> {
+    let failed = |source| Error::Host {
+        what: "talk to the init process",
+        source,
+    };
+    let channel = gate::knock(dir).map_err(failed)?.ok_or(Error::NotWaiting)?;
+    channel.send(&Record::new(Kind::Go, 0)).map_err(failed)?;
+    follow(&channel, init, process, listening)
+}
+
+/// Reads what a starting process reports, to its end.
+pub(crate) fn follow(
+    channel: &Channel,
+    (pid, pidfd): (Pid, BorrowedFd<'_>),
+    process: &Process,
+    listening: Option<&Listening>,
+) -> Result<(), Error> {
+    let failed = |source| Error::Host {
+        what: "talk to the init process",
+        source,
+    };
+    let mut executing = false;
+    loop {
+        match channel.receive().map_err(failed)? {
+            // The execve has closed the connection.
+            None if executing => return Ok(()),
+            None => return Err(Error::Killed),
+            Some(record) => match record.kind {
+                Kind::Executing => executing = true,
+                Kind::Listener => {
+                    pass_listener((pid, pidfd), record.value, listening)?;
+                    channel
+                        .send(&Record::new(Kind::Continue, 0))
+                        .map_err(failed)?;
+                }
+                _ => return Err(Error::from_record(&record, &process.args, None)),
+            },
+        }
+    }
+}
+
+/// Takes the listener out of the process and gives it to the agent.
+fn pass_listener(
+    (pid, pidfd): (Pid, BorrowedFd<'_>),
+    number: i64,
+    listening: Option<&Listening>,
+) -> Result<(), Error> {
+    let Some(listening) = listening else {
+        return Err(Error::Host {
+            what: "take a seccomp listener that nobody asked for",
+            source: Errno::PROTO,
+        });
+    };
+    let failed = |source| Error::Listener {
+        path: listening.path.clone(),
+        source,
+    };
+    let number =
+        i32::try_from(number).map_err(|_err: std::num::TryFromIntError| failed(Errno::BADF))?;
+    let foreign: ForeignRawFd = number;
+    let listener = rustix::process::pidfd_getfd(pidfd, foreign, PidfdGetfdFlags::empty());
+    let document = listening.document(pid).map_err(failed)?;
+    send_listener(&listening.path, &listener.map_err(failed)?, &document).map_err(failed)
+}
+
+fn send_listener(path: &Path, listener: &OwnedFd, document: &[u8]) -> Result<(), Errno> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let fds = [listener.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+        return Err(Errno::NOBUFS);
+    }
+    let first = rustix::net::sendmsg(
+        &socket,
+        &[IoSlice::new(document)],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    )?;
+    let mut rest = document.get(first..).unwrap_or_default();
+    while !rest.is_empty() {
+        let sent = rustix::net::send(&socket, rest, SendFlags::NOSIGNAL)?;
+        rest = rest.get(sent..).unwrap_or_default();
+    }
+    Ok(())
+}
