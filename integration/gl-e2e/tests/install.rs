@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         install_refuses_a_greenlang_that_someone_else_registered,
         install_refuses_a_binary_that_it_did_not_put_there,
         install_refuses_a_configuration_that_is_a_symlink,
+        install_without_podman_writes_the_drop_in,
         install_for_an_old_podman_edits_containers_conf,
         install_for_containerd_keeps_all_its_settings,
         uninstall_restores_every_byte,
@@ -317,6 +318,15 @@ fn install_refuses_a_configuration_that_is_a_symlink() -> Outcome {
 }
 
 // ---- the other engines
+
+fn install_without_podman_writes_the_drop_in() -> Outcome {
+    let scratch = Scratch::new();
+    scratch.program("podman", "#!/bin/sh\nexit 127\n");
+    scratch.install(&["--podman"]);
+    assert!(scratch.has(DROP_IN));
+    assert!(!scratch.has(CONTAINERS));
+    Ok(())
+}
 
 fn install_for_an_old_podman_edits_containers_conf() -> Outcome {
     const LINE: &str = "greenlang = [\"/usr/local/bin/greenlang\"]\n";
