@@ -7,8 +7,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use crate::error::Error;
 use crate::protocol::{Answer, Request};
 
-/// Name of the folder below every cgroup hierarchy that the bench makes and removes.
-pub(crate) const CGROUP: &str = "gl-bench";
+/// Name of this run's folder below the temporary one, and of its group in every cgroup hierarchy.
+///
+/// `hack/bench` knows it too, and cleans up after a run that was cut short.
+pub(crate) fn own_name() -> String {
+    format!("gl-bench-{}", std::process::id())
+}
 
 /// What a program understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,7 +226,7 @@ impl Program {
 
     /// The cgroup of `slot`, below every hierarchy.
     pub(crate) fn cgroup(&self, slot: Slot) -> String {
-        format!("/{CGROUP}/{}", self.id(slot))
+        format!("/{}/{}", own_name(), self.id(slot))
     }
 }
 

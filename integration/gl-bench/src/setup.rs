@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::Error;
-use crate::peer::{CGROUP, Kind, Program, Slot};
+use crate::peer::{Kind, Program, Slot, own_name};
 use crate::shape::{Container, config};
 use crate::{calls, host};
 
@@ -32,9 +32,8 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes the folder with a root filesystem of busybox, and builds the C programs into it.
     pub(crate) fn make() -> Result<Self, Error> {
-        let name = format!("gl-bench-{}", std::process::id());
         let folder = Self {
-            path: std::env::temp_dir().join(name),
+            path: std::env::temp_dir().join(own_name()),
         };
         let path = &folder.path;
         for directory in ["roots", "files", "bundles", "c", "rootfs/bin", "rootfs/etc"] {
@@ -127,8 +126,9 @@ impl Drop for Folder {
         let Ok(hierarchies) = fs::read_dir("/sys/fs/cgroup") else {
             return;
         };
-        let own = hierarchies.flatten().map(|entry| entry.path().join(CGROUP));
-        for group in own.chain([Path::new("/sys/fs/cgroup").join(CGROUP)]) {
+        let name = own_name();
+        let own = hierarchies.flatten().map(|entry| entry.path().join(&name));
+        for group in own.chain([Path::new("/sys/fs/cgroup").join(&name)]) {
             for inner in fs::read_dir(&group).into_iter().flatten().flatten() {
                 drop(fs::remove_dir(inner.path()));
             }
