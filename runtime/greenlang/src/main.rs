@@ -1,3 +1,23 @@
-//! OCI runtime command.
+#![forbid(unsafe_code)]
+//! `greenlang`: the OCI runtime that container engines and people call.
+//!
+//! Arguments become a typed command ([`args`], [`command`]), one file a verb acts on it ([`verb`]),
+//! and how the program ends is decided in one place ([`exit`]).
 
-fn main() {}
+mod args;
+mod command;
+mod error;
+mod exit;
+mod help;
+mod json;
+mod log;
+mod program;
+mod verb;
+mod version;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let ended = program::run(std::env::args_os().skip(1));
+    exit::status(ended.verb, &ended.result)
+}

@@ -1,0 +1,165 @@
+//! The whole program but for its end: read the arguments, open the log, do what was asked.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use gl_spec::{Classify as _, chain};
+
+use crate::args::{self, CgroupManager, Error as UsageError, Global, Order, Rootless};
+use crate::command::{Command, Verb};
+use crate::error::Error;
+use crate::exit::Outcome;
+use crate::log::{Format, Level, Log};
+use crate::verb::features;
+use crate::{help, version};
+
+/// How the program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The verb, once it was known.
+    pub(crate) verb: Option<Verb>,
+    /// What came of it.
+    pub(crate) result: Result<Outcome, Error>,
+}
+
+/// Does what `arguments` ask for and logs a failure: once to the log, and to standard error.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Ended {
+    let mut log = Log::to_stderr(Format::Text, Level::Info);
+    let mut verb = None;
+    let result = attempt(arguments, &mut log, &mut verb);
+    if let Err(err) = &result {
+        report(&log, err);
+    }
+    Ended { verb, result }
+}
+
+fn report(log: &Log, err: &Error) {
+    let field = err.field();
+    let hint = err.hint();
+    let mut fields = vec![("code", err.code())];
+    fields.extend(field.as_deref().map(|field| ("field", field)));
+    fields.extend(hint.as_deref().map(|hint| ("hint", hint)));
+    log.error(&chain(err), &fields);
+}
+
+fn attempt(
+    arguments: impl IntoIterator<Item = OsString>,
+    log: &mut Log,
+    verb: &mut Option<Verb>,
+) -> Result<Outcome, Error> {
+    let given = args::split(arguments, args::FLAGS, Order::OptionsFirst)?;
+    let wants_help = given.wants_help();
+    let global = Global::read(&given)?;
+    *log = match &global.log {
+        Some(path) => Log::to_file(path, global.log_format, global.log_level)?,
+        None => Log::to_stderr(global.log_format, global.log_level),
+    };
+    let mut rest = given.raw_operands().into_iter();
+    let command = match rest.next() {
+        _ if global.wants_version => Command::Version,
+        None => Command::Help(None),
+        _ if wants_help => Command::Help(None),
+        Some(word) if word == "help" => Command::Help(topic(rest.next())?),
+        Some(word) => {
+            let found = find(&word)?;
+            *verb = Some(found);
+            found.read(rest)?
+        }
+    };
+    perform(command, &Context::new(global, log))
+}
+
+/// The verb that `help` is to explain.
+fn topic(word: Option<OsString>) -> Result<Option<Verb>, UsageError> {
+    word.map(|word| find(&word)).transpose()
+}
+
+fn find(word: &OsStr) -> Result<Verb, UsageError> {
+    word.to_str()
+        .and_then(Verb::parse)
+        .ok_or_else(|| UsageError::UnknownVerb {
+            verb: word.to_string_lossy().into_owned(),
+        })
+}
+
+/// What a verb works with besides its own arguments.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    /// Where the state of containers is kept.
+    pub(crate) root: PathBuf,
+    /// Who sets limits.
+    pub(crate) cgroup_manager: CgroupManager,
+    /// Where log lines go.
+    pub(crate) log: &'a Log,
+}
+
+impl<'a> Context<'a> {
+    fn new(global: Global, log: &'a Log) -> Self {
+        let is_root = match global.rootless {
+            Rootless::Auto => rustix::process::geteuid().is_root(),
+            Rootless::Yes => false,
+            Rootless::No => true,
+        };
+        let root = global
+            .root
+            .unwrap_or_else(|| default_root(is_root, std::env::var_os("XDG_RUNTIME_DIR")));
+        Self {
+            root,
+            cgroup_manager: global.cgroup_manager,
+            log,
+        }
+    }
+}
+
+/// Where state is kept unless it is said otherwise.
+fn default_root(is_root: bool, user_runtime_dir: Option<OsString>) -> PathBuf {
+    match user_runtime_dir {
+        Some(dir) if !is_root && !dir.is_empty() => PathBuf::from(dir).join("greenlang"),
+        _ => PathBuf::from("/run/greenlang"),
+    }
+}
+
+fn perform(command: Command, context: &Context<'_>) -> Result<Outcome, Error> {
+    match command {
+        Command::Help(None) => print(&help::program()),
+        Command::Help(Some(verb)) => print(&help::verb(verb)),
+        Command::Version => print(&version::text()),
+        Command::Features => print(&features::text()),
+        Command::Spec(spec) => spec.write().map(|()| Outcome::Done),
+        Command::Checkpoint(_) => Err(Error::NotSupported {
+            command: "checkpoint",
+        }),
+        Command::Restore(_) => Err(Error::NotSupported { command: "restore" }),
+        _ => Err(Error::NotSupported {
+            command: "this command",
+        }),
+    }
+}
+
+/// Writes to standard output.
+pub(crate) fn print(text: &str) -> Result<Outcome, Error> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|source| Error::Output { source })?;
+    Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_of_a_user_is_kept_in_the_users_runtime_directory() {
+        for (is_root, dir, want) in [
+            (true, Some("/run/user/0"), "/run/greenlang"),
+            (false, Some("/run/user/7"), "/run/user/7/greenlang"),
+            (false, Some(""), "/run/greenlang"),
+            (false, None, "/run/greenlang"),
+        ] {
+            let got = default_root(is_root, dir.map(OsString::from));
+            assert_eq!(got, PathBuf::from(want), "{is_root} {dir:?}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `pause`: freezes a container.
+
+use gl_spec::ContainerId;
+
+use crate::args::{Error, Given, Order};
+use crate::command::Page;
+
+pub(crate) const PAGE: Page = Page {
+    name: "pause",
+    operands: "ID",
+    about: "freeze all processes of a container",
+    detail: "",
+    flags: &[],
+    order: Order::Mixed,
+};
+
+/// A container to be frozen.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Pause {
+    /// Its id.
+    pub(crate) id: ContainerId,
+}
+
+impl Pause {
+    pub(crate) fn read(mut given: Given) -> Result<Self, Error> {
+        let id = given.container_id()?;
+        given.end()?;
+        Ok(Self { id })
+    }
+}

@@ -1,0 +1,30 @@
+//! `start`: lets the program of a created container run.
+
+use gl_spec::ContainerId;
+
+use crate::args::{Error, Given, Order};
+use crate::command::Page;
+
+pub(crate) const PAGE: Page = Page {
+    name: "start",
+    operands: "ID",
+    about: "let the program of a created container run",
+    detail: "Fails if the program cannot be executed.",
+    flags: &[],
+    order: Order::Mixed,
+};
+
+/// A container to be started.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// Its id.
+    pub(crate) id: ContainerId,
+}
+
+impl Start {
+    pub(crate) fn read(mut given: Given) -> Result<Self, Error> {
+        let id = given.container_id()?;
+        given.end()?;
+        Ok(Self { id })
+    }
+}
