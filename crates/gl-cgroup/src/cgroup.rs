@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::layout::{Layout, Version};
-use crate::paths::Paths;
+use crate::paths::{GroupPath, Paths};
 use crate::stats::Stats;
 use crate::v1;
 
@@ -97,16 +97,41 @@ impl Cgroup {
     /// - [`Error::InUse`] or [`Error::Frozen`] if the cgroup exists and has processes or is frozen.
     /// - [`Error::Make`], [`Error::Read`] or [`Error::Write`] if the kernel refuses.
     pub fn create(driver: Driver, layout: &Layout, paths: &Paths) -> Result<Self, Error> {
-        if driver == Driver::Systemd {
-            return Err(Error::Unsupported {
-                facility: "the systemd cgroup driver",
-            });
-        }
-        match layout.version() {
-            Version::V1 => Ok(Self {
-                inner: Inner::V1(v1::Group::create(layout, paths)?),
+        check(driver, layout)?;
+        Ok(Self {
+            inner: Inner::V1(v1::Group::create(layout, paths)?),
+        })
+    }
+
+    /// The record of what [`Cgroup::create`] is about to make, to be stored before it is called: a
+    /// runtime that is killed between the two leaves what `delete` can find. In the end it equals
+    /// [`Cgroup::record`] unless others made or removed the same directories meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] as for [`Cgroup::create`]; [`Error::Inspect`].
+    pub fn intent(driver: Driver, layout: &Layout, paths: &Paths) -> Result<Record, Error> {
+        check(driver, layout)?;
+        Ok(Record::V1 {
+            groups: v1::Group::intent(layout, paths)?,
+        })
+    }
+
+    /// What [`Cgroup::create`] is about to make, to be stored before it does: who finds the maker
+    /// killed then knows what to kill and remove. Touches nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] as [`Cgroup::create`].
+    pub fn foresee(driver: Driver, layout: &Layout, paths: &Paths) -> Result<Record, Error> {
+        match (driver, layout.version()) {
+            (Driver::Cgroupfs, Version::V1) => Ok(Record::V1 {
+                groups: v1::Group::foresee(layout, paths),
             }),
-            Version::V2 => Err(Error::Unsupported {
+            (Driver::Systemd, _) => Err(Error::Unsupported {
+                facility: "the systemd cgroup driver",
+            }),
+            (Driver::Cgroupfs, Version::V2) => Err(Error::Unsupported {
                 facility: "cgroup v2",
             }),
         }
@@ -145,6 +170,17 @@ impl Cgroup {
     pub fn join_fds(&self) -> Result<Vec<OwnedFd>, Error> {
         let Inner::V1(group) = &self.inner;
         group.join_fds()
+    }
+
+    /// As [`Cgroup::join_fds`], for an existing cgroup below the container's own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Join`] if there is none of that path in a hierarchy. The path is cleaned first and
+    /// cannot lead above the container's own.
+    pub fn join_fds_below(&self, below: &str) -> Result<Vec<OwnedFd>, Error> {
+        let Inner::V1(group) = &self.inner;
+        group.join_fds_below(&GroupPath::clean(below))
     }
 
     /// Sets the limits of a cgroup that nothing has joined yet.
@@ -289,4 +325,14 @@ impl Cgroup {
         let Inner::V1(group) = &self.inner;
         group.oom_kills()
     }
+}
+
+/// Refuses by name what has no driver yet.
+fn check(driver: Driver, layout: &Layout) -> Result<(), Error> {
+    let facility = match (driver, layout.version()) {
+        (Driver::Systemd, _) => "the systemd cgroup driver",
+        (_, Version::V2) => "cgroup v2",
+        (Driver::Cgroupfs, Version::V1) => return Ok(()),
+    };
+    Err(Error::Unsupported { facility })
 }

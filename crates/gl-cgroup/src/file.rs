@@ -8,9 +8,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 /// Opens `path` below `base`, close-on-exec.
-pub(crate) fn open(base: impl AsFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+pub(crate) fn open(base: impl AsFd, path: impl Arg, flags: OFlags) -> Result<OwnedFd, Errno> {
     rustix::fs::openat2(
         base,
         path,
@@ -18,6 +19,12 @@ pub(crate) fn open(base: impl AsFd, path: &str, flags: OFlags) -> Result<OwnedFd
         Mode::empty(),
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
     )
+}
+
+/// Opens the directory above an open one. The caller has come down from there.
+pub(crate) fn open_parent(dir: impl AsFd) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, "..", flags, Mode::empty())
 }
 
 /// Writes `value` in one call: cgroupfs parses each write by itself.

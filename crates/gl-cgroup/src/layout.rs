@@ -4,6 +4,7 @@
 //! names of those directories are the names of their controllers (`cpu,cpuacct`); symlinks beside
 //! them (`cpu -> cpu,cpuacct`) only count where they add a name.
 
+use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -112,6 +113,7 @@ fn hierarchies(base: &OwnedFd) -> Result<Vec<Hierarchy>, Error> {
     let mut found: Vec<Hierarchy> = Vec::new();
     let names = entries(base).map_err(|source| inspect(ROOT.into(), source))?;
     for (name, kind) in names {
+        let name = name.to_string_lossy().into_owned();
         let controllers: Vec<_> = name.split(',').filter_map(Controller::from_name).collect();
         if controllers.is_empty() {
             continue;
@@ -161,15 +163,15 @@ fn adopt_link(
 }
 
 /// Names and types of what is in a directory, without `.` and `..`.
-pub(crate) fn entries(dir: impl AsFd) -> Result<Vec<(String, FileType)>, Errno> {
+pub(crate) fn entries(dir: impl AsFd) -> Result<Vec<(CString, FileType)>, Errno> {
     let mut buf = [MaybeUninit::uninit(); 4096];
     let mut raw = RawDir::new(dir, &mut buf);
     let mut list = Vec::new();
     while let Some(entry) = raw.next() {
         let entry = entry?;
-        let name = entry.file_name().to_string_lossy();
-        if name != "." && name != ".." {
-            list.push((name.into_owned(), entry.file_type()));
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            list.push((name.to_owned(), entry.file_type()));
         }
     }
     Ok(list)

@@ -8,9 +8,11 @@
     reason = "also in what tests share, a step that fails is a failed test, and a skip is said"
 )]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -22,6 +24,7 @@ use gl_cgroup::{
 use gl_spec::oci::LinuxResources;
 use gl_spec::{Class, Classify as _};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -664,6 +667,141 @@ fn remove_takes_cgroups_that_the_container_made_and_waits_for_the_dying() {
     fixture.cgroup.remove(Parents::Keep, LIMIT).unwrap();
     assert!(fs::metadata(fixture.dir(Controller::Memory)).is_err());
     assert!(fs::metadata(fixture.dir(Controller::Memory).parent().unwrap()).is_ok());
+}
+
+#[test]
+fn remove_is_not_stopped_by_names_and_depth_that_the_container_chose() {
+    let Some(layout) = host("remove_hostile") else {
+        return;
+    };
+    let mut fixture = Fixture::new(&layout, "hostile");
+    let top = fixture.dir(Controller::Freezer);
+    let strange = top.join(OsStr::from_bytes(b"\xff\xfe not text"));
+    fs::create_dir(&strange).unwrap();
+    // 20 names of 250 bytes: no path can hold them. The last one gets the process.
+    let name = "x".repeat(250);
+    let open = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut dir = rustix::fs::open(&top, open, Mode::empty()).unwrap();
+    for _ in 0..20 {
+        rustix::fs::mkdirat(&dir, &name, Mode::RWXU).unwrap();
+        dir = rustix::fs::openat(&dir, &name, open, Mode::empty()).unwrap();
+    }
+    let pid = fixture.run("exec sleep 1000");
+    let procs = OFlags::WRONLY | OFlags::CLOEXEC;
+    let procs = rustix::fs::openat(&dir, "cgroup.procs", procs, Mode::empty()).unwrap();
+    rustix::io::write(&procs, pid.to_string().as_bytes()).unwrap();
+    assert_eq!(fixture.cgroup.pids(Depth::Top).unwrap(), Vec::<i32>::new());
+    assert_eq!(fixture.cgroup.pids(Depth::Tree).unwrap(), [pid]);
+    assert_eq!(fixture.cgroup.kill_all(Signal::KILL).unwrap(), 1);
+    fixture.cgroup.remove(Parents::Keep, LIMIT).unwrap();
+    assert!(fs::metadata(&top).is_err(), "{} is left", top.display());
+}
+
+#[test]
+fn remove_gives_up_on_a_process_that_stays_and_keeps_its_cgroup() {
+    let Some(layout) = host("remove_busy") else {
+        return;
+    };
+    let mut fixture = Fixture::new(&layout, "busy");
+    fixture.run("exec sleep 1000");
+    let err = fixture
+        .cgroup
+        .remove(Parents::Keep, Duration::from_millis(20))
+        .unwrap_err();
+    assert!(
+        matches!(err, Error::NotEmpty { processes: 1, .. }),
+        "{err:?}"
+    );
+    assert_eq!(fixture.cgroup.pids(Depth::Tree).unwrap().len(), 1);
+}
+
+#[test]
+fn intent_names_what_create_makes() {
+    let Some(layout) = host("intent") else { return };
+    let (driver, paths) = (Driver::Cgroupfs, paths("intent"));
+    let intent = Cgroup::intent(driver, &layout, &paths).unwrap();
+    let first = Cgroup::create(driver, &layout, &paths).unwrap();
+    let both = first.record();
+    let again = Cgroup::intent(driver, &layout, &paths).unwrap();
+    let second = Cgroup::create(driver, &layout, &paths).unwrap().record();
+    // A record stored before create is enough to remove everything.
+    Cgroup::open(&intent)
+        .unwrap()
+        .remove(Parents::Remove, LIMIT)
+        .unwrap();
+    assert_eq!(intent, both);
+    assert_eq!(again, second);
+    let fixture_dir = layout.hierarchies()[0].dir.clone();
+    let left = format!(
+        "/sys/fs/cgroup/{fixture_dir}{}",
+        paths.path(Controller::Pids).unwrap()
+    );
+    assert!(fs::metadata(&left).is_err(), "{left} is left");
+    assert!(
+        fs::metadata(Path::new(&left).parent().unwrap()).is_err(),
+        "parent of {left} is left"
+    );
+}
+
+#[test]
+fn update_refuses_memory_below_what_is_in_use_and_keeps_the_old_limit() {
+    let Some(layout) = host("update_busy") else {
+        return;
+    };
+    let mut fixture = Fixture::new(&layout, "inuse");
+    fixture
+        .apply(r#"{"memory":{"limit":67108864,"swap":67108864}}"#)
+        .unwrap();
+    fixture.run(
+        "x=$(head -c 16777216 /dev/zero | tr '\\0' x); echo full; exec 1>&-; sleep 1000; echo $x",
+    );
+    let full = |f: &Fixture| f.cgroup.stats().unwrap().memory.usage.usage > 16 << 20;
+    assert!((0..100_000).any(|_| full(&fixture)), "never got full");
+    let err = fixture
+        .cgroup
+        .update(&resources(r#"{"memory":{"limit":1048576,"swap":1048576}}"#))
+        .unwrap_err();
+    assert_eq!(err.class(), Class::Conflict, "{err}");
+    assert_eq!(
+        fixture.read(Controller::Memory, "memory.memsw.limit_in_bytes"),
+        "67108864"
+    );
+}
+
+#[test]
+fn devices_that_are_not_on_the_list_cannot_be_opened() {
+    let Some(layout) = host("devices_enforced") else {
+        return;
+    };
+    let mut fixture = Fixture::new(&layout, "enforced");
+    fixture
+        .cgroup
+        .apply(&resources(r#"{"devices":[]}"#), DeviceDefault::Deny)
+        .unwrap();
+    let (zero, kmsg) = ("exec 3</dev/zero", "exec 3</dev/kmsg");
+    for (list, script, want) in [
+        (r#"[]"#, zero, true),
+        (r#"[]"#, kmsg, false),
+        (
+            r#"[{"allow":true,"type":"c","major":1,"minor":11,"access":"r"}]"#,
+            kmsg,
+            true,
+        ),
+        (
+            r#"[{"allow":true,"access":"rwm"},{"allow":false,"type":"c","major":1,"minor":11,"access":"r"}]"#,
+            kmsg,
+            false,
+        ),
+        (r#"[{"allow":true,"access":"rwm"}]"#, kmsg, true),
+        (r#"[]"#, kmsg, false),
+    ] {
+        let json = format!(r#"{{"devices":{list}}}"#);
+        fixture.cgroup.update(&resources(&json)).unwrap();
+        fixture.run(script);
+        let status = fixture.processes.pop().unwrap().wait().unwrap();
+        assert_eq!(status.success(), want, "{json} {script}");
+        assert!(!fixture.cgroup.frozen().unwrap());
+    }
 }
 
 #[test]

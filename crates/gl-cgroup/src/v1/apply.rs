@@ -218,7 +218,7 @@ struct Missing;
 fn no_file(base: &OwnedFd, dir: &Dir, setting: &Setting) -> Error {
     let field = Cow::clone(&setting.field);
     let path = shown(&dir.file(&setting.file));
-    match file::open(base, &dir.path(), OFlags::PATH) {
+    match file::open(base, dir.path(), OFlags::PATH) {
         Ok(_) => Error::NoFile { field, path },
         Err(source) => Error::Set {
             field,

@@ -4,15 +4,16 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use serde::{Deserialize, Serialize};
 
 use super::cpuset;
 use crate::controller::Controller;
 use crate::error::Error;
 use crate::file;
-use crate::layout::{self, Layout};
+use crate::layout::{self, Hierarchy, Layout};
 use crate::paths::{GroupPath, Paths};
 
 /// How often parents are made again that somebody else removed at the same moment.
@@ -84,18 +85,17 @@ impl Group {
         }
     }
 
+    /// What [`Group::create`] would make if it were called now, for a record that is stored before.
+    pub(crate) fn intent(layout: &Layout, paths: &Paths) -> Result<Vec<Entry>, Error> {
+        let mut entries = planned(layout, paths);
+        for entry in &mut entries {
+            entry.made = missing(layout.base(), entry)?;
+        }
+        Ok(entries)
+    }
+
     fn make_all(&mut self, layout: &Layout, paths: &Paths) -> Result<(), Error> {
-        for hierarchy in layout.hierarchies() {
-            let path = hierarchy.controllers.iter().find_map(|c| paths.path(*c));
-            let Some(path) = path else {
-                continue;
-            };
-            let entry = Entry {
-                dir: GroupPath::clean(&hierarchy.dir),
-                controllers: hierarchy.controllers.clone(),
-                path,
-                made: 0,
-            };
+        for entry in planned(layout, paths) {
             // In the list before anything is made, so that a failure half way is undone.
             self.dirs.push(Dir {
                 entry,
@@ -183,6 +183,36 @@ impl Group {
             .collect()
     }
 
+    /// Opens the `tasks` files of a cgroup below, in every hierarchy.
+    pub(crate) fn join_fds_below(&self, below: &GroupPath) -> Result<Vec<OwnedFd>, Error> {
+        self.dirs
+            .iter()
+            .map(|dir| {
+                let path = dir.file(&format!("{}/tasks", below.as_str()));
+                file::open(&self.base, &path, OFlags::WRONLY).map_err(|source| Error::Join {
+                    path: shown(&path),
+                    source,
+                })
+            })
+            .collect()
+    }
+
+    /// What [`Group::create`] would make: its leaf in every hierarchy, and nothing above.
+    pub(crate) fn foresee(layout: &Layout, paths: &Paths) -> Vec<Entry> {
+        let hierarchies = layout.hierarchies().iter();
+        hierarchies
+            .filter_map(|hierarchy| {
+                let path = hierarchy.controllers.iter().find_map(|c| paths.path(*c))?;
+                Some(Entry {
+                    dir: GroupPath::clean(&hierarchy.dir),
+                    controllers: hierarchy.controllers.clone(),
+                    path,
+                    made: 1,
+                })
+            })
+            .collect()
+    }
+
     /// The directory of the hierarchy that has `controller`.
     pub(crate) fn dir(&self, controller: Controller) -> Option<&Dir> {
         self.dirs.iter().find(|dir| dir.has(controller))
@@ -190,6 +220,30 @@ impl Group {
 }
 
 impl Entry {
+    /// The directory of the hierarchy below `/sys/fs/cgroup`, such as `cpu,cpuacct`.
+    #[must_use]
+    pub fn dir(&self) -> &str {
+        self.dir.as_str()
+    }
+
+    /// The controllers in the hierarchy.
+    #[must_use]
+    pub fn controllers(&self) -> &[Controller] {
+        &self.controllers
+    }
+
+    /// The container's cgroup in it.
+    #[must_use]
+    pub fn path(&self) -> &GroupPath {
+        &self.path
+    }
+
+    /// The absolute path of that cgroup on the host, as a source of mounts.
+    #[must_use]
+    pub fn host_path(&self) -> PathBuf {
+        shown(&self.below(self.path.as_str()))
+    }
+
     /// A cgroup of this hierarchy, relative to `/sys/fs/cgroup`.
     fn below(&self, path: &str) -> String {
         format!("{}/{path}", self.dir.as_str())
@@ -217,11 +271,47 @@ impl Entry {
 }
 
 /// Removes one directory; one that is gone already is fine.
-pub(crate) fn rmdir(base: &OwnedFd, path: &str) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(base, path, rustix::fs::AtFlags::REMOVEDIR) {
+pub(crate) fn rmdir(base: &OwnedFd, path: impl Arg) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(base, path, AtFlags::REMOVEDIR) {
         Err(Errno::NOENT) => Ok(()),
         other => other,
     }
+}
+
+/// The cgroup in each hierarchy, none made yet.
+fn planned(layout: &Layout, paths: &Paths) -> Vec<Entry> {
+    let entry = |hierarchy: &Hierarchy| {
+        let path = hierarchy.controllers.iter().find_map(|c| paths.path(*c))?;
+        Some(Entry {
+            dir: GroupPath::clean(&hierarchy.dir),
+            controllers: hierarchy.controllers.clone(),
+            path,
+            made: 0,
+        })
+    };
+    layout.hierarchies().iter().filter_map(entry).collect()
+}
+
+/// How many components of the path are missing, from its end.
+fn missing(base: &OwnedFd, entry: &Entry) -> Result<usize, Error> {
+    let paths: Vec<_> = entry
+        .path
+        .prefixes()
+        .map(|path| entry.below(path))
+        .collect();
+    for (missing, path) in paths.iter().rev().enumerate() {
+        match rustix::fs::statat(base, path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => return Ok(missing),
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(source) => {
+                return Err(Error::Inspect {
+                    path: shown(path),
+                    source,
+                });
+            }
+        }
+    }
+    Ok(paths.len())
 }
 
 /// Makes the directory of one hierarchy, and its parents where they are missing.

@@ -17,7 +17,7 @@ impl Group {
         match (self.reference(), depth) {
             (None, _) => Ok(Vec::new()),
             (Some(dir), Depth::Tree) => self.tree_pids(dir),
-            (Some(dir), Depth::Top) => self.pids_of(&dir.path()),
+            (Some(dir), Depth::Top) => self.top_pids(dir),
         }
     }
 
@@ -122,27 +122,13 @@ impl Group {
     fn remove_dir(&self, dir: &Dir, deadline: Instant) -> Result<(), Error> {
         let path = dir.path();
         loop {
-            match rmdir(&self.base, &path) {
-                Ok(()) => return Ok(()),
-                Err(Errno::BUSY | Errno::NOTEMPTY) => {}
-                Err(source) => {
-                    return Err(Error::Remove {
-                        path: shown(&path),
-                        source,
-                    });
-                }
+            if self.is_removed(&path)? {
+                return Ok(());
             }
             self.wait_dir_empty(dir, deadline)?;
-            let below = self.tree(&path)?;
-            // Children first, the cgroup itself in the next turn. One that fails makes that fail.
-            let refused = below
-                .iter()
-                .skip(1)
-                .rev()
-                .filter(|below| rmdir(&self.base, below).is_err())
-                .count();
-            if below.len() > 1 && refused == 0 {
-                continue;
+            self.remove_below(dir)?;
+            if self.is_removed(&path)? {
+                return Ok(());
             }
             if Instant::now() >= deadline {
                 return Err(Error::Remove {
@@ -155,6 +141,18 @@ impl Group {
                 path: shown(&path),
                 source,
             })?;
+        }
+    }
+
+    /// Tries to remove one directory; not done if something is in it.
+    fn is_removed(&self, path: &str) -> Result<bool, Error> {
+        match rmdir(&self.base, path) {
+            Ok(()) => Ok(true),
+            Err(Errno::BUSY | Errno::NOTEMPTY) => Ok(false),
+            Err(source) => Err(Error::Remove {
+                path: shown(path),
+                source,
+            }),
         }
     }
 

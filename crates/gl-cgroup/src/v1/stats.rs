@@ -251,7 +251,7 @@ impl Files<'_> {
         match list {
             Ok(names) => Ok(names
                 .iter()
-                .filter_map(|(name, _)| page_size(name))
+                .filter_map(|(name, _)| page_size(name.to_str().ok()?))
                 .collect()),
             Err(Errno::NOENT) => Ok(Vec::new()),
             Err(source) => Err(Error::Inspect {

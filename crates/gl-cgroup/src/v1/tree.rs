@@ -1,13 +1,28 @@
 //! The processes of a container and the cgroups that it made below its own.
+//!
+//! The container chooses the names and the depth of those, so nothing here builds a path of them: a
+//! path could be longer than `PATH_MAX`, and one descriptor for each level could be more than we may
+//! have. One descriptor goes down by name and up by `..`.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
-use super::group::{Dir, Group, shown};
+use super::group::{Dir, Group, rmdir, shown};
 use crate::controller::Controller;
 use crate::error::Error;
 use crate::file;
 use crate::layout;
+
+/// What is left to do in one directory of a walk.
+struct Level {
+    /// Its name in the one above.
+    name: CString,
+    /// Directories in it that were not visited yet.
+    below: Vec<CString>,
+}
 
 impl Group {
     /// The directory by whose processes the container's are told: that of the freezer, as kill
@@ -19,65 +34,56 @@ impl Group {
     /// The processes in `dir` and in all cgroups below it. Gone counts as empty.
     pub(crate) fn tree_pids(&self, dir: &Dir) -> Result<Vec<i32>, Error> {
         let mut pids = Vec::new();
-        for path in self.tree(&dir.path())? {
-            pids.extend(self.pids_of(&path)?);
-        }
+        let enter = |fd: &OwnedFd| {
+            pids.extend(pids_of(fd)?);
+            Ok(())
+        };
+        self.walk(dir, enter, |_, _| {})?;
         pids.sort_unstable();
         pids.dedup();
         Ok(pids)
     }
 
-    /// The processes in one directory. Those outside our pid namespace show as 0 and are kept: they
-    /// count, though nothing can be done with them.
-    pub(crate) fn pids_of(&self, dir: &str) -> Result<Vec<i32>, Error> {
-        let path = format!("{dir}/cgroup.procs");
-        let text = match file::read(&self.base, &path) {
-            Ok(text) => text,
-            Err(Errno::NOENT | Errno::NODEV) => return Ok(Vec::new()),
-            Err(source) => {
-                return Err(Error::Read {
-                    path: shown(&path),
-                    source,
-                });
-            }
-        };
-        let parse = |line: &str| {
-            line.parse().ok().ok_or_else(|| Error::Parse {
+    /// The processes in `dir` itself. Gone counts as empty.
+    pub(crate) fn top_pids(&self, dir: &Dir) -> Result<Vec<i32>, Error> {
+        let path = dir.path();
+        file::open(&self.base, &path, OFlags::PATH | OFlags::DIRECTORY)
+            .and_then(|fd| pids_of(&fd))
+            .or_else(gone_is_empty)
+            .map_err(|source| Error::Read {
                 path: shown(&path),
-                text: line.to_owned(),
+                source,
             })
-        };
-        text.lines().map(parse).collect()
     }
 
-    /// `dir` and every directory below it, parents first.
-    pub(crate) fn tree(&self, dir: &str) -> Result<Vec<String>, Error> {
-        let mut all = vec![dir.to_owned()];
-        let mut next = 0;
-        while let Some(dir) = all.get(next).cloned() {
-            next += 1;
-            let fd = match file::open(&self.base, &dir, OFlags::RDONLY | OFlags::DIRECTORY) {
-                Ok(fd) => fd,
-                Err(Errno::NOENT) => continue,
-                Err(source) => {
-                    return Err(Error::Inspect {
-                        path: shown(&dir),
-                        source,
-                    });
-                }
-            };
-            let below = layout::entries(&fd).map_err(|source| Error::Inspect {
-                path: shown(&dir),
+    /// Removes every directory below `dir`, children first. One that stays is found by whoever
+    /// removes `dir`.
+    pub(crate) fn remove_below(&self, dir: &Dir) -> Result<(), Error> {
+        self.walk(
+            dir,
+            |_| Ok(()),
+            |parent, name| {
+                rmdir(parent, name).ok();
+            },
+        )
+    }
+
+    /// Visits `dir` and everything below it: `enter` with each directory before, `leave` with the
+    /// parent and the name of each but `dir` after what is below. What vanishes meanwhile is left out.
+    fn walk(
+        &self,
+        dir: &Dir,
+        mut enter: impl FnMut(&OwnedFd) -> Result<(), Errno>,
+        mut leave: impl FnMut(&OwnedFd, &CStr),
+    ) -> Result<(), Error> {
+        let path = dir.path();
+        file::open(&self.base, &path, OFlags::RDONLY | OFlags::DIRECTORY)
+            .and_then(|top| walk(top, &mut enter, &mut leave))
+            .or_else(gone_is_empty)
+            .map_err(|source| Error::Inspect {
+                path: shown(&path),
                 source,
-            })?;
-            all.extend(
-                below
-                    .into_iter()
-                    .filter(|(_, kind)| *kind == FileType::Directory)
-                    .map(|(name, _)| format!("{dir}/{name}")),
-            );
-        }
-        Ok(all)
+            })
     }
 
     /// What `freezer.state` shows; none where there is no freezer or no cgroup any more.
@@ -91,5 +97,77 @@ impl Group {
                 source,
             }),
         }
+    }
+}
+
+/// Visits `here` and everything below it.
+fn walk(
+    mut here: OwnedFd,
+    enter: &mut dyn FnMut(&OwnedFd) -> Result<(), Errno>,
+    leave: &mut dyn FnMut(&OwnedFd, &CStr),
+) -> Result<(), Errno> {
+    let mut levels = vec![Level::enter(&here, CString::default(), enter)?];
+    while let Some(level) = levels.last_mut() {
+        if let Some(name) = level.below.pop() {
+            if let Some((fd, level)) = down(&here, name, enter)? {
+                here = fd;
+                levels.push(level);
+            }
+            continue;
+        }
+        let done = levels.pop();
+        if let Some(done) = done.filter(|_| !levels.is_empty()) {
+            here = file::open_parent(&here)?;
+            leave(&here, &done.name);
+        }
+    }
+    Ok(())
+}
+
+/// Opens `name` in `here` and enters it; none if it is gone.
+fn down(
+    here: &OwnedFd,
+    name: CString,
+    enter: &mut dyn FnMut(&OwnedFd) -> Result<(), Errno>,
+) -> Result<Option<(OwnedFd, Level)>, Errno> {
+    file::open(here, &name, OFlags::RDONLY | OFlags::DIRECTORY)
+        .and_then(|fd| {
+            let level = Level::enter(&fd, name, enter)?;
+            Ok(Some((fd, level)))
+        })
+        .or_else(gone_is_empty)
+}
+
+impl Level {
+    /// Enters an open directory and lists the directories in it.
+    fn enter(
+        fd: &OwnedFd,
+        name: CString,
+        enter: &mut dyn FnMut(&OwnedFd) -> Result<(), Errno>,
+    ) -> Result<Self, Errno> {
+        enter(fd)?;
+        let below = layout::entries(fd)?
+            .into_iter()
+            .filter(|(_, kind)| *kind == FileType::Directory)
+            .map(|(name, _)| name)
+            .collect();
+        Ok(Self { name, below })
+    }
+}
+
+/// The processes in an open directory. Those outside our pid namespace show as 0 and are kept: they
+/// count, though nothing can be done with them.
+fn pids_of(dir: impl AsFd) -> Result<Vec<i32>, Errno> {
+    let text = file::read(dir, "cgroup.procs")?;
+    text.lines()
+        .map(|line| line.parse().ok().ok_or(Errno::BADMSG))
+        .collect()
+}
+
+/// A directory that is gone has nothing in it (`ENODEV`: gone between opening and reading).
+fn gone_is_empty<T: Default>(err: Errno) -> Result<T, Errno> {
+    match err {
+        Errno::NOENT | Errno::NODEV => Ok(T::default()),
+        err => Err(err),
     }
 }
