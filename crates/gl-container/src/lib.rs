@@ -1,1 +1,31 @@
-//! Container lifecycle and state on disk.
+//! The life of containers, and their state on disk.
+//!
+//! A [`Store`] is a directory with one directory for each container: its state record, the config
+//! as it was at create, its seccomp program and its start gate. Whoever changes a container holds
+//! the lock of its directory. What a launch does is `gl-launch`'s; when it is done, and what is left
+//! if it is not, is decided here.
+#![forbid(unsafe_code)]
+
+mod attach;
+mod container;
+mod create;
+mod delete;
+mod error;
+mod exec;
+mod owner;
+mod process;
+mod record;
+mod run;
+mod signal;
+mod socket;
+mod store;
+mod update;
+
+pub use container::Container;
+pub use create::{CreateRequest, create, prepare_runtime};
+pub use delete::{Force, HookFailures, delete};
+pub use error::Error;
+pub use exec::{ExecRequest, Outcome, Paused, exec};
+pub use run::{RunRequest, run};
+pub use signal::Whom;
+pub use store::{Store, Warnings};

@@ -9,6 +9,7 @@ mod check;
 mod clone;
 mod exec;
 mod mountattr;
+mod pidfd;
 mod seccomp;
 mod signal;
 
@@ -20,4 +21,5 @@ pub use clone::{CloneArgs, Forked, fork_into};
 pub use exec::{CStrings, cloexec_from, execve, execve_fd, exit_now};
 pub use mountattr::{Depth, MountAttr, mount_setattr};
 pub use seccomp::{BpfInsn, seccomp_action_known, seccomp_flags_known, seccomp_set_filter};
+pub use pidfd::pidfd_send_signal;
 pub use signal::{block_all, read_signal, reset_for_exec};

@@ -1,0 +1,154 @@
+//! How other hosts' mounts below `/sys/fs/cgroup` are understood.
+//!
+//! Each test runs itself again in a mount namespace of its own, over mounts that a script made there.
+//! Only hierarchies that the host has are mounted, so nothing changes outside.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "also in what tests share, a step that fails is a failed test, and a skip is said"
+)]
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use gl_cgroup::Controller::{Blkio, Cpu, Cpuacct, Pids, Rdma};
+use gl_cgroup::{Cgroup, Driver, Error, Layout, Parents, Paths, Version, resolve};
+use gl_spec::{Class, Classify as _};
+
+/// Tells the second run of a test that it is the second.
+const INSIDE: &str = "GL_CGROUP_TEST_INSIDE";
+
+/// True in the second run. In the first: does the second after `script` and passes its verdict on.
+fn inside(test: &str, script: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let v1 = Layout::detect().is_ok_and(|layout| layout.version() == Version::V1);
+    if !v1 || !rustix::process::geteuid().is_root() {
+        println!("SKIP {test}: needs root on a host with cgroup v1");
+        return false;
+    }
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-ec"])
+        .arg(format!("{script}\nexec \"$@\""))
+        .arg("sh")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        .output()
+        .unwrap();
+    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (shown(&output.stdout), shown(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    assert!(
+        out.contains("1 passed"),
+        "the second run did not run {test}: {out}"
+    );
+    false
+}
+
+fn path(test: &str) -> Paths {
+    let path = format!("/greenlang-test-{}-{test}", std::process::id());
+    resolve(Some(&path), "unused", || panic!("absolute")).unwrap()
+}
+
+#[test]
+fn co_mounted_controllers_are_one_hierarchy() {
+    let script = "
+        mount -t tmpfs tmpfs /sys/fs/cgroup; cd /sys/fs/cgroup
+        mkdir cpu,cpuacct blkio pids memory unified
+        mount -t cgroup -o cpu cgroup cpu,cpuacct
+        mount -t cgroup -o blkio cgroup blkio
+        mount -t cgroup -o pids cgroup pids
+        ln -s cpu,cpuacct cpu; ln -s cpu,cpuacct cpuacct; ln -s blkio rdma";
+    if !inside("co_mounted_controllers_are_one_hierarchy", script) {
+        return;
+    }
+    let layout = Layout::detect().unwrap();
+    let mut seen: Vec<_> = layout
+        .hierarchies()
+        .iter()
+        .map(|h| (h.dir.as_str(), h.controllers.as_slice()))
+        .collect();
+    seen.sort_unstable();
+    // The directory `memory` is no mount: the controller is not to be had there.
+    let want: [(&str, &[_]); 3] = [
+        ("blkio", &[Blkio, Rdma]),
+        ("cpu,cpuacct", &[Cpu, Cpuacct]),
+        ("pids", &[Pids]),
+    ];
+    assert_eq!(seen, want);
+
+    let cgroup = Cgroup::create(Driver::Cgroupfs, &layout, &path("co")).unwrap();
+    let fds = cgroup.join_fds();
+    let resources = serde_json::from_str(r#"{"cpu":{"shares":77}}"#).unwrap();
+    let applied = cgroup.update(&resources);
+    let file = format!(
+        "/sys/fs/cgroup/cpuacct/greenlang-test-{}-co/cpu.shares",
+        std::process::id()
+    );
+    let shares = fs::read_to_string(file);
+    cgroup
+        .remove(Parents::Remove, Duration::from_secs(10))
+        .unwrap();
+    applied.unwrap();
+    assert_eq!(fds.unwrap().len(), 3);
+    assert_eq!(shares.unwrap(), "77\n");
+}
+
+#[test]
+fn v2_is_told_and_refused_by_name() {
+    let script = "umount -l /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup";
+    if !inside("v2_is_told_and_refused_by_name", script) {
+        return;
+    }
+    let layout = Layout::detect().unwrap();
+    assert_eq!(layout.version(), Version::V2);
+    let err = Cgroup::create(Driver::Cgroupfs, &layout, &path("v2")).unwrap_err();
+    assert_eq!(
+        err.to_string(),
+        "use cgroup v2: only cgroup v1 through cgroupfs is driven so far"
+    );
+    assert_eq!(err.class(), Class::Unsupported);
+}
+
+#[test]
+fn a_place_without_cgroups_is_an_error() {
+    for (name, script, want) in [
+        (
+            "a_place_without_cgroups_is_an_error",
+            "mount -t tmpfs tmpfs /sys/fs/cgroup",
+            "find cgroups at /sys/fs/cgroup: filesystem type 0x1021994 holds none",
+        ),
+        (
+            "a_place_without_cgroups_is_an_error",
+            "mount -t proc proc /sys/fs/cgroup",
+            "find cgroups at /sys/fs/cgroup: filesystem type 0x9fa0 holds none",
+        ),
+    ] {
+        let script = format!("{script}; export GL_CGROUP_TEST_WANT='{want}'");
+        if inside(name, &script) {
+            let want = std::env::var("GL_CGROUP_TEST_WANT").unwrap();
+            assert_eq!(Layout::detect().unwrap_err().to_string(), want);
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_read_only_mount_is_said_to_be_denied() {
+    let script = "for dir in /sys/fs/cgroup/*; do mount -o remount,bind,ro $dir; done";
+    if !inside("a_read_only_mount_is_said_to_be_denied", script) {
+        return;
+    }
+    let layout = Layout::detect().unwrap();
+    let err = Cgroup::create(Driver::Cgroupfs, &layout, &path("ro")).unwrap_err();
+    assert!(matches!(err, Error::Make { .. }), "{err:?}");
+    assert_eq!(err.class(), Class::Denied);
+    assert_eq!(
+        err.hint().as_deref(),
+        Some("cgroups are made as root and on a writable /sys/fs/cgroup")
+    );
+}

@@ -1,0 +1,321 @@
+//! One container as it is stored, and as the kernel shows it now.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use gl_cgroup::{Cgroup, Depth, OomWatch};
+use gl_launch::{Listening, Waiting};
+use gl_seccomp::Program;
+use gl_spec::oci::{Process, Spec};
+use gl_spec::{ContainerId, StateDocument, Status};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+
+use crate::error::Error;
+use crate::owner;
+use crate::process;
+use crate::record::{CONFIG, Phase, RECORD, Record, SECCOMP};
+use crate::signal::Whom;
+use crate::store::{StateDir, Store};
+
+/// How long something that the kernel has yet to finish is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A stored container.
+#[derive(Debug)]
+pub struct Container {
+    pub(crate) dir: StateDir,
+    pub(crate) record: Record,
+}
+
+impl Container {
+    pub(crate) fn load(dir: StateDir, id: &ContainerId) -> Result<Self, Error> {
+        let record = read_record(&dir, id)?;
+        Ok(Self { dir, record })
+    }
+
+    /// Where the container is in its life, by what the kernel says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Host`] or [`Error::Cgroup`] if the kernel does not say.
+    pub fn status(&self) -> Result<Status, Error> {
+        let failed = Error::host("inspect the init process");
+        let Some(init) = self.record.init else {
+            return Ok(Status::Creating);
+        };
+        if !process::alive(init).map_err(&failed)? {
+            return Ok(Status::Stopped);
+        }
+        if self.record.phase == Phase::Creating {
+            return Ok(Status::Creating);
+        }
+        if self.frozen()? {
+            return Ok(Status::Paused);
+        }
+        match gl_launch::waiting(self.dir.as_fd()).map_err(failed)? {
+            Waiting::Yes => Ok(Status::Created),
+            Waiting::No => Ok(Status::Running),
+        }
+    }
+
+    fn frozen(&self) -> Result<bool, Error> {
+        match &self.record.cgroup {
+            Some(record) => Ok(Cgroup::open(record)?.frozen()?),
+            None => Ok(false),
+        }
+    }
+
+    /// The document that `state` prints.
+    ///
+    /// # Errors
+    ///
+    /// As [`Container::status`].
+    pub fn state(&self) -> Result<StateDocument, Error> {
+        Ok(self
+            .record
+            .document(self.status()?, owner::name(self.record.owner)))
+    }
+
+    /// Sends a signal to init, or to every process of the container.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRunning`] if there is no process; [`Error::Signal`] or [`Error::Cgroup`].
+    pub fn kill(&self, signal: i32, whom: Whom) -> Result<(), Error> {
+        let kills = signal == Signal::KILL.as_raw();
+        // Without a pid namespace of its own the container does not end with its init.
+        let all = whom == Whom::All || (kills && !self.record.private_pids);
+        if all && signal != 0 && self.kill_all(signal)? {
+            return Ok(());
+        }
+        let pidfd = self.init()?;
+        gl_sys::pidfd_send_signal(pidfd.as_fd(), signal).map_err(|source| match source {
+            Errno::SRCH => Error::NotRunning {
+                status: Status::Stopped,
+            },
+            source => Error::Signal { signal, source },
+        })?;
+        if kills && self.frozen()? {
+            // In a frozen cgroup even this signal has to wait (v1).
+            self.cgroup()?.thaw()?;
+        }
+        Ok(())
+    }
+
+    /// Signals everything in the cgroup; whether there was a cgroup.
+    fn kill_all(&self, signal: i32) -> Result<bool, Error> {
+        let (Some(record), Some(signal)) = (&self.record.cgroup, Signal::from_named_raw(signal))
+        else {
+            return Ok(false);
+        };
+        Cgroup::open(record)?.kill_all(signal)?;
+        Ok(true)
+    }
+
+    /// A descriptor of the running init.
+    pub(crate) fn init(&self) -> Result<OwnedFd, Error> {
+        let open = self.record.init.map(process::open).transpose();
+        open.map_err(Error::host("open the init process"))?
+            .flatten()
+            .ok_or(Error::NotRunning {
+                status: Status::Stopped,
+            })
+    }
+
+    /// Init's process id, as stored.
+    pub(crate) fn pid(&self) -> Result<Pid, Error> {
+        self.record
+            .init
+            .and_then(|init| Pid::from_raw(init.pid))
+            .ok_or(Error::NotRunning {
+                status: Status::Creating,
+            })
+    }
+
+    /// Stops every process of the container.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRunning`] unless it is created or running; [`Error::Cgroup`].
+    pub fn pause(&self) -> Result<(), Error> {
+        match self.status()? {
+            Status::Running | Status::Created => Ok(self.cgroup()?.freeze()?),
+            status => Err(Error::NotRunning { status }),
+        }
+    }
+
+    /// Lets every process of the container run on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongStatus`] unless it is paused; [`Error::Cgroup`].
+    pub fn resume(&self) -> Result<(), Error> {
+        match self.status()? {
+            Status::Paused => Ok(self.cgroup()?.thaw()?),
+            status => Err(Error::WrongStatus {
+                verb: "resume",
+                id: self.record.id.as_str().to_owned(),
+                status,
+            }),
+        }
+    }
+
+    /// The process ids of the container on the host, ascending.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cgroup`].
+    pub fn pids(&self) -> Result<Vec<i32>, Error> {
+        Ok(self.cgroup()?.pids(Depth::Tree)?)
+    }
+
+    /// What the container uses.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRunning`] if it is stopped; [`Error::Cgroup`].
+    pub fn stats(&self) -> Result<gl_cgroup::stats::Stats, Error> {
+        match self.status()? {
+            status @ (Status::Stopped | Status::Creating) => Err(Error::NotRunning { status }),
+            _ => Ok(self.cgroup()?.stats()?),
+        }
+    }
+
+    /// Watches for the container running out of memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cgroup`].
+    pub fn watch_oom(&self) -> Result<OomWatch, Error> {
+        Ok(self.cgroup()?.oom_watch()?)
+    }
+
+    /// A descriptor that becomes readable when init ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRunning`] if it has ended.
+    pub fn pidfd(&self) -> Result<OwnedFd, Error> {
+        self.init()
+    }
+
+    pub(crate) fn cgroup(&self) -> Result<Cgroup, Error> {
+        match &self.record.cgroup {
+            Some(record) => Ok(Cgroup::open(record)?),
+            None => Err(Error::NotRunning {
+                status: Status::Creating,
+            }),
+        }
+    }
+
+    /// The config as it was at create.
+    pub(crate) fn spec(&self) -> Result<Spec, Error> {
+        let corrupt = || Error::Corrupt {
+            path: self.dir.path(CONFIG),
+        };
+        let bytes = self.dir.read(CONFIG)?.ok_or_else(corrupt)?;
+        Ok(gl_spec::load(&bytes)?.spec)
+    }
+
+    /// The process of the config, as a template for an exec that gives none of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] or [`Error::File`].
+    pub fn process(&self) -> Result<Process, Error> {
+        let spec = self.spec()?;
+        spec.process().clone().ok_or_else(|| Error::Corrupt {
+            path: self.dir.path(CONFIG),
+        })
+    }
+
+    /// The seccomp program as it was compiled at create.
+    pub(crate) fn seccomp(&self) -> Result<Option<Program>, Error> {
+        match self.dir.read(SECCOMP)? {
+            None => Ok(None),
+            Some(bytes) => Ok(Some(Program::from_bytes(&bytes)?)),
+        }
+    }
+
+    /// Who takes seccomp listeners of the container.
+    pub(crate) fn listening(&self, spec: &Spec) -> Option<Listening> {
+        listening(spec, self.record.document(Status::Created, String::new()))
+    }
+
+    /// Opens the start gate and returns once the container's program runs; then runs the
+    /// `poststart` hooks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongStatus`] unless it is created; [`Error::Launch`] with what kept the program
+    /// from running. If a `poststart` hook fails, the container is killed.
+    pub fn start(store: &Store, id: &ContainerId) -> Result<(), Error> {
+        let container = store.load_locked(id)?;
+        let status = container.status()?;
+        if status != Status::Created {
+            return Err(Error::WrongStatus {
+                verb: "start",
+                id: id.as_str().to_owned(),
+                status,
+            });
+        }
+        let spec = container.spec()?;
+        container.open_gate(&spec)
+    }
+
+    /// The part of `start` that `run` shares.
+    pub(crate) fn open_gate(&self, spec: &Spec) -> Result<(), Error> {
+        let init = self.init()?;
+        let facts = gl_launch::facts();
+        let process = spec.process().as_ref().ok_or_else(|| Error::Corrupt {
+            path: self.dir.path(CONFIG),
+        })?;
+        let process = gl_plan::plan_process(process, spec, &facts)?;
+        let listening = self.listening(spec);
+        gl_launch::start(
+            self.dir.as_fd(),
+            (self.pid()?, init.as_fd()),
+            &process,
+            listening.as_ref(),
+        )?;
+        self.dir.unlink(gl_launch::GATE)?;
+        let hooks = gl_plan::plan_hooks(spec).poststart;
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let state = self.record.document(Status::Running, String::new());
+        gl_launch::run_hooks(&hooks, &state.to_hook_json(Status::Running)).map_err(|err| {
+            match gl_sys::pidfd_send_signal(init.as_fd(), Signal::KILL.as_raw()) {
+                Ok(()) | Err(Errno::SRCH) => gl_launch::Error::Hook(err).into(),
+                Err(source) => Error::Signal {
+                    signal: Signal::KILL.as_raw(),
+                    source,
+                },
+            }
+        })
+    }
+}
+
+/// Reads what is stored of a container.
+pub(crate) fn read_record(dir: &StateDir, id: &ContainerId) -> Result<Record, Error> {
+    match dir.read(RECORD)? {
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|_err| Error::Corrupt {
+            path: dir.path(RECORD),
+        }),
+        // Its maker has made the directory and nothing else, or died right then.
+        None => Err(Error::Missing {
+            id: id.as_str().to_owned(),
+        }),
+    }
+}
+
+/// The agent of a config's seccomp section.
+pub(crate) fn listening(spec: &Spec, state: StateDocument) -> Option<Listening> {
+    let seccomp = spec.linux().as_ref()?.seccomp().as_ref()?;
+    Some(Listening {
+        path: seccomp.listener_path().clone()?,
+        metadata: seccomp.listener_metadata().clone(),
+        state,
+    })
+}

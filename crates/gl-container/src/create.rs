@@ -1,0 +1,406 @@
+//! `create`: from a bundle to an init that waits at its gate, or to nothing at all.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use gl_cgroup::{Cgroup, DeviceDefault, Driver, Layout, OwnCgroups, Parents, Version};
+use gl_plan::{Keyring, Kind, MountKind, Options, Pivot, Plan, UserNs};
+use gl_rootfs::{CgroupMounts, Hierarchy};
+use gl_seccomp::Program;
+use gl_spec::oci::Spec;
+use gl_spec::{ContainerId, StateDocument, Status, Timestamp};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
+
+use crate::container::{Container, PATIENCE};
+use crate::error::Error;
+use crate::process;
+use crate::record::{CONFIG, Init, Phase, RECORD, Record, SECCOMP};
+use crate::socket;
+use crate::store::{Store, Warnings, read_all, write_all};
+
+/// What `create` is asked for.
+#[derive(Debug, Clone)]
+pub struct CreateRequest {
+    /// The bundle, absolute or relative to the working directory.
+    pub bundle: PathBuf,
+    /// A config in place of the bundle's `config.json`.
+    pub config: Option<PathBuf>,
+    /// Where init's process id is written, in decimal.
+    pub pid_file: Option<PathBuf>,
+    /// A unix socket that takes the terminal's master end.
+    pub console_socket: Option<PathBuf>,
+    /// A unix socket that takes a pidfd of init.
+    pub pidfd_socket: Option<PathBuf>,
+    /// How the root is changed.
+    pub pivot: Pivot,
+    /// What happens to the session keyring.
+    pub keyring: Keyring,
+    /// Descriptors to pass on beside stdio.
+    pub preserve_fds: u32,
+    /// Who makes the cgroup.
+    pub cgroups: Driver,
+    /// Variables that come on top of the config's, such as `LISTEN_FDS`.
+    pub extra_env: Vec<String>,
+}
+
+/// Makes sure that this process can launch containers: it runs from a read-only copy of its
+/// program from here on.
+///
+/// # Errors
+///
+/// [`Error::Launch`] if no such copy can be had.
+pub fn prepare_runtime() -> Result<(), Error> {
+    Ok(gl_launch::reexec_readonly()?)
+}
+
+/// Where the terminal's master end goes.
+pub(crate) enum Console {
+    /// To the socket that the request names, or nowhere.
+    AsRequested,
+    /// To this end of a socket pair.
+    Here(OwnedFd),
+}
+
+/// Creates a container: on return its init waits for `start`.
+///
+/// # Errors
+///
+/// [`Error`]; nothing is left of the container then: no process, mount, cgroup, state or pid file.
+pub fn create(store: &Store, id: &ContainerId, request: &CreateRequest) -> Result<Warnings, Error> {
+    let (_, _, warnings) = create_with(store, id, request, Console::AsRequested)?;
+    Ok(warnings)
+}
+
+/// [`create`], with the container still locked and its config at hand.
+pub(crate) fn create_with(
+    store: &Store,
+    id: &ContainerId,
+    request: &CreateRequest,
+    console: Console,
+) -> Result<(Container, Spec, Warnings), Error> {
+    let decided = decide(id, request)?;
+    let console = open_console(request, console, &decided.plan)?;
+    gl_launch::keep_descriptors(request.preserve_fds).map_err(|number| Error::Option {
+        option: "--preserve-fds",
+        problem: format!("descriptor {number} is not open").into(),
+        remedy: "pass the descriptors from 3 on, without a gap",
+    })?;
+    let dir = store.make(id)?;
+    let record = new_record(id, &decided);
+    let mut container = Container { dir, record };
+    match build(&mut container, &decided, request, console) {
+        Ok(()) => Ok((container, decided.spec, decided.warnings)),
+        Err(err) => {
+            // The first failure is the one to tell; what the clean-up meets comes from it.
+            match undo(store, id, &container, request) {
+                Ok(()) | Err(_) => Err(err),
+            }
+        }
+    }
+}
+
+/// Everything that is known before the first change on the host.
+struct Decided {
+    spec: Spec,
+    /// The config as it will be stored.
+    bytes: Vec<u8>,
+    warnings: Warnings,
+    plan: Plan,
+    program: Option<Program>,
+    bundle: PathBuf,
+    layout: Layout,
+    paths: gl_cgroup::Paths,
+}
+
+fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
+    let bundle = absolute(&request.bundle)?;
+    let config = request
+        .config
+        .clone()
+        .unwrap_or_else(|| bundle.join(CONFIG));
+    let bytes = read_document(&config)?;
+    let loaded = gl_spec::load(&bytes)?;
+    let (mut spec, mut warnings) = (loaded.spec, loaded.warnings);
+    warnings.extend(gl_spec::validate(&spec)?);
+    let bytes = match request.extra_env.is_empty() {
+        true => bytes,
+        false => {
+            extend_env(&mut spec, &request.extra_env);
+            serde_json::to_vec(&spec).map_err(|_err| Error::Corrupt { path: config })?
+        }
+    };
+    let options = Options {
+        pivot: request.pivot,
+        keyring: request.keyring,
+        preserve_fds: request.preserve_fds,
+    };
+    let plan = gl_plan::plan(&spec, &options, &gl_launch::facts())?;
+    let linux = spec.linux().as_ref();
+    let program = linux
+        .and_then(|linux| linux.seccomp().as_ref())
+        .map(|seccomp| gl_seccomp::compile(seccomp, gl_seccomp::NATIVE))
+        .transpose()?;
+    if let Some(program) = &program {
+        gl_seccomp::check_kernel(program)?;
+    }
+    let layout = Layout::detect()?;
+    let asked = linux.and_then(|linux| linux.cgroups_path().as_ref());
+    let asked = asked.map(|path| path.to_string_lossy());
+    let paths = gl_cgroup::resolve(asked.as_deref(), id.as_str(), OwnCgroups::read)?;
+    Ok(Decided {
+        spec,
+        bytes,
+        warnings,
+        plan,
+        program,
+        bundle,
+        layout,
+        paths,
+    })
+}
+
+fn absolute(bundle: &Path) -> Result<PathBuf, Error> {
+    let failed = Error::file("find the bundle", bundle);
+    let path = std::path::absolute(bundle)
+        .map_err(|err| failed(Errno::from_io_error(&err).unwrap_or(Errno::INVAL)))?;
+    if path.to_str().is_none() {
+        return Err(Error::Option {
+            option: "--bundle",
+            problem: "its path is not UTF-8".into(),
+            remedy: "move the bundle to a path that is",
+        });
+    }
+    Ok(path)
+}
+
+/// Reads a document up to the limit of `gl-spec`, which refuses what is longer.
+pub(crate) fn read_document(path: &Path) -> Result<Vec<u8>, Error> {
+    let read = || {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let file = rustix::fs::open(path, flags, Mode::empty())?;
+        let size = rustix::fs::fstat(&file)?.st_size;
+        let size = usize::try_from(size).unwrap_or(0);
+        if size > gl_spec::MAX_DOCUMENT_BYTES {
+            // Only as much as it takes to be refused by its size.
+            return Ok(vec![0; size.min(gl_spec::MAX_DOCUMENT_BYTES + 1)]);
+        }
+        read_all(&file, size)
+    };
+    read().map_err(Error::file("read", path))
+}
+
+fn extend_env(spec: &mut Spec, extra: &[String]) {
+    if let Some(process) = spec.process_mut() {
+        let mut env = process.env().clone().unwrap_or_default();
+        env.extend_from_slice(extra);
+        process.set_env(Some(env));
+    }
+}
+
+fn new_record(id: &ContainerId, decided: &Decided) -> Record {
+    let annotations = decided.spec.annotations().clone().unwrap_or_default();
+    Record {
+        phase: Phase::Creating,
+        oci_version: decided.spec.version().clone(),
+        id: id.clone(),
+        init: None,
+        bundle: decided.bundle.clone(),
+        rootfs: decided.bundle.join(&decided.plan.root.path),
+        created: Timestamp::from(SystemTime::now()),
+        annotations: annotations.into_iter().collect(),
+        owner: rustix::process::getuid().as_raw(),
+        cgroup: None,
+        private_pids: decided.plan.namespaces.creates(Kind::Pid),
+    }
+}
+
+/// Connects to where the terminal goes, and checks that the config and the options agree on it.
+fn open_console(
+    request: &CreateRequest,
+    console: Console,
+    plan: &Plan,
+) -> Result<Option<OwnedFd>, Error> {
+    let wanted = plan.process.terminal;
+    match (console, &request.console_socket) {
+        (Console::Here(end), _) if wanted => Ok(Some(end)),
+        (_, Some(path)) if wanted => socket::connect("--console-socket", path).map(Some),
+        (_, Some(_)) => Err(Error::Option {
+            option: "--console-socket",
+            problem: "the config does not ask for a terminal".into(),
+            remedy: "set process.terminal, or leave the option out",
+        }),
+        (_, None) if wanted => Err(Error::Option {
+            option: "--console-socket",
+            problem: "the config asks for a terminal, and there is nobody to take it".into(),
+            remedy: "name a socket for it, or unset process.terminal",
+        }),
+        (_, None) => Ok(None),
+    }
+}
+
+fn build(
+    container: &mut Container,
+    decided: &Decided,
+    request: &CreateRequest,
+    console: Option<OwnedFd>,
+) -> Result<(), Error> {
+    let dir = &container.dir;
+    dir.write_new(CONFIG, &decided.bytes)?;
+    if let Some(program) = &decided.program {
+        dir.write_new(SECCOMP, &program.to_bytes())?;
+    }
+    // Before the cgroup is made: whoever finds us killed from here on knows what to remove.
+    container.record.cgroup = Some(Cgroup::foresee(
+        request.cgroups,
+        &decided.layout,
+        &decided.paths,
+    )?);
+    dir.write_new(RECORD, &encode(&container.record))?;
+    let cgroup = Cgroup::create(request.cgroups, &decided.layout, &decided.paths)?;
+    container.record.cgroup = Some(cgroup.record());
+    let state = container.record.document(Status::Creating, String::new());
+    let mut launching = gl_launch::spawn(gl_launch::Request {
+        plan: &decided.plan,
+        bundle: &decided.bundle,
+        state_dir: dir.as_fd(),
+        state: &state,
+        join: cgroup.join_fds()?,
+        cgroup: cgroup_mounts(decided)?,
+        seccomp: decided.program.as_ref(),
+        keyring: keyring(decided, container),
+        console,
+    })?;
+    let pid = launching.pid().as_raw_nonzero().get();
+    let state = StateDocument {
+        pid,
+        ..state.clone()
+    };
+    let resources = decided
+        .spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.resources().as_ref());
+    let devices = match decided.plan.userns {
+        UserNs::Shared => DeviceDefault::Deny,
+        UserNs::New(_) | UserNs::Joined => DeviceDefault::Keep,
+    };
+    cgroup.apply(&resources.cloned().unwrap_or_default(), devices)?;
+    launching.build(&state)?;
+    container.record.init = Some(Init {
+        pid,
+        start_time: process::start_time(pid).map_err(Error::host("inspect the init process"))?,
+    });
+    container.record.phase = Phase::Created;
+    dir.replace(RECORD, &encode(&container.record))?;
+    if let Some(path) = &request.pid_file {
+        write_pid_file(path, pid)?;
+    }
+    let pidfd = launching.commit()?;
+    if let Some(path) = &request.pidfd_socket {
+        socket::send_pidfd(path, &pidfd)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn encode(record: &Record) -> Vec<u8> {
+    // All its strings are UTF-8 and its keys strings, so nothing in it can fail to serialize.
+    serde_json::to_vec(record).unwrap_or_default()
+}
+
+fn keyring(decided: &Decided, container: &Container) -> Option<CString> {
+    match decided.plan.options.keyring {
+        Keyring::Keep => None,
+        Keyring::New => CString::new(format!("_ses.{}", container.record.id.as_str())).ok(),
+    }
+}
+
+/// What a cgroup mount of the container will show, if it has one.
+fn cgroup_mounts(decided: &Decided) -> Result<CgroupMounts, Error> {
+    let wanted = decided
+        .plan
+        .mounts
+        .iter()
+        .any(|mount| mount.kind == MountKind::Cgroup);
+    if !wanted {
+        return Ok(CgroupMounts::V1(Vec::new()));
+    }
+    let namespaced = decided.plan.namespaces.has(Kind::Cgroup);
+    if decided.layout.version() == Version::V2 {
+        return Ok(CgroupMounts::V2 { own: None });
+    }
+    let mut hierarchies = Vec::new();
+    for hierarchy in decided.layout.hierarchies() {
+        let path = hierarchy
+            .controllers
+            .iter()
+            .find_map(|c| decided.paths.path(*c));
+        let Some(path) = path else {
+            continue;
+        };
+        let own = match namespaced {
+            true => None,
+            false => Some(open_own(&format!(
+                "/sys/fs/cgroup/{}{path}",
+                hierarchy.dir
+            ))?),
+        };
+        hierarchies.push(Hierarchy {
+            name: hierarchy.dir.clone(),
+            options: match hierarchy.dir.as_str() {
+                "systemd" => "none,name=systemd".to_owned(),
+                controllers => controllers.to_owned(),
+            },
+            own,
+        });
+    }
+    Ok(CgroupMounts::V1(hierarchies))
+}
+
+fn open_own(path: &str) -> Result<OwnedFd, Error> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    rustix::mount::open_tree(CWD, path, flags).map_err(Error::file("open the cgroup", path))
+}
+
+/// Writes a pid file so that whoever watches it sees the whole number or no file.
+pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = path.with_file_name(format!(".{name}.{}", rustix::process::getpid()));
+    let write = || {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&new, flags, Mode::from_raw_mode(0o644))?;
+        let written = write_all(&file, pid.to_string().as_bytes())
+            .and_then(|()| rustix::fs::rename(&new, path));
+        if written.is_err() {
+            rustix::fs::unlink(&new)?;
+        }
+        written
+    };
+    write().map_err(|source| Error::Option {
+        option: "--pid-file",
+        problem: format!("write {}: {source}", path.display()).into(),
+        remedy: "name a file in a directory that exists and can be written",
+    })
+}
+
+/// Takes back what a failed create has made. Its init is gone already.
+fn undo(
+    store: &Store,
+    id: &ContainerId,
+    container: &Container,
+    request: &CreateRequest,
+) -> Result<(), Error> {
+    if let (Some(path), Some(_)) = (&request.pid_file, container.record.init) {
+        match rustix::fs::unlink(path) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(source) => return Err(Error::file("remove", path)(source)),
+        }
+    }
+    if let Some(record) = &container.record.cgroup {
+        Cgroup::open(record)?.remove(Parents::Remove, PATIENCE)?;
+    }
+    store.remove(id, &container.dir)
+}

@@ -1,0 +1,208 @@
+//! Why something could not be done with a container.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use gl_spec::{Class, Classify, Status};
+use rustix::io::Errno;
+
+/// Why something could not be done with a container.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Its config, its id or another document.
+    #[error(transparent)]
+    Spec(#[from] gl_spec::Error),
+    /// The host cannot do what the config asks.
+    #[error(transparent)]
+    Refused(#[from] gl_plan::Refusal),
+    /// Its seccomp section.
+    #[error(transparent)]
+    Seccomp(#[from] gl_seccomp::Error),
+    /// Its cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] gl_cgroup::Error),
+    /// Its launch.
+    #[error(transparent)]
+    Launch(#[from] gl_launch::Error),
+    /// The container is not there.
+    #[error("container {id:?} does not exist")]
+    Missing {
+        /// The id.
+        id: String,
+    },
+    /// The id is in use.
+    #[error("container with given ID already exists: {id}")]
+    Exists {
+        /// The id.
+        id: String,
+    },
+    /// The container has no process that could be signalled or paused.
+    #[error("container not running")]
+    NotRunning {
+        /// What it is instead.
+        status: Status,
+    },
+    /// The container is in the wrong state.
+    #[error("{verb} container {id}: it is {status}")]
+    WrongStatus {
+        /// What was to be done.
+        verb: &'static str,
+        /// The id.
+        id: String,
+        /// The state that it is in.
+        status: Status,
+    },
+    /// The container runs and force was not asked for.
+    #[error("cannot delete container {id} that is not stopped: {status}")]
+    NotStopped {
+        /// The id.
+        id: String,
+        /// The state that it is in.
+        status: Status,
+    },
+    /// A file or directory.
+    #[error("{action} {}", path.display())]
+    File {
+        /// What was being done, a verb.
+        action: &'static str,
+        /// Its path.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: Errno,
+    },
+    /// The state root is not safe to use.
+    #[error("use {} as the state root: {problem}", path.display())]
+    Root {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A stored file does not say what it should.
+    #[error("read {}: it is not what was written there", path.display())]
+    Corrupt {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// An option that the config contradicts.
+    #[error("use {option}: {problem}")]
+    Option {
+        /// The option, with its dashes.
+        option: &'static str,
+        /// What is wrong.
+        problem: Cow<'static, str>,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The signal could not be sent.
+    #[error("send signal {signal} to the container")]
+    Signal {
+        /// Its number.
+        signal: i32,
+        /// What the kernel said.
+        #[source]
+        source: Errno,
+    },
+    /// The host refused something.
+    #[error("{what}")]
+    Host {
+        /// What was being done.
+        what: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: Errno,
+    },
+}
+
+impl Error {
+    pub(crate) fn host(what: &'static str) -> impl Fn(Errno) -> Self {
+        move |source| Self::Host { what, source }
+    }
+
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(Errno) -> Self {
+        move |source| Self::File {
+            action,
+            path: path.into(),
+            source,
+        }
+    }
+
+    fn inner(&self) -> Option<&dyn Classify> {
+        match self {
+            Self::Spec(err) => Some(err),
+            Self::Refused(err) => Some(err),
+            Self::Seccomp(err) => Some(err),
+            Self::Cgroup(err) => Some(err),
+            Self::Launch(err) => Some(err),
+            _ => None,
+        }
+    }
+}
+
+impl Classify for Error {
+    fn class(&self) -> Class {
+        if let Some(inner) = self.inner() {
+            return inner.class();
+        }
+        match self {
+            Self::Missing { .. } => Class::NotFound,
+            Self::Exists { .. }
+            | Self::NotRunning { .. }
+            | Self::WrongStatus { .. }
+            | Self::NotStopped { .. } => Class::Conflict,
+            Self::File { source, .. } | Self::Signal { source, .. } | Self::Host { source, .. } => {
+                match *source {
+                    Errno::NOENT => Class::NotFound,
+                    Errno::PERM | Errno::ACCESS => Class::Denied,
+                    Errno::NOSYS => Class::Unsupported,
+                    _ => Class::Internal,
+                }
+            }
+            Self::Root { .. } | Self::Option { .. } => Class::Invalid,
+            _ => Class::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        if let Some(inner) = self.inner() {
+            return inner.code();
+        }
+        match self {
+            Self::Missing { .. } => "E_NOT_FOUND",
+            Self::Exists { .. } => "E_EXISTS",
+            Self::NotRunning { .. } | Self::WrongStatus { .. } | Self::NotStopped { .. } => {
+                "E_STATE"
+            }
+            Self::File { .. } => "E_FILE",
+            Self::Root { .. } => "E_ROOT",
+            Self::Option { .. } => "E_OPTION",
+            Self::Signal { .. } => "E_SIGNAL",
+            Self::Corrupt { .. } => "E_CORRUPT",
+            _ => "E_HOST",
+        }
+    }
+
+    fn field(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Option { option, .. } => Some(Cow::Borrowed(option)),
+            _ => self.inner().and_then(Classify::field),
+        }
+    }
+
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Missing { .. } => Some("list shows the containers of this state root".into()),
+            Self::Exists { .. } => Some("delete it first, or take another id".into()),
+            Self::NotStopped { .. } => Some("kill it first, or use delete --force".into()),
+            Self::NotRunning { status } => Some(format!("it is {status}").into()),
+            Self::Option { remedy, .. } => Some(Cow::Borrowed(remedy)),
+            Self::Corrupt { .. } => Some("delete --force removes the container".into()),
+            _ => self.inner().and_then(Classify::hint),
+        }
+    }
+}

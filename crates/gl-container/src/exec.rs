@@ -1,0 +1,198 @@
+//! `exec`: another process in a running container, from the config that was stored at create.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use gl_launch::Executed;
+use gl_spec::oci::{Process, Spec};
+use gl_spec::{ContainerId, Status};
+
+use crate::attach::{self, Attached};
+use crate::create::write_pid_file;
+use crate::error::Error;
+use crate::socket;
+use crate::store::Store;
+
+/// Whether a paused container takes a new process, which then stands still with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paused {
+    /// It is an error.
+    Refuse,
+    /// It does.
+    Ignore,
+}
+
+/// What `exec` is asked for.
+#[derive(Debug, Clone)]
+pub struct ExecRequest {
+    /// The process; what it leaves open comes from the container's config.
+    pub process: Process,
+    /// Where its process id is written, in decimal.
+    pub pid_file: Option<PathBuf>,
+    /// A unix socket that takes the terminal's master end.
+    pub console_socket: Option<PathBuf>,
+    /// A unix socket that takes a pidfd of the process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Return once it runs, instead of when it ends.
+    pub detach: bool,
+    /// Descriptors to pass on beside stdio.
+    pub preserve_fds: u32,
+    /// Whether the container may be paused.
+    pub paused: Paused,
+    /// A cgroup below the container's own to join instead.
+    pub sub_cgroup: Option<String>,
+}
+
+/// How an exec or a run ended for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The process runs on by itself.
+    Detached,
+    /// It ended with this status; 128 and the signal's number if it was killed.
+    Exited(u8),
+}
+
+/// Runs a process in a container.
+///
+/// # Errors
+///
+/// [`Error::NotRunning`], [`Error::WrongStatus`] for a paused container, or what kept the process
+/// from running.
+pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Outcome, Error> {
+    let container = store.load(id)?;
+    match (container.status()?, request.paused) {
+        (Status::Running | Status::Created, _) | (Status::Paused, Paused::Ignore) => {}
+        (Status::Paused, Paused::Refuse) => {
+            return Err(Error::WrongStatus {
+                verb: "exec in",
+                id: id.as_str().to_owned(),
+                status: Status::Paused,
+            });
+        }
+        (status, _) => return Err(Error::NotRunning { status }),
+    }
+    let spec = container.spec()?;
+    let facts = gl_launch::facts();
+    let process = inherit(&request.process, &spec);
+    gl_spec::validate_process(&process)?;
+    let process = gl_plan::plan_process(&process, &spec, &facts)?;
+    let plan = gl_plan::plan(&spec, &gl_plan::Options::default(), &facts)?;
+    gl_launch::keep_descriptors(request.preserve_fds).map_err(|number| Error::Option {
+        option: "--preserve-fds",
+        problem: format!("descriptor {number} is not open").into(),
+        remedy: "pass the descriptors from 3 on, without a gap",
+    })?;
+    let program = container.seccomp()?;
+    let listening = container.listening(&spec);
+    let init = container.init()?;
+    let (console, terminal) = open_console(request, process.terminal)?;
+    let cgroup = container.cgroup()?;
+    let launch = gl_launch::ExecRequest {
+        process: &process,
+        namespaces: &plan.namespaces,
+        userns: &plan.userns,
+        init: init.as_fd(),
+        join: match &request.sub_cgroup {
+            None => cgroup.join_fds()?,
+            Some(below) => cgroup.join_fds_below(below)?,
+        },
+        seccomp: program.as_ref(),
+        listening: listening.as_ref(),
+        console,
+        preserve_fds: request.preserve_fds,
+    };
+    let pid_file = request.pid_file.as_deref();
+    let executed = gl_launch::exec(&launch, |pid| match pid_file {
+        Some(path) => write_pid_file(path, pid.as_raw_nonzero().get()),
+        None => Ok(()),
+    })?;
+    drop(launch);
+    finish(request, &executed, terminal)
+}
+
+fn finish(
+    request: &ExecRequest,
+    executed: &Executed,
+    terminal: Option<Attached>,
+) -> Result<Outcome, Error> {
+    if let Some(path) = &request.pidfd_socket {
+        socket::send_pidfd(path, &executed.pidfd)?;
+    }
+    if request.detach {
+        return Ok(Outcome::Detached);
+    }
+    attach::wait(&executed.pidfd, terminal).map(Outcome::Exited)
+}
+
+/// Where the terminal goes: to the engine's socket, or to us.
+fn open_console(
+    request: &ExecRequest,
+    wanted: bool,
+) -> Result<(Option<OwnedFd>, Option<Attached>), Error> {
+    match (&request.console_socket, wanted) {
+        (Some(path), true) => {
+            let socket = socket::connect("--console-socket", path)?;
+            Ok((Some(socket), None))
+        }
+        (Some(_), false) => Err(Error::Option {
+            option: "--console-socket",
+            problem: "the process does not ask for a terminal".into(),
+            remedy: "ask for one with --tty or process.terminal, or leave the option out",
+        }),
+        (None, false) => Ok((None, None)),
+        (None, true) if request.detach => Err(Error::Option {
+            option: "--detach",
+            problem: "the process asks for a terminal, and there is nobody to take it".into(),
+            remedy: "name a socket for it with --console-socket",
+        }),
+        (None, true) => {
+            let (theirs, ours) = Attached::pair()?;
+            Ok((Some(theirs), Some(ours)))
+        }
+    }
+}
+
+/// What the process does not say comes from the container's own process; nothing of that is
+/// loosened by leaving it out.
+fn inherit(process: &Process, spec: &Spec) -> Process {
+    let mut process = process.clone();
+    let Some(base) = spec.process() else {
+        return process;
+    };
+    if process.rlimits().is_none() {
+        process.set_rlimits(base.rlimits().clone());
+    }
+    if process.capabilities().is_none() {
+        process.set_capabilities(base.capabilities().clone());
+    }
+    if process
+        .apparmor_profile()
+        .as_deref()
+        .is_none_or(str::is_empty)
+    {
+        process.set_apparmor_profile(base.apparmor_profile().clone());
+    }
+    if process.selinux_label().as_deref().is_none_or(str::is_empty) {
+        process.set_selinux_label(base.selinux_label().clone());
+    }
+    if process.oom_score_adj().is_none() {
+        process.set_oom_score_adj(base.oom_score_adj());
+    }
+    if process.scheduler().is_none() {
+        process.set_scheduler(base.scheduler().clone());
+    }
+    if process.io_priority().is_none() {
+        process.set_io_priority(*base.io_priority());
+    }
+    if process.exec_cpu_affinity().is_none() {
+        process.set_exec_cpu_affinity(base.exec_cpu_affinity().clone());
+    }
+    let mut user = process.user().clone();
+    if user.umask().is_none() {
+        user.set_umask(base.user().umask());
+        process.set_user(user);
+    }
+    let no_new = |process: &Process| process.no_new_privileges().unwrap_or(false);
+    process.set_no_new_privileges(Some(no_new(&process) || no_new(base)));
+    process
+}

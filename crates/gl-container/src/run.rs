@@ -1,0 +1,82 @@
+//! `run`: create and start, then wait for the end and delete.
+
+use gl_spec::ContainerId;
+use rustix::process::Signal;
+
+use crate::attach::{self, Attached};
+use crate::container::Container;
+use crate::create::{Console, CreateRequest, create_with};
+use crate::delete::{Force, HookFailures, delete_loaded};
+use crate::error::Error;
+use crate::exec::Outcome;
+use crate::signal::Whom;
+use crate::store::{Store, Warnings};
+
+/// What `run` is asked for.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// The container.
+    pub create: CreateRequest,
+    /// Return once it runs, instead of when it ends.
+    pub detach: bool,
+    /// Leave the container there after its end.
+    pub keep: bool,
+}
+
+/// Runs a container.
+///
+/// # Errors
+///
+/// What kept it from running; nothing is left of it then.
+pub fn run(
+    store: &Store,
+    id: &ContainerId,
+    request: &RunRequest,
+) -> Result<(Outcome, Warnings, HookFailures), Error> {
+    let attach = !request.detach && request.create.console_socket.is_none();
+    let (console, terminal) = match attach {
+        true => {
+            let (theirs, ours) = Attached::pair()?;
+            (Console::Here(theirs), Some(ours))
+        }
+        false => (Console::AsRequested, None),
+    };
+    let (container, spec, warnings) = create_with(store, id, &request.create, console)?;
+    let wants_terminal = spec
+        .process()
+        .as_ref()
+        .and_then(gl_spec::oci::Process::terminal)
+        .unwrap_or(false);
+    if let Err(err) = container.open_gate(&spec) {
+        // What the clean-up meets comes from the first failure, which is the one to tell.
+        return match delete_loaded(store, &container, Force::Yes) {
+            Ok(_) | Err(_) => Err(err),
+        };
+    }
+    if request.detach {
+        return Ok((Outcome::Detached, warnings, HookFailures::new()));
+    }
+    let status = wait(&container, terminal.filter(|_| wants_terminal))?;
+    let failures = match request.keep {
+        true => HookFailures::new(),
+        false => delete_loaded(store, &container, Force::Yes)?,
+    };
+    Ok((Outcome::Exited(status), warnings, failures))
+}
+
+fn wait(container: &Container, terminal: Option<Attached>) -> Result<u8, Error> {
+    let init = match container.init() {
+        Ok(init) => init,
+        // It has ended already, and waits to be reaped.
+        Err(Error::NotRunning { .. }) => {
+            rustix::process::pidfd_open(container.pid()?, rustix::process::PidfdFlags::empty())
+                .map_err(Error::host("open the init process"))?
+        }
+        Err(err) => return Err(err),
+    };
+    let status = attach::wait(&init, terminal)?;
+    if !container.record.private_pids {
+        container.kill(Signal::KILL.as_raw(), Whom::All)?;
+    }
+    Ok(status)
+}

@@ -1,0 +1,280 @@
+//! The state root: one directory for each container, by descriptor.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use gl_spec::{ContainerId, Warning};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::container::Container;
+use crate::error::Error;
+
+/// What was odd about a config and is fine all the same.
+pub type Warnings = Vec<Warning>;
+
+/// The directory that holds the state of containers.
+#[derive(Debug)]
+pub struct Store {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// The locked state directory of one container. The lock goes with it.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens the state root, and makes it, mode 0700, with what is missing above it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Root`] if it belongs to somebody else or others may write to it; [`Error::File`].
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = match rustix::fs::open(path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => {
+                make_all(path).map_err(Error::file("make", path))?;
+                rustix::fs::open(path, flags, Mode::empty())
+            }
+            other => other,
+        };
+        let fd = fd.map_err(Error::file("open", path))?;
+        let stat = rustix::fs::fstat(&fd).map_err(Error::file("inspect", path))?;
+        let refused = |problem| Error::Root {
+            path: path.to_owned(),
+            problem,
+        };
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(refused("it belongs to another user"));
+        }
+        if stat.st_mode & 0o022 != 0 {
+            return Err(refused("others may write to it"));
+        }
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The containers whose state can be read, by id. Whatever else lies there is passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] if the directory cannot be read.
+    pub fn list(&self) -> Result<Vec<Container>, Error> {
+        let failed = || Error::file("read", &self.path);
+        let dir = Dir::read_from(&self.fd).map_err(failed())?;
+        let mut ids = Vec::new();
+        for entry in dir {
+            let entry = entry.map_err(failed())?;
+            let name = entry.file_name().to_str().ok();
+            ids.extend(name.and_then(|name| ContainerId::new(name).ok()));
+        }
+        ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        Ok(ids.iter().filter_map(|id| self.load(id).ok()).collect())
+    }
+
+    /// Reads one container, without taking its lock.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`], [`Error::Corrupt`] or [`Error::File`].
+    pub fn load(&self, id: &ContainerId) -> Result<Container, Error> {
+        Container::load(self.open_dir(id)?, id)
+    }
+
+    /// Reads one container after taking its lock, waiting for whoever has it.
+    pub(crate) fn load_locked(&self, id: &ContainerId) -> Result<Container, Error> {
+        let dir = self.open_locked(id)?;
+        Container::load(dir, id)
+    }
+
+    /// Opens and locks a container's directory; what is in it may be anything.
+    pub(crate) fn open_locked(&self, id: &ContainerId) -> Result<StateDir, Error> {
+        let dir = self.open_dir(id)?;
+        dir.lock()?;
+        // Whoever had the lock may have deleted the container.
+        let still = rustix::fs::fstat(&dir.fd).map_err(Error::file("inspect", &dir.path))?;
+        if still.st_nlink == 0 {
+            return Err(missing(id));
+        }
+        Ok(dir)
+    }
+
+    fn open_dir(&self, id: &ContainerId) -> Result<StateDir, Error> {
+        let path = self.path.join(id.as_str());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.fd, id.as_str(), flags, Mode::empty()) {
+            Ok(fd) => Ok(StateDir { fd, path }),
+            Err(Errno::NOENT) => Err(missing(id)),
+            Err(source) => Err(Error::file("open", path)(source)),
+        }
+    }
+
+    /// Makes a container's directory, empty and locked.
+    pub(crate) fn make(&self, id: &ContainerId) -> Result<StateDir, Error> {
+        let path = self.path.join(id.as_str());
+        match rustix::fs::mkdirat(&self.fd, id.as_str(), Mode::from_raw_mode(0o700)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => {
+                return Err(Error::Exists {
+                    id: id.as_str().to_owned(),
+                });
+            }
+            Err(source) => return Err(Error::file("make", path)(source)),
+        }
+        let dir = self.open_dir(id)?;
+        dir.lock()?;
+        Ok(dir)
+    }
+
+    /// Removes a container's directory with the files in it.
+    pub(crate) fn remove(&self, id: &ContainerId, dir: &StateDir) -> Result<(), Error> {
+        let failed = || Error::file("remove", &dir.path);
+        let entries = Dir::read_from(&dir.fd).map_err(failed())?;
+        for entry in entries {
+            let entry = entry.map_err(failed())?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let flags = match entry.file_type() {
+                FileType::Directory => AtFlags::REMOVEDIR,
+                _ => AtFlags::empty(),
+            };
+            match rustix::fs::unlinkat(&dir.fd, name, flags) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(source) => return Err(failed()(source)),
+            }
+        }
+        match rustix::fs::unlinkat(&self.fd, id.as_str(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(source) => Err(failed()(source)),
+        }
+    }
+}
+
+fn missing(id: &ContainerId) -> Error {
+    Error::Missing {
+        id: id.as_str().to_owned(),
+    }
+}
+
+/// Makes a directory and those above it, each 0700.
+fn make_all(path: &Path) -> Result<(), Errno> {
+    let mode = Mode::from_raw_mode(0o700);
+    match rustix::fs::mkdir(path, mode) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(Errno::NOENT) => {
+            let parent = path.parent().ok_or(Errno::NOENT)?;
+            make_all(parent)?;
+            match rustix::fs::mkdir(path, mode) {
+                Ok(()) | Err(Errno::EXIST) => Ok(()),
+                Err(errno) => Err(errno),
+            }
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+impl StateDir {
+    fn lock(&self) -> Result<(), Error> {
+        loop {
+            match rustix::fs::flock(&self.fd, FlockOperation::LockExclusive) {
+                Err(Errno::INTR) => {}
+                other => return other.map_err(Error::file("lock", &self.path)),
+            }
+        }
+    }
+
+    /// The path of a file in it, for messages.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Reads a whole file in it; `None` if it is not there.
+    pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let read = || {
+            let file = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
+            let size = rustix::fs::fstat(&file)?.st_size;
+            read_all(&file, usize::try_from(size).unwrap_or(0))
+        };
+        match read() {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(source) => Err(Error::file("read", self.path(name))(source)),
+        }
+    }
+
+    /// Writes a new file in it.
+    pub(crate) fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        self.write_with(name, bytes, flags)
+            .map_err(Error::file("write", self.path(name)))
+    }
+
+    /// Replaces a file in it: whoever reads sees the old or the new one, whole.
+    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let new = format!("{name}.new");
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        self.write_with(&new, bytes, flags)
+            .and_then(|()| rustix::fs::renameat(&self.fd, new.as_str(), &self.fd, name))
+            .map_err(Error::file("write", self.path(name)))
+    }
+
+    fn write_with(&self, name: &str, bytes: &[u8], flags: OFlags) -> Result<(), Errno> {
+        let mode = Mode::from_raw_mode(0o600);
+        let file = rustix::fs::openat(&self.fd, name, flags | OFlags::NOFOLLOW, mode)?;
+        write_all(&file, bytes)
+    }
+
+    /// Removes a file in it, if it is there.
+    pub(crate) fn unlink(&self, name: &str) -> Result<(), Error> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(source) => Err(Error::file("remove", self.path(name))(source)),
+        }
+    }
+}
+
+impl AsFd for StateDir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+pub(crate) fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        let len = rustix::io::write(file, bytes)?;
+        bytes = bytes.get(len..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Reads a file to its end; `expected` is what it probably has.
+pub(crate) fn read_all(file: &OwnedFd, expected: usize) -> Result<Vec<u8>, Errno> {
+    let mut bytes = vec![0; expected + 1];
+    let mut len = 0;
+    loop {
+        let space = bytes.get_mut(len..).unwrap_or_default();
+        match rustix::io::read(file, space)? {
+            0 => break,
+            more => len += more,
+        }
+        if len == bytes.len() {
+            bytes.resize(len * 2, 0);
+        }
+    }
+    bytes.truncate(len);
+    Ok(bytes)
+}
