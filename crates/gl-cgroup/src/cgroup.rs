@@ -225,7 +225,7 @@ impl Cgroup {
     /// - [`Error::Write`] with `ENOENT` if the cgroup is gone.
     pub fn freeze(&self) -> Result<(), Error> {
         let Inner::V1(group) = &self.inner;
-        group.freeze()
+        group.freeze(v1::PAUSE_LIMIT)
     }
 
     /// Lets all processes run on.
@@ -267,7 +267,8 @@ impl Cgroup {
     /// # Errors
     ///
     /// [`Error::Signal`] if one may not be signalled; errors of [`Cgroup::freeze`] except that what
-    /// cannot be frozen is signalled anyway, until nobody new is seen.
+    /// does not stop within 0.5 s is signalled anyway, until nobody new is seen; [`Error::NotEmpty`]
+    /// if that does not end.
     pub fn kill_all(&self, signal: Signal) -> Result<usize, Error> {
         let Inner::V1(group) = &self.inner;
         group.kill_all(signal)

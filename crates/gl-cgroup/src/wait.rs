@@ -7,6 +7,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+/// The moment after `limit`; one too far to tell is 30 years away.
+pub(crate) fn deadline(limit: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(limit)
+        .unwrap_or(now + Duration::from_secs(1_000_000_000))
+}
+
 /// Lets `time` pass.
 pub(crate) fn pause(time: Duration) -> Result<(), Errno> {
     match poll(&mut [], Some(&timespec(time))) {

@@ -12,15 +12,15 @@ use crate::error::Error;
 use crate::file;
 use crate::wait;
 
-/// How long processes get to stop. One in uninterruptible sleep can take any time.
-const FREEZE_LIMIT: Duration = Duration::from_secs(10);
+/// How long processes get to stop for a pause. One in uninterruptible sleep can take any time.
+pub(crate) const PAUSE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Reads without a pause before the first time-out.
 const READS_AT_ONCE: u32 = 8;
 
 impl Group {
-    /// Stops all processes, or lets all run on and says so.
-    pub(crate) fn freeze(&self) -> Result<(), Error> {
+    /// Stops all processes within `limit`, or lets all run on and says so.
+    pub(crate) fn freeze(&self, limit: Duration) -> Result<(), Error> {
         let dir = self.freezer()?;
         self.set_freezer(dir, "FROZEN")?;
         let start = Instant::now();
@@ -28,11 +28,11 @@ impl Group {
         let mut pause = Duration::from_micros(50);
         while self.freezer_state(dir)?.as_deref() == Some("FREEZING") {
             reads += 1;
-            if start.elapsed() > FREEZE_LIMIT {
+            if start.elapsed() > limit {
                 self.set_freezer(dir, "THAWED")?;
                 return Err(Error::FreezeTimeout {
                     path: shown(&dir.path()),
-                    waited_ms: FREEZE_LIMIT.as_millis().try_into().unwrap_or(u64::MAX),
+                    waited_ms: limit.as_millis().try_into().unwrap_or(u64::MAX),
                 });
             }
             if reads > READS_AT_ONCE {
@@ -68,7 +68,7 @@ impl Group {
         if self.frozen()? {
             return work();
         }
-        self.freeze()?;
+        self.freeze(PAUSE_LIMIT)?;
         let done = work();
         self.thaw()?;
         done

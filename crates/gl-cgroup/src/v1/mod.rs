@@ -17,6 +17,7 @@ mod settings;
 mod stats;
 mod tree;
 
+pub(crate) use freeze::PAUSE_LIMIT;
 pub use group::Entry;
 pub(crate) use group::Group;
 pub use oom::{OomEvent, OomWatch};

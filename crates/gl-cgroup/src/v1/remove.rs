@@ -11,6 +11,13 @@ use crate::cgroup::{Depth, Parents};
 use crate::error::Error;
 use crate::wait;
 
+/// How long processes get to stop before they are signalled anyway.
+const KILL_FREEZE_LIMIT: Duration = Duration::from_millis(500);
+
+/// How often the list is read again for new processes. Only one that forks faster than it is
+/// signalled, where nothing can be frozen, comes near.
+const KILL_ROUNDS: usize = 1000;
+
 impl Group {
     /// The processes in the cgroup itself, or also in those below it.
     pub(crate) fn pids(&self, depth: Depth) -> Result<Vec<i32>, Error> {
@@ -42,7 +49,7 @@ impl Group {
 
     /// Freezes, and says whether everything stands still. A cgroup that is gone has nothing to stop.
     fn try_freeze(&self) -> Result<bool, Error> {
-        match self.freeze() {
+        match self.freeze(KILL_FREEZE_LIMIT) {
             Ok(()) => Ok(true),
             Err(Error::NoFreezer | Error::FreezeTimeout { .. }) => Ok(false),
             Err(Error::Write { source, .. }) if is_gone(source) => Ok(false),
@@ -58,7 +65,7 @@ impl Group {
     }
 
     fn signal_all(&self, dir: &Dir, signal: Signal, done: &mut Vec<i32>) -> Result<(), Error> {
-        loop {
+        for _ in 0..KILL_ROUNDS {
             let mut new = Vec::new();
             for pid in self
                 .tree_pids(dir)?
@@ -76,13 +83,17 @@ impl Group {
             }
             done.extend(new.iter().map(|(pid, _)| *pid));
         }
+        Err(Error::NotEmpty {
+            path: shown(&dir.path()),
+            processes: self.tree_pids(dir)?.len(),
+        })
     }
 
     /// Waits until no process is left in the cgroup and below it.
     pub(crate) fn wait_empty(&self, limit: Duration) -> Result<(), Error> {
         match self.reference() {
             None => Ok(()),
-            Some(dir) => self.wait_dir_empty(dir, Instant::now() + limit),
+            Some(dir) => self.wait_dir_empty(dir, wait::deadline(limit)),
         }
     }
 
@@ -107,7 +118,7 @@ impl Group {
 
     /// Removes all directories that were made; goes on after a failure and returns the first.
     pub(crate) fn remove(&self, parents: Parents, limit: Duration) -> Result<(), Error> {
-        let deadline = Instant::now() + limit;
+        let deadline = wait::deadline(limit);
         let mut first = Ok(());
         for dir in self.dirs.iter().filter(|dir| dir.entry.made > 0) {
             let done = self.remove_dir(dir, deadline);
