@@ -58,7 +58,8 @@ impl Host {
         let new: Vec<_> = now.difference(&self.lines).collect();
         assert!(
             gone.is_empty() && new.is_empty(),
-            "{when}: host changed\n  gone: {gone:#?}\n  new: {new:#?}"
+            "{when}: host changed\n  gone: {gone:#?}\n  new: {new:#?}\n  processes: {:?}",
+            descendants()
         );
     }
 }
@@ -70,7 +71,7 @@ fn lines(trees: &[PathBuf]) -> BTreeSet<String> {
     let cgroups = cgroups_of(&tag());
     all.extend(cgroups.iter().map(|p| format!("cgroup {}", p.display())));
     let processes = descendants();
-    all.extend(processes.iter().map(|(p, n)| format!("process {p} {n}")));
+    all.extend(processes.keys().map(|p| format!("process {p}")));
     for path in WATCHED {
         all.insert(format!("watched {}", describe(Path::new(path))));
     }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
 use super::kernel::{read_until, readable};
@@ -96,6 +97,21 @@ impl Console {
     /// Takes the terminal that came with a message.
     pub fn from_message(message: Message) -> Self {
         Self(File::from(message.one()))
+    }
+
+    /// A new terminal: its master, and the slave for a process to run on.
+    pub fn pair() -> (Self, File) {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = rustix::pty::openpt(flags).unwrap();
+        rustix::pty::grantpt(&master).unwrap();
+        rustix::pty::unlockpt(&master).unwrap();
+        let name = rustix::pty::ptsname(&master, Vec::new()).unwrap();
+        let slave = File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
+        (Self(File::from(master)), slave)
     }
 
     /// Types a line.

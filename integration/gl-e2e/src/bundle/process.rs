@@ -15,7 +15,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::MemfdFlags;
@@ -168,12 +168,19 @@ pub(super) fn finish_keeping_stdout(mut command: Command) -> Output {
 /// Runs a command for its effect, in teardown, where a failure is looked at elsewhere.
 pub(super) fn finish_quietly(mut command: Command) {
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    if let Ok(mut child) = command.spawn() {
-        if !ends_in_time(&child) {
+    let Ok(mut child) = command.spawn() else {
+        return;
+    };
+    // A pid namespace only ends once its orphans are reaped, and they are ours.
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    let end = Instant::now() + LIMIT;
+    while !dies_within(pid, Duration::from_millis(20)) {
+        reap();
+        if Instant::now() > end {
             child.kill().ok();
         }
-        child.wait().ok();
     }
+    child.wait().ok();
 }
 
 /// Starts a command.
