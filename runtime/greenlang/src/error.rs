@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use gl_spec::{Class, Classify};
+use rustix::io::Errno;
 
 use crate::args;
 
@@ -23,6 +24,19 @@ pub(crate) enum Error {
     Spec {
         /// Why.
         source: gl_spec::Error,
+    },
+    /// A container could not be made, found, changed or removed.
+    #[error(transparent)]
+    Container {
+        /// Why.
+        source: gl_container::Error,
+    },
+    /// The notices of a container cannot be waited for.
+    #[error("wait for notices of the container")]
+    Watch {
+        /// What the kernel said.
+        #[source]
+        source: Errno,
     },
     /// The log file cannot be opened for appending.
     #[error("open log file {}", path.display())]
@@ -87,10 +101,11 @@ impl Classify for Error {
         match self {
             Self::Usage { source } => source.class(),
             Self::Spec { source } => source.class(),
+            Self::Container { source } => source.class(),
             Self::OpenLog { source, .. }
             | Self::ReadFile { source, .. }
             | Self::WriteConfig { source, .. } => class_of(source),
-            Self::Output { .. } | Self::RunPs { .. } => Class::Internal,
+            Self::Output { .. } | Self::RunPs { .. } | Self::Watch { .. } => Class::Internal,
             Self::PsFailed { .. } | Self::NoPidColumn => Class::Invalid,
             Self::NotSupported { .. } => Class::Unsupported,
         }
@@ -100,6 +115,8 @@ impl Classify for Error {
         match self {
             Self::Usage { source } => source.code(),
             Self::Spec { source } => source.code(),
+            Self::Container { source } => source.code(),
+            Self::Watch { .. } => "E_HOST",
             Self::OpenLog { .. } => "E_LOG",
             Self::ReadFile { .. } => "E_READ",
             Self::WriteConfig { .. } => "E_WRITE",
@@ -112,6 +129,7 @@ impl Classify for Error {
     fn field(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Spec { source } => source.field(),
+            Self::Container { source } => source.field(),
             _ => None,
         }
     }
@@ -120,6 +138,8 @@ impl Classify for Error {
         match self {
             Self::Usage { source } => source.hint(),
             Self::Spec { source } => source.hint(),
+            Self::Container { source } => source.hint(),
+            Self::Watch { .. } => None,
             Self::OpenLog { .. } => Some(Cow::Borrowed(
                 "name a file in a directory that exists and that you may write to",
             )),
@@ -155,6 +175,12 @@ fn class_of(error: &io::Error) -> Class {
 impl From<args::Error> for Error {
     fn from(source: args::Error) -> Self {
         Self::Usage { source }
+    }
+}
+
+impl From<gl_container::Error> for Error {
+    fn from(source: gl_container::Error) -> Self {
+        Self::Container { source }
     }
 }
 

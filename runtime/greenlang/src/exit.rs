@@ -15,6 +15,15 @@ pub(crate) enum Outcome {
     Child(u8),
 }
 
+impl From<gl_container::Outcome> for Outcome {
+    fn from(outcome: gl_container::Outcome) -> Self {
+        match outcome {
+            gl_container::Outcome::Detached => Self::Done,
+            gl_container::Outcome::Exited(status) => Self::Child(status),
+        }
+    }
+}
+
 /// The status of the whole program.
 ///
 /// Any failure of our own is 1, as engines expect, but for `exec`: there a process of the container

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::SystemTime;
 
-use gl_spec::{Timestamp, Warning};
+use gl_spec::{Timestamp, Warning, chain};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
@@ -110,12 +110,24 @@ impl Log {
     }
 
     /// Logs one warning of a document.
-    pub(crate) fn warning(&self, warning: &Warning) {
+    fn warning(&self, warning: &Warning) {
         self.line(
             Level::Warning,
             &warning.message,
             &[("field", warning.field.as_str())],
         );
+    }
+
+    /// Logs all warnings of a document.
+    pub(crate) fn warnings(&self, warnings: &[Warning]) {
+        for warning in warnings {
+            self.warning(warning);
+        }
+    }
+
+    /// Logs a failure that did not stop what was asked.
+    pub(crate) fn passed_over(&self, err: &dyn std::error::Error) {
+        self.line(Level::Warning, &chain(err), &[]);
     }
 
     /// Logs an error, and repeats it on standard error if the log is elsewhere.
@@ -124,11 +136,6 @@ impl Log {
         if self.file.is_some() {
             to_stderr(&format!("{message}\n"));
         }
-    }
-
-    /// Logs what was decided, for `--debug`.
-    pub(crate) fn debug(&self, message: &str, fields: &[(&str, &str)]) {
-        self.line(Level::Debug, message, fields);
     }
 
     fn line(&self, level: Level, message: &str, fields: &[(&str, &str)]) {

@@ -6,6 +6,7 @@
 
 mod args;
 mod command;
+mod document;
 mod error;
 mod exit;
 mod help;

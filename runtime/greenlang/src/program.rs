@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use gl_container::Store;
 use gl_spec::{Classify as _, chain};
 
 use crate::args::{self, CgroupManager, Error as UsageError, Global, Order, Rootless};
@@ -112,6 +113,17 @@ impl<'a> Context<'a> {
     }
 }
 
+impl Context<'_> {
+    /// Opens the directory of all containers' state.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made or opened, or is not safe to use.
+    pub(crate) fn store(&self) -> Result<Store, Error> {
+        Ok(Store::open(&self.root)?)
+    }
+}
+
 /// Where state is kept unless it is said otherwise.
 fn default_root(is_root: bool, user_runtime_dir: Option<OsString>) -> PathBuf {
     match user_runtime_dir {
@@ -127,13 +139,23 @@ fn perform(command: Command, context: &Context<'_>) -> Result<Outcome, Error> {
         Command::Version => print(&version::text()),
         Command::Features => print(&features::text()),
         Command::Spec(spec) => spec.write().map(|()| Outcome::Done),
+        Command::Create(create) => create.perform(context),
+        Command::Start(start) => start.perform(context),
+        Command::Run(run) => run.perform(context),
+        Command::State(state) => state.perform(context),
+        Command::Kill(kill) => kill.perform(context),
+        Command::Delete(delete) => delete.perform(context),
+        Command::Exec(exec) => exec.perform(context),
+        Command::Ps(ps) => ps.perform(context),
+        Command::List(list) => list.perform(context),
+        Command::Pause(pause) => pause.perform(context),
+        Command::Resume(resume) => resume.perform(context),
+        Command::Update(update) => update.perform(context),
+        Command::Events(events) => events.perform(context),
         Command::Checkpoint(_) => Err(Error::NotSupported {
             command: "checkpoint",
         }),
         Command::Restore(_) => Err(Error::NotSupported { command: "restore" }),
-        _ => Err(Error::NotSupported {
-            command: "this command",
-        }),
     }
 }
 

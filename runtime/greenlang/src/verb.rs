@@ -9,6 +9,7 @@ pub(crate) mod features;
 pub(crate) mod kill;
 pub(crate) mod launch;
 pub(crate) mod list;
+pub(crate) mod listen;
 pub(crate) mod pause;
 pub(crate) mod ps;
 pub(crate) mod restore;

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use gl_container::{Force, Whom};
+
 use super::*;
 use crate::command::{Command, Verb};
 use crate::log::{Format as LogFormat, Level};
 use crate::verb::exec::{Exec, Program};
-use crate::verb::kill::Whom;
 use crate::verb::ps::Format;
 use crate::verb::update::Limits;
 
@@ -152,13 +153,13 @@ fn kill_reads_the_signal_wherever_all_stands() {
 #[test]
 fn delete_reads_force_in_every_spelling() {
     for (line, want) in [
-        (&["delete", "c1"][..], false),
-        (&["delete", "--force", "c1"], true),
-        (&["delete", "-force", "c1"], true),
-        (&["delete", "-f", "c1"], true),
-        (&["delete", "c1", "--force"], true),
-        (&["delete", "--force=true", "c1"], true),
-        (&["delete", "--force=0", "c1"], false),
+        (&["delete", "c1"][..], Force::No),
+        (&["delete", "--force", "c1"], Force::Yes),
+        (&["delete", "-force", "c1"], Force::Yes),
+        (&["delete", "-f", "c1"], Force::Yes),
+        (&["delete", "c1", "--force"], Force::Yes),
+        (&["delete", "--force=true", "c1"], Force::Yes),
+        (&["delete", "--force=0", "c1"], Force::No),
     ] {
         let Command::Delete(delete) = command(line) else {
             panic!("{line:?}")
@@ -300,7 +301,7 @@ fn run_takes_options_before_the_id_only() {
     else {
         panic!()
     };
-    assert!(run.detach && run.keep && run.no_subreaper);
+    assert!(run.detach && run.keep);
     assert_eq!(run.launch.bundle, Path::new("/b"));
     assert_eq!(
         failure(&["run", "c1", "--keep"]),

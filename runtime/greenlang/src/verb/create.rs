@@ -6,8 +6,11 @@ use super::launch::{
     BUNDLE, CONFIG, CONSOLE_SOCKET, Launch, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PIDFD_SOCKET,
     PRESERVE_FDS,
 };
-use crate::args::{Error, Given, Order, switch};
+use crate::args::{self, Given, Order, switch};
 use crate::command::Page;
+use crate::error::Error;
+use crate::exit::Outcome;
+use crate::program::Context;
 
 pub(crate) const PAGE: Page = Page {
     name: "create",
@@ -41,12 +44,20 @@ pub(crate) struct Create {
 }
 
 impl Create {
-    pub(crate) fn read(mut given: Given) -> Result<Self, Error> {
+    pub(crate) fn read(mut given: Given) -> Result<Self, args::Error> {
         let command = Self {
             launch: Launch::read(&given)?,
             id: given.container_id()?,
         };
         given.end()?;
         Ok(command)
+    }
+
+    pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
+        gl_container::prepare_runtime()?;
+        let request = self.launch.request(context)?;
+        let warnings = gl_container::create(&context.store()?, &self.id, &request)?;
+        context.log.warnings(&warnings);
+        Ok(Outcome::Done)
     }
 }

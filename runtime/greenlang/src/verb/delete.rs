@@ -1,9 +1,13 @@
 //! `delete`: removes what is left of a container.
 
+use gl_container::Force;
 use gl_spec::ContainerId;
 
-use crate::args::{Error, Given, Order, switch};
+use crate::args::{self, Given, Order, switch};
 use crate::command::Page;
+use crate::error::Error;
+use crate::exit::Outcome;
+use crate::program::Context;
 
 pub(crate) const PAGE: Page = Page {
     name: "delete",
@@ -23,14 +27,25 @@ pub(crate) struct Delete {
     /// Its id.
     pub(crate) id: ContainerId,
     /// Whether one that runs is killed, and one that is missing is no error.
-    pub(crate) force: bool,
+    pub(crate) force: Force,
 }
 
 impl Delete {
-    pub(crate) fn read(mut given: Given) -> Result<Self, Error> {
-        let force = given.switch("force")?;
+    pub(crate) fn read(mut given: Given) -> Result<Self, args::Error> {
+        let force = if given.switch("force")? {
+            Force::Yes
+        } else {
+            Force::No
+        };
         let id = given.container_id()?;
         given.end()?;
         Ok(Self { id, force })
+    }
+
+    pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
+        for failure in gl_container::delete(&context.store()?, &self.id, self.force)? {
+            context.log.passed_over(&failure);
+        }
+        Ok(Outcome::Done)
     }
 }

@@ -2,11 +2,17 @@
 
 use std::path::PathBuf;
 
-use gl_spec::ContainerId;
+use gl_container::{ExecRequest, Paused, Store};
+use gl_spec::{ContainerId, oci};
 
 use super::launch::{CONSOLE_SOCKET, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS};
-use crate::args::{Error, Given, Order, User, switch, value};
+use super::listen;
+use crate::args::{self, Given, Order, User, switch, value};
 use crate::command::Page;
+use crate::document;
+use crate::error::Error;
+use crate::exit::Outcome;
+use crate::program::Context;
 
 pub(crate) const PAGE: Page = Page {
     name: "exec",
@@ -123,7 +129,7 @@ pub(crate) struct Changes {
 }
 
 impl Exec {
-    pub(crate) fn read(mut given: Given) -> Result<Self, Error> {
+    pub(crate) fn read(mut given: Given) -> Result<Self, args::Error> {
         let changes = Changes::read(&given)?;
         let file = given.path("process");
         let mut command = Self {
@@ -147,12 +153,65 @@ impl Exec {
         };
         Ok(command)
     }
+
+    pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
+        gl_container::prepare_runtime()?;
+        let store = context.store()?;
+        let mut process = self.process(&store, context)?;
+        let sockets = listen::inherited();
+        extend_env(&mut process, sockets.env);
+        let request = ExecRequest {
+            process,
+            pid_file: self.pid_file.clone(),
+            console_socket: self.console_socket.clone(),
+            pidfd_socket: self.pidfd_socket.clone(),
+            detach: self.detach,
+            preserve_fds: self.preserve_fds.saturating_add(sockets.count),
+            paused: if self.ignore_paused {
+                Paused::Ignore
+            } else {
+                Paused::Refuse
+            },
+            sub_cgroup: self.sub_cgroup()?,
+        };
+        Ok(gl_container::exec(&store, &self.id, &request)?.into())
+    }
+
+    /// The process as a file says, or the container's own with what the options change.
+    fn process(&self, store: &Store, context: &Context<'_>) -> Result<oci::Process, Error> {
+        match &self.program {
+            Program::Words(words) => {
+                let mut process = store.load(&self.id)?.process()?;
+                process.set_args(Some(words.clone()));
+                self.changes.apply(&mut process)?;
+                Ok(process)
+            }
+            Program::File(file) => {
+                let (mut process, warnings) = gl_spec::load_process(&document::read(file)?)?;
+                context.log.warnings(&warnings);
+                if self.changes.tty == Some(true) {
+                    process.set_terminal(Some(true));
+                }
+                Ok(process)
+            }
+        }
+    }
+
+    fn sub_cgroup(&self) -> Result<Option<String>, Error> {
+        match self.cgroups.as_slice() {
+            [] => Ok(None),
+            [path] if !path.contains(':') => Ok(Some(path.clone())),
+            _ => Err(Error::NotSupported {
+                command: "exec with cgroups by controller",
+            }),
+        }
+    }
 }
 
-fn words(given: Given) -> Result<Vec<String>, Error> {
+fn words(given: Given) -> Result<Vec<String>, args::Error> {
     let words = given.operands("command")?;
     if words.is_empty() {
-        return Err(Error::MissingOperand {
+        return Err(args::Error::MissingOperand {
             operand: "command (or --process FILE)",
         });
     }
@@ -160,7 +219,7 @@ fn words(given: Given) -> Result<Vec<String>, Error> {
 }
 
 impl Changes {
-    fn read(given: &Given) -> Result<Self, Error> {
+    fn read(given: &Given) -> Result<Self, args::Error> {
         let user = given.parsed(
             "user",
             "UID or UID:GID in numbers from 0 to 4294967294",
@@ -177,5 +236,204 @@ impl Changes {
             process_label: given.text("process-label")?,
             no_new_privs: given.switch_if_given("no-new-privs")?,
         })
+    }
+
+    /// Changes the container's own process to this one.
+    fn apply(&self, process: &mut oci::Process) -> Result<(), Error> {
+        // Whether the container's own process has a terminal says nothing about this one.
+        process.set_terminal(Some(self.tty.unwrap_or(false)));
+        process.set_console_size(None);
+        if let Some(cwd) = &self.cwd {
+            process.set_cwd(PathBuf::from(cwd));
+        }
+        if let Some(profile) = &self.apparmor {
+            process.set_apparmor_profile(Some(profile.clone()));
+        }
+        if let Some(label) = &self.process_label {
+            process.set_selinux_label(Some(label.clone()));
+        }
+        if let Some(no_new_privs) = self.no_new_privs {
+            process.set_no_new_privileges(Some(no_new_privs));
+        }
+        extend_env(process, self.env.clone());
+        self.apply_user(process.user_mut());
+        self.add_capabilities(process)
+    }
+
+    fn apply_user(&self, user: &mut oci::User) {
+        if let Some(ids) = self.user {
+            user.set_uid(ids.uid);
+            if let Some(gid) = ids.gid {
+                user.set_gid(gid);
+            }
+        }
+        if !self.additional_gids.is_empty() {
+            let mut gids = user.additional_gids().clone().unwrap_or_default();
+            gids.extend_from_slice(&self.additional_gids);
+            user.set_additional_gids(Some(gids));
+        }
+    }
+
+    /// Adds to the sets that make a capability usable, and to no set that children inherit from.
+    fn add_capabilities(&self, process: &mut oci::Process) -> Result<(), Error> {
+        if self.capabilities.is_empty() {
+            return Ok(());
+        }
+        let mut added = oci::Capabilities::new();
+        for name in &self.capabilities {
+            added.insert(capability(name)?);
+        }
+        let mut sets = process
+            .capabilities()
+            .clone()
+            .unwrap_or_else(no_capabilities);
+        let with = |set: &Option<oci::Capabilities>| {
+            let set = set.iter().flatten().chain(&added).copied();
+            Some(set.collect::<oci::Capabilities>())
+        };
+        let bounding = with(sets.bounding());
+        let permitted = with(sets.permitted());
+        let effective = with(sets.effective());
+        sets.set_bounding(bounding)
+            .set_permitted(permitted)
+            .set_effective(effective);
+        process.set_capabilities(Some(sets));
+        Ok(())
+    }
+}
+
+fn capability(name: &str) -> Result<oci::Capability, args::Error> {
+    serde_json::from_value(serde_json::Value::from(name)).map_err(|_unknown| {
+        args::Error::BadValue {
+            flag: "cap",
+            seen: name.to_owned(),
+            expected: "a capability such as CAP_NET_RAW",
+        }
+    })
+}
+
+/// Five empty sets: the default of the type has members.
+fn no_capabilities() -> oci::LinuxCapabilities {
+    let mut none = oci::LinuxCapabilities::default();
+    none.set_bounding(None)
+        .set_effective(None)
+        .set_inheritable(None)
+        .set_permitted(None)
+        .set_ambient(None);
+    none
+}
+
+fn extend_env(process: &mut oci::Process, extra: Vec<String>) {
+    if !extra.is_empty() {
+        let mut env = process.env().clone().unwrap_or_default();
+        env.extend(extra);
+        process.set_env(Some(env));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn own_process() -> oci::Process {
+        let process = json!({
+            "terminal": true,
+            "consoleSize": {"height": 1, "width": 2},
+            "user": {"uid": 5, "gid": 6, "additionalGids": [7]},
+            "args": ["init"],
+            "env": ["A=1"],
+            "cwd": "/w",
+            "capabilities": {"bounding": ["CAP_KILL"], "inheritable": ["CAP_CHOWN"]},
+        });
+        gl_spec::load_process(process.to_string().as_bytes())
+            .unwrap()
+            .0
+    }
+
+    fn changed(changes: &Changes) -> oci::Process {
+        let mut process = own_process();
+        changes.apply(&mut process).unwrap();
+        process
+    }
+
+    #[test]
+    fn a_process_without_changes_is_the_containers_own_without_its_terminal() {
+        let process = changed(&Changes::default());
+        let mut want = own_process();
+        want.set_terminal(Some(false)).set_console_size(None);
+        assert_eq!(process, want);
+    }
+
+    #[test]
+    fn changes_are_laid_over_the_containers_own_process() {
+        let process = changed(&Changes {
+            tty: Some(true),
+            cwd: Some("/x".to_owned()),
+            env: vec!["A=2".to_owned()],
+            user: Some(User { uid: 1, gid: None }),
+            additional_gids: vec![8],
+            apparmor: Some("p".to_owned()),
+            process_label: Some("l".to_owned()),
+            no_new_privs: Some(true),
+            capabilities: Vec::new(),
+        });
+        assert_eq!(process.terminal(), Some(true));
+        assert_eq!(process.cwd(), &PathBuf::from("/x"));
+        assert_eq!(process.env().as_deref().unwrap(), ["A=1", "A=2"]);
+        assert_eq!((process.user().uid(), process.user().gid()), (1, 6));
+        assert_eq!(process.user().additional_gids().as_deref().unwrap(), [7, 8]);
+        assert_eq!(process.apparmor_profile().as_deref(), Some("p"));
+        assert_eq!(process.selinux_label().as_deref(), Some("l"));
+        assert_eq!(process.no_new_privileges(), Some(true));
+    }
+
+    #[test]
+    fn an_added_capability_is_never_inheritable_or_ambient() {
+        let process = changed(&Changes {
+            capabilities: vec!["CAP_NET_RAW".to_owned(), "sys_admin".to_owned()],
+            ..Changes::default()
+        });
+        let sets = process.capabilities().as_ref().unwrap();
+        let [a, b] = [oci::Capability::NetRaw, oci::Capability::SysAdmin];
+        let usable = Some(oci::Capabilities::from([a, b]));
+        assert_eq!(sets.permitted(), &usable);
+        assert_eq!(sets.effective(), &usable);
+        let bounding = oci::Capabilities::from([oci::Capability::Kill, a, b]);
+        assert_eq!(sets.bounding(), &Some(bounding));
+        let inheritable = oci::Capabilities::from([oci::Capability::Chown]);
+        assert_eq!(sets.inheritable(), &Some(inheritable));
+        assert_eq!(sets.ambient(), &None);
+    }
+
+    #[test]
+    fn a_capability_added_to_none_is_the_only_one() {
+        let mut process = own_process();
+        process.set_capabilities(None);
+        let changes = Changes {
+            capabilities: vec!["CAP_KILL".to_owned()],
+            ..Changes::default()
+        };
+        changes.apply(&mut process).unwrap();
+        let sets = process.capabilities().as_ref().unwrap();
+        let kill = Some(oci::Capabilities::from([oci::Capability::Kill]));
+        assert_eq!(
+            [sets.bounding(), sets.permitted(), sets.effective()],
+            [&kill; 3]
+        );
+        assert_eq!([sets.inheritable(), sets.ambient()], [&None; 2]);
+    }
+
+    #[test]
+    fn an_unknown_capability_is_refused() {
+        let changes = Changes {
+            capabilities: vec!["CAP_FLY".to_owned()],
+            ..Changes::default()
+        };
+        assert_eq!(
+            changes.apply(&mut own_process()).unwrap_err().to_string(),
+            "read option --cap: \"CAP_FLY\" is not a capability such as CAP_NET_RAW"
+        );
     }
 }

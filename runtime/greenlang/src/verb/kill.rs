@@ -1,9 +1,13 @@
 //! `kill`: sends a signal to a container.
 
+use gl_container::Whom;
 use gl_spec::ContainerId;
 
-use crate::args::{Error, Given, Order, Signal, switch};
+use crate::args::{self, Given, Order, Signal, switch};
 use crate::command::Page;
+use crate::error::Error;
+use crate::exit::Outcome;
+use crate::program::Context;
 
 pub(crate) const PAGE: Page = Page {
     name: "kill",
@@ -17,15 +21,6 @@ pub(crate) const PAGE: Page = Page {
     order: Order::Mixed,
 };
 
-/// Which processes of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Whom {
-    /// The first.
-    Init,
-    /// All.
-    All,
-}
-
 /// A signal to be sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Kill {
@@ -38,7 +33,7 @@ pub(crate) struct Kill {
 }
 
 impl Kill {
-    pub(crate) fn read(mut given: Given) -> Result<Self, Error> {
+    pub(crate) fn read(mut given: Given) -> Result<Self, args::Error> {
         let whom = if given.switch("all")? {
             Whom::All
         } else {
@@ -47,7 +42,7 @@ impl Kill {
         let id = given.container_id()?;
         let signal = match given.operand("signal")? {
             None => Signal::TERM,
-            Some(word) => Signal::parse(&word).ok_or(Error::BadOperand {
+            Some(word) => Signal::parse(&word).ok_or(args::Error::BadOperand {
                 operand: "signal",
                 seen: word,
                 expected: "a signal: use a number from 0 to 64 or a name such as TERM",
@@ -55,5 +50,11 @@ impl Kill {
         };
         given.end()?;
         Ok(Self { id, signal, whom })
+    }
+
+    pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
+        let container = context.store()?.load(&self.id)?;
+        container.kill(self.signal.number(), self.whom)?;
+        Ok(Outcome::Done)
     }
 }

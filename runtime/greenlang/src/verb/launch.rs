@@ -2,7 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::args::{Error, Flag, Given, switch, value};
+use gl_cgroup::Driver;
+use gl_container::CreateRequest;
+use gl_plan::{Keyring, Pivot};
+
+use super::listen;
+use crate::args::{self, CgroupManager, Flag, Given, switch, value};
+use crate::error::Error;
+use crate::program::Context;
 
 /// The bundle to run.
 pub(crate) const BUNDLE: Flag = value(
@@ -78,7 +85,7 @@ impl Launch {
     /// # Errors
     ///
     /// A value that does not fit.
-    pub(crate) fn read(given: &Given) -> Result<Self, Error> {
+    pub(crate) fn read(given: &Given) -> Result<Self, args::Error> {
         Ok(Self {
             bundle: given.path("bundle").unwrap_or_else(|| PathBuf::from(".")),
             config: given.path("config"),
@@ -89,5 +96,44 @@ impl Launch {
             no_new_keyring: given.switch("no-new-keyring")?,
             preserve_fds: given.number("preserve-fds")?.unwrap_or(0),
         })
+    }
+
+    /// What the container's crate is asked for.
+    ///
+    /// # Errors
+    ///
+    /// A cgroup manager that this version does not have.
+    pub(crate) fn request(&self, context: &Context<'_>) -> Result<CreateRequest, Error> {
+        let sockets = listen::inherited();
+        Ok(CreateRequest {
+            bundle: self.bundle.clone(),
+            config: self.config.clone(),
+            pid_file: self.pid_file.clone(),
+            console_socket: self.console_socket.clone(),
+            pidfd_socket: self.pidfd_socket.clone(),
+            pivot: if self.no_pivot {
+                Pivot::MoveRoot
+            } else {
+                Pivot::Pivot
+            },
+            keyring: if self.no_new_keyring {
+                Keyring::Keep
+            } else {
+                Keyring::New
+            },
+            preserve_fds: self.preserve_fds.saturating_add(sockets.count),
+            cgroups: driver(context.cgroup_manager)?,
+            extra_env: sockets.env,
+        })
+    }
+}
+
+fn driver(manager: CgroupManager) -> Result<Driver, Error> {
+    match manager {
+        CgroupManager::Cgroupfs => Ok(Driver::Cgroupfs),
+        CgroupManager::Systemd => Ok(Driver::Systemd),
+        CgroupManager::Disabled => Err(Error::NotSupported {
+            command: "a container with --cgroup-manager disabled",
+        }),
     }
 }

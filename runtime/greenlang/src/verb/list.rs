@@ -3,8 +3,11 @@
 use gl_spec::StateDocument;
 
 use super::ps::Format;
-use crate::args::{Error, Given, Order, switch, value};
+use crate::args::{self, Given, Order, switch, value};
 use crate::command::Page;
+use crate::error::Error;
+use crate::exit::Outcome;
+use crate::program::{Context, print};
 
 pub(crate) const PAGE: Page = Page {
     name: "list",
@@ -32,7 +35,7 @@ pub(crate) struct List {
 }
 
 impl List {
-    pub(crate) fn read(given: Given) -> Result<Self, Error> {
+    pub(crate) fn read(given: Given) -> Result<Self, args::Error> {
         let command = Self {
             format: Format::read(&given)?,
             quiet: given.switch("quiet")?,
@@ -42,7 +45,7 @@ impl List {
     }
 
     /// The text for these containers.
-    pub(crate) fn text(&self, containers: &[StateDocument]) -> String {
+    fn text(&self, containers: &[StateDocument]) -> String {
         if self.quiet {
             return containers
                 .iter()
@@ -53,6 +56,18 @@ impl List {
             Format::Json => StateDocument::list_to_json(containers),
             Format::Table => table(containers),
         }
+    }
+
+    pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
+        let mut containers = Vec::new();
+        for container in context.store()?.list()? {
+            match container.state() {
+                Ok(state) => containers.push(state),
+                // It may be gone since its name was read.
+                Err(err) => context.log.passed_over(&err),
+            }
+        }
+        print(&self.text(&containers))
     }
 }
 

@@ -2,8 +2,11 @@
 
 use gl_spec::ContainerId;
 
-use crate::args::{Error, Given, Order};
+use crate::args::{self, Given, Order};
 use crate::command::Page;
+use crate::error::Error;
+use crate::exit::Outcome;
+use crate::program::Context;
 
 pub(crate) const PAGE: Page = Page {
     name: "pause",
@@ -22,9 +25,14 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    pub(crate) fn read(mut given: Given) -> Result<Self, Error> {
+    pub(crate) fn read(mut given: Given) -> Result<Self, args::Error> {
         let id = given.container_id()?;
         given.end()?;
         Ok(Self { id })
+    }
+
+    pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
+        context.store()?.load(&self.id)?.pause()?;
+        Ok(Outcome::Done)
     }
 }

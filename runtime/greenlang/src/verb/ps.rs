@@ -8,6 +8,8 @@ use gl_spec::ContainerId;
 use crate::args::{self, Given, Order, value};
 use crate::command::Page;
 use crate::error::Error;
+use crate::exit::Outcome;
+use crate::program::{Context, print};
 
 pub(crate) const PAGE: Page = Page {
     name: "ps",
@@ -72,7 +74,7 @@ impl Ps {
     /// # Errors
     ///
     /// The host's `ps` cannot be run, or its table has no process ids.
-    pub(crate) fn text(&self, pids: &[i32]) -> Result<String, Error> {
+    fn text(&self, pids: &[i32]) -> Result<String, Error> {
         match self.format {
             Format::Json => Ok(format!("{}\n", serde_json::Value::from(pids))),
             Format::Table => rows(&self.host_table()?, pids),
@@ -97,6 +99,11 @@ impl Ps {
             });
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
+        let pids = context.store()?.load(&self.id)?.pids()?;
+        print(&self.text(&pids)?)
     }
 }
 

@@ -1,13 +1,17 @@
 //! `run`: makes a container, starts it and waits for it.
 
+use gl_container::RunRequest;
 use gl_spec::ContainerId;
 
 use super::launch::{
     BUNDLE, CONFIG, CONSOLE_SOCKET, Launch, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PIDFD_SOCKET,
     PRESERVE_FDS,
 };
-use crate::args::{Error, Given, Order, switch};
+use crate::args::{self, Given, Order, switch};
 use crate::command::Page;
+use crate::error::Error;
+use crate::exit::Outcome;
+use crate::program::Context;
 
 pub(crate) const PAGE: Page = Page {
     name: "run",
@@ -27,7 +31,7 @@ pub(crate) const PAGE: Page = Page {
         switch(&["keep"], "do not delete the container when it has ended"),
         switch(
             &["no-subreaper"],
-            "do not adopt processes whose parent in the container has ended",
+            "accepted for engines that send it: processes of the container are never adopted",
         ),
     ],
     order: Order::OptionsFirst,
@@ -44,20 +48,34 @@ pub(crate) struct Run {
     pub(crate) detach: bool,
     /// Whether its state outlives it.
     pub(crate) keep: bool,
-    /// Whether orphans of the container go to the host's first process.
-    pub(crate) no_subreaper: bool,
 }
 
 impl Run {
-    pub(crate) fn read(mut given: Given) -> Result<Self, Error> {
+    pub(crate) fn read(mut given: Given) -> Result<Self, args::Error> {
+        given.switch("no-subreaper")?;
         let command = Self {
             launch: Launch::read(&given)?,
             detach: given.switch("detach")?,
             keep: given.switch("keep")?,
-            no_subreaper: given.switch("no-subreaper")?,
             id: given.container_id()?,
         };
         given.end()?;
         Ok(command)
+    }
+
+    pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
+        gl_container::prepare_runtime()?;
+        let request = RunRequest {
+            create: self.launch.request(context)?,
+            detach: self.detach,
+            keep: self.keep,
+        };
+        let store = context.store()?;
+        let (outcome, warnings, failures) = gl_container::run(&store, &self.id, &request)?;
+        context.log.warnings(&warnings);
+        for failure in failures {
+            context.log.passed_over(&failure);
+        }
+        Ok(outcome.into())
     }
 }

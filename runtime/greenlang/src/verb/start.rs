@@ -1,9 +1,13 @@
 //! `start`: lets the program of a created container run.
 
+use gl_container::Container;
 use gl_spec::ContainerId;
 
-use crate::args::{Error, Given, Order};
+use crate::args::{self, Given, Order};
 use crate::command::Page;
+use crate::error::Error;
+use crate::exit::Outcome;
+use crate::program::Context;
 
 pub(crate) const PAGE: Page = Page {
     name: "start",
@@ -22,9 +26,14 @@ pub(crate) struct Start {
 }
 
 impl Start {
-    pub(crate) fn read(mut given: Given) -> Result<Self, Error> {
+    pub(crate) fn read(mut given: Given) -> Result<Self, args::Error> {
         let id = given.container_id()?;
         given.end()?;
         Ok(Self { id })
+    }
+
+    pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
+        Container::start(&context.store()?, &self.id)?;
+        Ok(Outcome::Done)
     }
 }

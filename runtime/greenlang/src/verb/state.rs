@@ -2,8 +2,11 @@
 
 use gl_spec::ContainerId;
 
-use crate::args::{Error, Given, Order};
+use crate::args::{self, Given, Order};
 use crate::command::Page;
+use crate::error::Error;
+use crate::exit::Outcome;
+use crate::program::{Context, print};
 
 pub(crate) const PAGE: Page = Page {
     name: "state",
@@ -22,9 +25,14 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn read(mut given: Given) -> Result<Self, Error> {
+    pub(crate) fn read(mut given: Given) -> Result<Self, args::Error> {
         let id = given.container_id()?;
         given.end()?;
         Ok(Self { id })
+    }
+
+    pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
+        let state = context.store()?.load(&self.id)?.state()?;
+        print(&state.to_pretty_json())
     }
 }

@@ -2,10 +2,15 @@
 
 use std::path::PathBuf;
 
+use gl_container::Container;
 use gl_spec::{ContainerId, oci};
 
-use crate::args::{Error, Given, Order, parse_size, value};
+use crate::args::{self, Given, Order, parse_size, value};
 use crate::command::Page;
+use crate::document;
+use crate::error::Error;
+use crate::exit::Outcome;
+use crate::program::Context;
 
 /// What an amount of memory has to be.
 const SIZE: &str = "an amount such as 67108864 or 64m, or -1 for no limit";
@@ -124,7 +129,7 @@ pub(crate) struct Update {
 }
 
 impl Update {
-    pub(crate) fn read(mut given: Given) -> Result<Self, Error> {
+    pub(crate) fn read(mut given: Given) -> Result<Self, args::Error> {
         let limits = match given.path("resources") {
             Some(file) => Limits::File(file),
             None => Limits::Options(Box::new(resources(&given)?)),
@@ -138,9 +143,28 @@ impl Update {
         given.end()?;
         Ok(command)
     }
+
+    pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
+        if self.l3_cache_schema.is_some() || self.mem_bw_schema.is_some() {
+            return Err(Error::NotSupported {
+                command: "update with Intel RDT schemas",
+            });
+        }
+        let store = context.store()?;
+        match &self.limits {
+            Limits::File(file) => {
+                let bytes = document::read(file)?;
+                let (resources, warnings) = gl_spec::load_resources(&bytes)?;
+                context.log.warnings(&warnings);
+                Container::update(&store, &self.id, &resources)?;
+            }
+            Limits::Options(resources) => Container::update(&store, &self.id, resources)?,
+        }
+        Ok(Outcome::Done)
+    }
 }
 
-fn resources(given: &Given) -> Result<oci::LinuxResources, Error> {
+fn resources(given: &Given) -> Result<oci::LinuxResources, args::Error> {
     let mut resources = oci::LinuxResources::default();
     resources.set_memory(changed(memory(given)?));
     resources.set_cpu(changed(cpu(given)?));
@@ -162,7 +186,7 @@ fn changed<T: Default + PartialEq>(section: T) -> Option<T> {
     (section != T::default()).then_some(section)
 }
 
-fn memory(given: &Given) -> Result<oci::LinuxMemory, Error> {
+fn memory(given: &Given) -> Result<oci::LinuxMemory, args::Error> {
     let mut memory = oci::LinuxMemory::default();
     memory
         .set_limit(given.parsed("memory", SIZE, parse_size)?)
@@ -171,7 +195,7 @@ fn memory(given: &Given) -> Result<oci::LinuxMemory, Error> {
     Ok(memory)
 }
 
-fn cpu(given: &Given) -> Result<oci::LinuxCpu, Error> {
+fn cpu(given: &Given) -> Result<oci::LinuxCpu, args::Error> {
     let mut cpu = oci::LinuxCpu::default();
     cpu.set_shares(given.number("cpu-share")?)
         .set_quota(given.number("cpu-quota")?)
