@@ -148,7 +148,7 @@ impl Code {
     fn condition(&mut self, condition: &Condition, yes: Label, no: Label) -> Label {
         // Every test is one of three, perhaps turned around.
         let (test, yes, no) = match condition.test {
-            Test::Equal => (op::JEQ, yes, no),
+            Test::Equal | Test::MaskedEqual => (op::JEQ, yes, no),
             Test::NotEqual => (op::JEQ, no, yes),
             Test::Greater => (op::JGT, yes, no),
             Test::LessOrEqual => (op::JGT, no, yes),

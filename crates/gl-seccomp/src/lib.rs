@@ -7,6 +7,8 @@
 
 mod abi;
 mod assemble;
+mod cache;
+mod canonical;
 mod error;
 mod install;
 mod names;
@@ -20,6 +22,7 @@ use gl_spec::oci::{Arch, LinuxSeccomp};
 
 pub use abi::{Abi, Width};
 pub use assemble::assemble;
+pub use cache::{Cache, Compiled, Origin};
 pub use error::{CacheFault, Error, StoredFault};
 pub use install::{check_kernel, install};
 pub use oci::policy;

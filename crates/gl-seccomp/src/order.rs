@@ -83,6 +83,7 @@ struct Node {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Op {
     Equal,
+    Masked,
     Above,
     AtLeast,
 }
@@ -130,7 +131,7 @@ fn nodes(rule: &Rule) -> impl Iterator<Item = Node> {
 fn high_node(condition: &Condition) -> Node {
     let node = node(condition, 32);
     let op = match node.op {
-        Op::Equal => Op::Equal,
+        Op::Equal | Op::Masked => node.op,
         Op::Above | Op::AtLeast => Op::Above,
     };
     Node {
@@ -147,6 +148,7 @@ fn node(condition: &Condition, shift: u32) -> Node {
     };
     let (class, op, branch) = match condition.test {
         Test::Equal => (Class::Equality, Op::Equal, true),
+        Test::MaskedEqual => (Class::Equality, Op::Masked, true),
         Test::NotEqual => (Class::Equality, Op::Equal, false),
         Test::Greater => (Class::Above, Op::Above, true),
         Test::LessOrEqual => (Class::Below, Op::Above, false),

@@ -62,8 +62,10 @@ impl Verdict {
 /// How a condition compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Test {
-    /// `argument & mask == value`.
+    /// `argument == value`.
     Equal,
+    /// `argument & mask == value`.
+    MaskedEqual,
     /// `argument != value`.
     NotEqual,
     /// `argument < value`, unsigned like all of them.
@@ -85,7 +87,7 @@ pub struct Condition {
     pub width: Width,
     /// The comparison.
     pub test: Test,
-    /// Bits that count; all of the width but for a masked [`Test::Equal`].
+    /// Bits that count; all of the width but for [`Test::MaskedEqual`].
     pub mask: u64,
     /// What to compare with.
     pub value: u64,

@@ -226,7 +226,7 @@ fn conditions(args: &[LinuxSeccompArg], width: Width) -> impl Iterator<Item = Co
             // The first value is the mask. Bits of the second outside it cannot matter.
             LinuxSeccompOperator::ScmpCmpMaskedEq => {
                 let mask = arg.value() & bits;
-                (Test::Equal, mask, arg.value_two().unwrap_or(0) & mask)
+                (Test::MaskedEqual, mask, arg.value_two().unwrap_or(0) & mask)
             }
             LinuxSeccompOperator::ScmpCmpEq => (Test::Equal, bits, arg.value()),
             LinuxSeccompOperator::ScmpCmpNe => (Test::NotEqual, bits, arg.value()),
