@@ -338,6 +338,15 @@ impl Bundle {
         kernel::read_until(stdout.as_ref().unwrap(), text)
     }
 
+    /// What the container printed and nobody read yet, to its end. It must be dead.
+    pub fn rest_of_output(&self) -> String {
+        let mut text = String::new();
+        let stdout = self.stdout.borrow();
+        let mut stdout = stdout.as_ref().unwrap();
+        std::io::Read::read_to_string(&mut stdout, &mut text).unwrap();
+        text
+    }
+
     /// `start`.
     pub fn start(&self) -> Output {
         self.call(&["start", &self.id])

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rustix::event::{Timespec, poll};
 use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, Signal};
 
@@ -43,6 +45,22 @@ impl Host {
         reap();
         let lines = lines(&trees);
         Self { trees, lines }
+    }
+
+    /// Compares with now, and gives processes that are dying time to end.
+    ///
+    /// # Panics
+    ///
+    /// If anything differs for long, with the lines that came and went.
+    #[track_caller]
+    pub fn unchanged_soon(&self, when: &str) {
+        let end = Instant::now() + Duration::from_secs(5);
+        let pause = Timespec::try_from(Duration::from_millis(5)).unwrap();
+        while lines(&self.trees) != self.lines && Instant::now() < end {
+            poll(&mut [], Some(&pause)).unwrap();
+            reap();
+        }
+        self.unchanged(when);
     }
 
     /// Compares with now.
