@@ -131,10 +131,37 @@ impl Code {
     /// The answer to one call.
     fn call(&mut self, call: &Call) -> Label {
         let mut next = self.ret(call.otherwise);
-        for rule in call.rules.iter().rev() {
-            next = self.rule(rule, next);
+        let mut rules = call.rules.as_slice();
+        while let Some(last) = rules.last() {
+            let alike = rules
+                .iter()
+                .rev()
+                .take_while(|rule| share_value_test(rule, last));
+            let (before, group) = rules.split_at(rules.len() - alike.count().max(1));
+            next = match group {
+                [rule] => self.rule(rule, next),
+                group => self.any_of(group, next),
+            };
+            rules = before;
         }
         next
+    }
+
+    /// Rules that ask whether one argument is one of several values: loads it once for all.
+    fn any_of(&mut self, group: &[Rule], no: Label) -> Label {
+        let yes = self.ret(group[0].verdict);
+        let first = group[0].conditions[0];
+        let mut next = no;
+        for rule in group.iter().rev() {
+            next = self.branch(op::JEQ, halves(rule.conditions[0].value).low, yes, next);
+        }
+        let offset = ARGUMENTS + 8 * u32::from(first.argument);
+        next = self.load(offset, next);
+        if first.width == Width::Half {
+            return next;
+        }
+        next = self.branch(op::JEQ, halves(first.value).high, next, no);
+        self.load(offset + 4, next)
     }
 
     fn rule(&mut self, rule: &Rule, no: Label) -> Label {
@@ -213,6 +240,20 @@ fn halves(value: u64) -> Halves {
         high: u32::from_le_bytes([b4, b5, b6, b7]),
         low: u32::from_le_bytes([b0, b1, b2, b3]),
     }
+}
+
+/// Whether the rules differ only in the low half of the one value that they ask for.
+fn share_value_test(one: &Rule, other: &Rule) -> bool {
+    let ([one_asks], [other_asks]) = (&one.conditions[..], &other.conditions[..]) else {
+        return false;
+    };
+    let what = |condition: &Condition| {
+        let high = halves(condition.value).high;
+        (condition.argument, condition.width, condition.test, high)
+    };
+    one.verdict == other.verdict
+        && one_asks.test == Test::Equal
+        && what(one_asks) == what(other_asks)
 }
 
 /// Whether the spans are one verdict and nothing more.
