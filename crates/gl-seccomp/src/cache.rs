@@ -4,8 +4,9 @@
 //! written under another name and renamed, so that a reader sees all of it or nothing. It carries
 //! its key and a digest of itself; what does not check is no error but is compiled and written anew.
 //!
-//! Whether it pays is the caller's to judge. For Docker's list here, release build: compiling takes
-//! about 60 µs; a hit takes about 25 µs, of which the digest of the input is two thirds.
+//! Whether it pays is the caller's to judge. For Docker's list on the build machine (release,
+//! `examples/measure.rs`) compiling takes about 55 µs and a hit about 12 µs with the file in the page
+//! cache: 43 µs of a run that takes milliseconds, against a directory to keep.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
