@@ -83,8 +83,11 @@ fn flags(seccomp: &LinuxSeccomp, syscalls: &[LinuxSyscall]) -> Result<Flags, Err
     if seccomp.default_action() == LinuxSeccompAction::ScmpActNotify {
         return Err(Error::NotifyDefault);
     }
-    let listener = seccomp.listener_path().is_some();
-    if seccomp.listener_metadata().is_some() && !listener {
+    // Engines written in Go may send "" for what is not set.
+    let path = seccomp.listener_path().as_ref();
+    let listener = path.is_some_and(|path| !path.as_os_str().is_empty());
+    let metadata = seccomp.listener_metadata().as_deref().unwrap_or_default();
+    if !metadata.is_empty() && !listener {
         return Err(Error::MetadataWithoutListener);
     }
     for (index, syscall) in syscalls.iter().enumerate() {

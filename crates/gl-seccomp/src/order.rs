@@ -4,6 +4,10 @@
 //! the rules as a tree of 32-bit comparisons, in which a level is sorted by argument (higher first),
 //! high half before low, equality before `<` before `>`, then the narrower range, and comparisons that
 //! begin alike share a branch. Here it is a list whose neighbours share beginnings.
+//!
+//! SPEC: the spec has no order. We leave libseccomp's where it is an accident of its tree: of two
+//! inequalities or ranges of one 64-bit argument with the same high half and different verdicts it
+//! answers with the one added first wherever the high half alone decides.
 
 use std::ops::Range;
 

@@ -41,7 +41,7 @@ fn faulty_lists_are_refused_by_name() {
         ),
         (
             r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
-                {"names":["read"],"action":"SCMP_ACT_NOTIFY"}]}"#,
+                {"names":["read"],"action":"SCMP_ACT_NOTIFY"}],"listenerPath":""}"#,
             "use SCMP_ACT_NOTIFY in syscalls[0]: listenerPath is not set",
             "linux.seccomp.listenerPath",
         ),
