@@ -322,7 +322,7 @@ fn ps_hands_on_what_stands_behind_the_id() {
     let Command::Ps(ps) = command(&["ps", "--format", "table", "c1", "-eo pid,comm", "-f"]) else {
         panic!()
     };
-    assert_eq!(ps.options, os(&["-eo pid,comm", "-f"]));
+    assert_eq!(ps.options, ["-eo pid,comm", "-f"]);
     assert_eq!(
         failure(&["ps", "--format", "yaml", "c1"]),
         "read option --format: \"yaml\" is not table or json"

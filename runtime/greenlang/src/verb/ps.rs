@@ -1,6 +1,5 @@
 //! `ps`: lists the processes of a container.
 
-use std::ffi::OsString;
 use std::process::{Command, Stdio};
 
 use gl_spec::ContainerId;
@@ -57,7 +56,7 @@ pub(crate) struct Ps {
     /// How they are listed.
     pub(crate) format: Format,
     /// Options for the host's `ps`.
-    pub(crate) options: Vec<OsString>,
+    pub(crate) options: Vec<String>,
 }
 
 impl Ps {
@@ -65,7 +64,7 @@ impl Ps {
         Ok(Self {
             format: Format::read(&given)?,
             id: given.container_id()?,
-            options: given.raw_operands(),
+            options: given.operands("option of ps")?,
         })
     }
 
@@ -85,8 +84,10 @@ impl Ps {
         let mut ps = Command::new("ps");
         if self.options.is_empty() {
             ps.arg("-ef");
-        } else {
-            ps.args(&self.options);
+        }
+        // Engines send all of them as one word.
+        for word in self.options.iter().flat_map(|word| word.split_whitespace()) {
+            ps.arg(word);
         }
         let output = ps
             .stdin(Stdio::null())
@@ -175,7 +176,7 @@ root         121       1 12
         let ps = Ps {
             id: ContainerId::new("c1").unwrap(),
             format: Format::Table,
-            options: vec![OsString::from("-eo"), OsString::from("pid,ppid")],
+            options: vec!["-eo pid,ppid".to_owned()],
         };
         let text = ps.text(&[pid]).unwrap();
         let lines: Vec<&str> = text.lines().collect();
