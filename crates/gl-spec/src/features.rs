@@ -221,7 +221,7 @@ pub struct Features {
     oci_version_min: &'static str,
     oci_version_max: &'static str,
     hooks: &'static [&'static str],
-    mount_options: &'static [&'static str],
+    mount_options: Vec<&'static str>,
     linux: Linux,
     annotations: BTreeMap<&'static str, String>,
     potentially_unsafe_config_annotations: &'static [&'static str],
@@ -286,7 +286,11 @@ pub fn features(version: &str, facilities: &[Facility]) -> Features {
         oci_version_min: "1.0.0",
         oci_version_max: OCI_VERSION,
         hooks: HOOKS,
-        mount_options: MOUNT_OPTIONS,
+        mount_options: MOUNT_OPTIONS
+            .iter()
+            .copied()
+            .filter(|option| has(Facility::IdmapMounts) || !option.ends_with("idmap"))
+            .collect(),
         linux: Linux {
             namespaces: &[
                 "cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts",
@@ -390,6 +394,18 @@ mod tests {
         }
         let options = got["mountOptions"].as_array().unwrap();
         assert!(options.contains(&Value::from("rro")), "{options:?}");
+    }
+
+    #[test]
+    fn options_of_idmapped_mounts_are_listed_only_where_they_work() {
+        for (facilities, want) in [(&[Facility::IdmapMounts][..], 2), (&[], 0)] {
+            let got = document(facilities);
+            let options = got["mountOptions"].as_array().unwrap();
+            let found = options
+                .iter()
+                .filter(|option| option.as_str().unwrap().contains("idmap"));
+            assert_eq!(found.count(), want, "{options:?}");
+        }
     }
 
     #[test]

@@ -152,7 +152,7 @@ pub(crate) fn find_list_for_object(document: Document, value: &mut Value) -> Opt
     }
     found.map(|field| {
         if field.is_empty() {
-            "the top level".to_owned()
+            document.to_string()
         } else {
             field
         }

@@ -411,7 +411,7 @@ fn a_list_in_place_of_an_object_is_refused() {
             chain(&err)
         );
     }
-    assert_eq!(error(b"[]").field().as_deref(), Some("the top level"));
+    assert_eq!(error(b"[]").field().as_deref(), Some("config.json"));
     // The name of a member can be spelled with an escape.
     let text = MINIMAL.replace(r#""root": {"path": "rootfs"}"#, r#""r\u006fot": ["/"]"#);
     assert_eq!(error(text.as_bytes()).field().as_deref(), Some("root"));

@@ -13,7 +13,6 @@ use crate::{Error, Problem, oci};
 const IFNAMSIZ: usize = 16;
 
 pub(super) fn check(linux: &oci::Linux, namespaces: Namespaces<'_>) -> Result<(), Error> {
-    check_namespaces(namespaces)?;
     sysctl::check(linux, namespaces)?;
     if let Some(wanted) = linux.resources() {
         resources::check("linux.resources", wanted)?;
@@ -60,7 +59,7 @@ pub(super) fn check(linux: &oci::Linux, namespaces: Namespaces<'_>) -> Result<()
 /// # Spec
 ///
 /// `config-linux.md`, "Namespaces": a type that stands twice is an error, and a path is absolute.
-fn check_namespaces(namespaces: Namespaces<'_>) -> Result<(), Error> {
+pub(super) fn check_namespaces(namespaces: Namespaces<'_>) -> Result<(), Error> {
     for (i, namespace) in namespaces.all().iter().enumerate() {
         let typ = namespace.typ();
         let first = namespaces.position(typ).unwrap_or(i);

@@ -41,15 +41,16 @@ pub fn validate(spec: &oci::Spec) -> Result<Vec<Warning>, Error> {
         return Err(invalid("process", Problem::Missing));
     };
     process::check("process", process)?;
+    let Some(linux) = spec.linux() else {
+        return Err(invalid("linux", Problem::Missing));
+    };
+    linux::check_namespaces(namespaces)?;
     uts_name("hostname", spec.hostname().as_deref(), namespaces)?;
     uts_name("domainname", spec.domainname().as_deref(), namespaces)?;
     if let Some(hooks) = spec.hooks() {
         hooks::check(hooks)?;
     }
     mounts::check(spec.mounts().as_deref().unwrap_or_default(), &mut warnings)?;
-    let Some(linux) = spec.linux() else {
-        return Err(invalid("linux", Problem::Missing));
-    };
     linux::check(linux, namespaces)?;
     idmap::check(linux, process.user(), namespaces)?;
     annotations(spec, &mut warnings);

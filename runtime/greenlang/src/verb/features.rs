@@ -17,7 +17,14 @@ pub(crate) const PAGE: Page = Page {
 };
 
 /// What this version has. Only what works is listed: engines rely on it.
-const FACILITIES: &[Facility] = &[Facility::CgroupV1, Facility::Seccomp];
+const FACILITIES: &[Facility] = &[
+    Facility::CgroupV1,
+    Facility::CgroupRdma,
+    Facility::Seccomp,
+    Facility::Apparmor,
+    Facility::Selinux,
+    Facility::MemoryPolicy,
+];
 
 /// The text of `features`.
 pub(crate) fn text() -> String {
