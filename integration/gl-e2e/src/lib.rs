@@ -7,8 +7,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::time::Instant;
 
 pub mod bundle;
+pub mod command;
+pub mod engine;
+pub mod kernel;
+pub mod sandbox;
+pub mod scenario;
+pub mod terminal;
 
 /// Why a test cannot run on this machine.
 #[derive(Debug)]
@@ -51,9 +58,12 @@ pub fn main(tests: &[Test]) -> ExitCode {
             println!("{}", test.name);
             continue;
         }
-        match catch_unwind(AssertUnwindSafe(test.run)) {
+        let begin = Instant::now();
+        let result = catch_unwind(AssertUnwindSafe(test.run));
+        let took = begin.elapsed().as_secs_f32();
+        match result {
             Ok(Ok(())) => {
-                println!("ok {}", test.name);
+                println!("ok {} ({took:.1} s)", test.name);
                 passed += 1;
             }
             Ok(Err(Skip(reason))) => {
@@ -61,7 +71,7 @@ pub fn main(tests: &[Test]) -> ExitCode {
                 skipped += 1;
             }
             Err(_) => {
-                println!("FAIL {}", test.name);
+                println!("FAIL {} ({took:.1} s)", test.name);
                 failed.push(test.name);
             }
         }
