@@ -9,18 +9,27 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, unmount};
-use rustix::process::{Pid, WaitOptions, pivot_root, set_child_subreaper, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, WaitOptions, pidfd_open, pivot_root, set_child_subreaper, waitpid,
+};
 
 use crate::error::{Error, chain};
 use crate::protocol::{Answer, Request};
 
 /// Where the worker's programs write their standard error.
 const STDERR: &str = "/run/stderr";
+
+/// How long one command may take before it counts as hanging.
+const LIMIT: Timespec = Timespec {
+    tv_sec: 60,
+    tv_nsec: 0,
+};
 
 /// Makes the worker's world from the root directory `root` and the bench's folder `work`, then
 /// serves requests until standard input ends.
@@ -118,7 +127,7 @@ fn time(commands: &[Vec<String>]) -> Result<u64, Error> {
         }));
     }
     for child in children.iter_mut().flatten() {
-        statuses.push(child.wait());
+        statuses.push(wait(child));
     }
     let elapsed = start.elapsed();
     for child in children {
@@ -131,16 +140,42 @@ fn time(commands: &[Vec<String>]) -> Result<u64, Error> {
     Ok(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// Waits for a command, and kills it if it hangs.
+fn wait(child: &mut Child) -> io::Result<ExitStatus> {
+    let pid = Pid::from_child(child);
+    if let Err(errno) = wait_for_end(pid) {
+        child.kill()?;
+        child.wait()?;
+        return Err(errno.into());
+    }
+    child.wait()
+}
+
+/// Waits until a process has ended; `ETIME` if it takes too long.
+fn wait_for_end(pid: Pid) -> Result<(), Errno> {
+    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    loop {
+        match poll(&mut fds, Some(&LIMIT)) {
+            Ok(0) => return Err(Errno::TIME),
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
 /// Runs one command for what it prints.
 fn output(command: &[String]) -> Result<String, Error> {
-    let child = prepare(command)?.stdout(Stdio::piped()).spawn();
-    let output = child
-        .and_then(Child::wait_with_output)
-        .map_err(|source| Error::Start {
-            program: command.join(" "),
-            source,
-        })?;
-    check(Ok(output.status), command)?;
+    let start = |source| Error::Start {
+        program: command.join(" "),
+        source,
+    };
+    let mut process = prepare(command)?;
+    let mut child = process.stdout(Stdio::piped()).spawn().map_err(start)?;
+    // What is asked for here fits the pipe, so the command can end before anybody reads.
+    check(wait(&mut child), command)?;
+    let output = child.wait_with_output().map_err(start)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -154,7 +189,7 @@ fn prepare(command: &[String]) -> Result<Command, Error> {
     Ok(process)
 }
 
-fn check(status: io::Result<std::process::ExitStatus>, command: &[String]) -> Result<(), Error> {
+fn check(status: io::Result<ExitStatus>, command: &[String]) -> Result<(), Error> {
     let status = match status {
         Ok(status) if status.success() => return Ok(()),
         Ok(status) => status.to_string(),
@@ -178,11 +213,7 @@ fn reap(pid_file: &str) -> Result<(), Error> {
             output: text,
         });
     };
-    loop {
-        match waitpid(Some(pid), WaitOptions::empty()) {
-            Ok(_) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(source) => return Err(file("wait for the process of", pid_file, source.into())),
-        }
-    }
+    let gone = wait_for_end(pid).and_then(|()| waitpid(Some(pid), WaitOptions::empty()));
+    gone.map(drop)
+        .map_err(|source| file("wait for the process of", pid_file, source.into()))
 }
