@@ -109,32 +109,13 @@ impl Cgroup {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] as for [`Cgroup::create`]; [`Error::Inspect`].
+    /// [`Error::Unsupported`], [`Error::InUse`] and [`Error::Frozen`] as for [`Cgroup::create`];
+    /// [`Error::Inspect`].
     pub fn intent(driver: Driver, layout: &Layout, paths: &Paths) -> Result<Record, Error> {
         check(driver, layout)?;
         Ok(Record::V1 {
             groups: v1::Group::intent(layout, paths)?,
         })
-    }
-
-    /// What [`Cgroup::create`] is about to make, to be stored before it does: who finds the maker
-    /// killed then knows what to kill and remove. Touches nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unsupported`] as [`Cgroup::create`].
-    pub fn foresee(driver: Driver, layout: &Layout, paths: &Paths) -> Result<Record, Error> {
-        match (driver, layout.version()) {
-            (Driver::Cgroupfs, Version::V1) => Ok(Record::V1 {
-                groups: v1::Group::foresee(layout, paths),
-            }),
-            (Driver::Systemd, _) => Err(Error::Unsupported {
-                facility: "the systemd cgroup driver",
-            }),
-            (Driver::Cgroupfs, Version::V2) => Err(Error::Unsupported {
-                facility: "cgroup v2",
-            }),
-        }
     }
 
     /// Opens the cgroup of a stored container. Directories that are gone count as empty.

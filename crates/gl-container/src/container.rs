@@ -149,15 +149,11 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// [`Error::WrongStatus`] unless it is paused; [`Error::Cgroup`].
+    /// [`Error::NotPaused`] unless it is paused; [`Error::Cgroup`].
     pub fn resume(&self) -> Result<(), Error> {
         match self.status()? {
             Status::Paused => Ok(self.cgroup()?.thaw()?),
-            status => Err(Error::WrongStatus {
-                verb: "resume",
-                id: self.record.id.as_str().to_owned(),
-                status,
-            }),
+            status => Err(Error::NotPaused { status }),
         }
     }
 

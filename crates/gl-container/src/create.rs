@@ -11,7 +11,7 @@ use gl_rootfs::{CgroupMounts, Hierarchy};
 use gl_seccomp::Program;
 use gl_spec::oci::Spec;
 use gl_spec::{ContainerId, StateDocument, Status, Timestamp};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
@@ -180,10 +180,16 @@ fn absolute(bundle: &Path) -> Result<PathBuf, Error> {
 /// Reads a document up to the limit of `gl-spec`, which refuses what is longer.
 pub(crate) fn read_document(path: &Path) -> Result<Vec<u8>, Error> {
     let read = || {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+        // Without O_NONBLOCK a pipe in its place would hang us.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         let file = rustix::fs::open(path, flags, Mode::empty())?;
-        let size = rustix::fs::fstat(&file)?.st_size;
-        let size = usize::try_from(size).unwrap_or(0);
+        let stat = rustix::fs::fstat(&file)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Directory => return Err(Errno::ISDIR),
+            _ => return Err(Errno::INVAL),
+        }
+        let size = usize::try_from(stat.st_size).unwrap_or(0);
         if size > gl_spec::MAX_DOCUMENT_BYTES {
             // Only as much as it takes to be refused by its size.
             return Ok(vec![0; size.min(gl_spec::MAX_DOCUMENT_BYTES + 1)]);
@@ -254,14 +260,16 @@ fn build(
         dir.write_new(SECCOMP, &program.to_bytes())?;
     }
     // Before the cgroup is made: whoever finds us killed from here on knows what to remove.
-    container.record.cgroup = Some(Cgroup::foresee(
+    container.record.cgroup = Some(Cgroup::intent(
         request.cgroups,
         &decided.layout,
         &decided.paths,
     )?);
     dir.write_new(RECORD, &encode(&container.record))?;
-    let cgroup = Cgroup::create(request.cgroups, &decided.layout, &decided.paths)?;
-    container.record.cgroup = Some(cgroup.record());
+    let created = Cgroup::create(request.cgroups, &decided.layout, &decided.paths);
+    // What it could not make it has removed, and what is left there is somebody else's.
+    container.record.cgroup = created.as_ref().ok().map(Cgroup::record);
+    let cgroup = created?;
     let state = container.record.document(Status::Creating, String::new());
     let mut launching = gl_launch::spawn(gl_launch::Request {
         plan: &decided.plan,
@@ -386,21 +394,27 @@ pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
     })
 }
 
-/// Takes back what a failed create has made. Its init is gone already.
+/// Takes back what a failed create has made. Its init is gone already. What cannot be taken back
+/// does not keep the rest.
 fn undo(
     store: &Store,
     id: &ContainerId,
     container: &Container,
     request: &CreateRequest,
 ) -> Result<(), Error> {
-    if let (Some(path), Some(_)) = (&request.pid_file, container.record.init) {
-        match rustix::fs::unlink(path) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(source) => return Err(Error::file("remove", path)(source)),
-        }
-    }
-    if let Some(record) = &container.record.cgroup {
-        Cgroup::open(record)?.remove(Parents::Remove, PATIENCE)?;
-    }
-    store.remove(id, &container.dir)
+    let pid_file = match (&request.pid_file, container.record.init) {
+        (Some(path), Some(_)) => match rustix::fs::unlink(path) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(source) => Err(Error::file("remove", path)(source)),
+        },
+        _ => Ok(()),
+    };
+    let cgroup = match &container.record.cgroup {
+        Some(record) => Cgroup::open(record)
+            .and_then(|cgroup| cgroup.remove(Parents::Remove, PATIENCE))
+            .map_err(Error::from),
+        None => Ok(()),
+    };
+    let state = store.remove(id, &container.dir);
+    pid_file.and(cgroup).and(state)
 }

@@ -43,6 +43,12 @@ pub enum Error {
         /// What it is instead.
         status: Status,
     },
+    /// The container is not paused.
+    #[error("container not paused: it is {status}")]
+    NotPaused {
+        /// What it is instead.
+        status: Status,
+    },
     /// The container is in the wrong state.
     #[error("{verb} container {id}: it is {status}")]
     WrongStatus {
@@ -153,6 +159,7 @@ impl Classify for Error {
             Self::Missing { .. } => Class::NotFound,
             Self::Exists { .. }
             | Self::NotRunning { .. }
+            | Self::NotPaused { .. }
             | Self::WrongStatus { .. }
             | Self::NotStopped { .. } => Class::Conflict,
             Self::File { source, .. } | Self::Signal { source, .. } | Self::Host { source, .. } => {
@@ -175,9 +182,10 @@ impl Classify for Error {
         match self {
             Self::Missing { .. } => "E_NOT_FOUND",
             Self::Exists { .. } => "E_EXISTS",
-            Self::NotRunning { .. } | Self::WrongStatus { .. } | Self::NotStopped { .. } => {
-                "E_STATE"
-            }
+            Self::NotRunning { .. }
+            | Self::NotPaused { .. }
+            | Self::WrongStatus { .. }
+            | Self::NotStopped { .. } => "E_STATE",
             Self::File { .. } => "E_FILE",
             Self::Root { .. } => "E_ROOT",
             Self::Option { .. } => "E_OPTION",

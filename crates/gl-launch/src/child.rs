@@ -3,7 +3,7 @@
 //! No logging, no file by a host path but the root's own, every failure a record. The order is the
 //! design: each step that others depend on, or that takes a privilege away, says so.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use gl_plan::{Kind, Plan, UserNs};
@@ -38,6 +38,19 @@ pub(crate) struct Inherited<'a> {
     pub(crate) console: Option<OwnedFd>,
     pub(crate) gate: OwnedFd,
     pub(crate) runtime: Channel,
+}
+
+impl Inherited<'_> {
+    /// Every descriptor that init works with.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let mut all = vec![self.gate.as_fd(), self.runtime.as_fd()];
+        all.extend(self.prepared.descriptors());
+        all.extend(self.cgroup.descriptors());
+        all.extend(self.namespaces.iter().map(|opened| opened.fd.as_fd()));
+        all.extend(self.join.iter().map(AsFd::as_fd));
+        all.extend(self.console.iter().map(AsFd::as_fd));
+        all
+    }
 }
 
 /// Runs init to its execve; returns only what kept it from there, already reported.
@@ -262,8 +275,7 @@ fn run_hooks(hooks: &[gl_plan::Hook], state: &StateDocument, status: Status) -> 
 /// path could lead elsewhere later.
 fn open_cwd(plan: &Plan, root: &Root) -> Result<OwnedFd, Fault> {
     let path = std::path::Path::new(std::ffi::OsStr::from_bytes(plan.process.cwd.as_bytes()));
-    let relative = path.strip_prefix("/").unwrap_or(path);
-    let opened = root.open_or_make(relative, Leaf::Directory);
+    let opened = root.open_or_make(path, Leaf::Directory);
     let (fd, _) = opened.map_err(Fault::named(Own::Cwd, plan.process.cwd.as_bytes()))?;
     Ok(fd)
 }

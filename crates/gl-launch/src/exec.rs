@@ -85,9 +85,17 @@ pub fn exec<E: From<Error>>(
     } else {
         ForFork::default()
     };
-    let forked = fork(0, || child(request, &theirs));
-    // The execve closes the child's end, and ours must not keep the connection open.
-    drop(theirs);
+    let given = Given {
+        request,
+        runtime: theirs,
+    };
+    let forked = fork(
+        0,
+        request.preserve_fds,
+        given,
+        Given::descriptors,
+        |given| child(given.request, &given.runtime),
+    );
     entered
         .leave()
         .map_err(failed("return to the runtime's own namespaces"))?;
@@ -106,6 +114,21 @@ pub fn exec<E: From<Error>>(
             kill_and_reap(&pidfd);
             Err(err)
         }
+    }
+}
+
+/// What the child works with.
+struct Given<'a> {
+    request: &'a ExecRequest<'a>,
+    runtime: Channel,
+}
+
+impl Given<'_> {
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let mut all = vec![self.runtime.as_fd(), self.request.init];
+        all.extend(self.request.join.iter().map(AsFd::as_fd));
+        all.extend(self.request.console.iter().map(AsFd::as_fd));
+        all
     }
 }
 
@@ -208,7 +231,6 @@ fn open_labels(process: &Process) -> Result<Labels, Fault> {
 /// Unlike at create nothing is made: the container is running and its files are its own.
 fn open_cwd(process: &Process, root: &Root) -> Result<OwnedFd, Fault> {
     let path = Path::new(std::ffi::OsStr::from_bytes(process.cwd.as_bytes()));
-    let relative = path.strip_prefix("/").unwrap_or(path);
-    root.open(relative, OFlags::PATH | OFlags::DIRECTORY)
+    root.open(path, OFlags::PATH | OFlags::DIRECTORY)
         .map_err(Fault::named(Own::Cwd, process.cwd.as_bytes()))
 }

@@ -1,10 +1,11 @@
-//! The one fork of a launch. Unsafe: only here can the single thread be promised.
+//! The one fork of a launch. Unsafe: only here can the single thread, and the child's end, be
+//! promised.
 #![expect(
     unsafe_code,
-    reason = "fork_into needs a promise about threads, which is made and checked here"
+    reason = "the fork and the clean-up after it need promises that only this place can make"
 )]
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use gl_sys::{CloneArgs, Forked};
 use rustix::io::Errno;
@@ -13,10 +14,19 @@ use rustix::process::Pid;
 /// Forks into new namespaces (`CLONE_NEW*` bits); `child` runs in the new process and its result is
 /// that process's exit status.
 ///
+/// The child keeps stdio, the `preserve` following descriptors and those of what it is `given`.
+/// Whatever else the runtime has open, directories and locks among it, is closed there first.
+///
 /// # Errors
 ///
 /// As [`gl_sys::fork_into`]; `EDEADLK` if this process has more than one thread.
-pub(crate) fn fork(namespaces: u64, child: impl FnOnce() -> i32) -> Result<(Pid, OwnedFd), Errno> {
+pub(crate) fn fork<T>(
+    namespaces: u64,
+    preserve: u32,
+    given: T,
+    descriptors: impl FnOnce(&T) -> Vec<BorrowedFd<'_>>,
+    child: impl FnOnce(T) -> i32,
+) -> Result<(Pid, OwnedFd), Errno> {
     if !single_threaded()? {
         return Err(Errno::DEADLK);
     }
@@ -28,7 +38,14 @@ pub(crate) fn fork(namespaces: u64, child: impl FnOnce() -> i32) -> Result<(Pid,
     // starts another. The child ends in exit_now below, or in an execve inside `child`.
     match unsafe { gl_sys::fork_into(what) }? {
         Forked::Parent(pid, pidfd) => Ok((pid, pidfd)),
-        Forked::Child => gl_sys::exit_now(child()),
+        Forked::Child => {
+            // SAFETY: the child ends below, so it never returns to a frame that owns any of these,
+            // and what `child` uses is in the list.
+            match unsafe { gl_sys::close_all_but(3 + preserve, &descriptors(&given)) } {
+                Ok(()) => gl_sys::exit_now(child(given)),
+                Err(_) => gl_sys::exit_now(1),
+            }
+        }
     }
 }
 

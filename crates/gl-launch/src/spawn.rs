@@ -83,7 +83,13 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         gate,
         runtime: theirs,
     };
-    let forked = fork(fork_flags(plan), || child::run(inherited));
+    let forked = fork(
+        fork_flags(plan),
+        plan.options.preserve_fds,
+        inherited,
+        Inherited::descriptors,
+        child::run,
+    );
     entered
         .leave()
         .map_err(failed("return to the runtime's own namespaces"))?;

@@ -141,8 +141,6 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// NIS domain name.
     pub domainname: Option<String>,
-    /// Network devices to move in: name on the host, name inside.
-    pub net_devices: Vec<(String, String)>,
     /// The process that becomes the container's init.
     pub process: Process,
     /// Hooks.
@@ -171,6 +169,7 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
         .as_ref()
         .ok_or_else(|| Refusal::value("process", "", "the config has no process"))?;
     mount_label(spec, facts)?;
+    unbuilt(spec)?;
     Ok(Plan {
         userns: userns(spec, &namespaces),
         time_offsets: time_offsets(spec),
@@ -188,7 +187,6 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
         sysctl: sysctl(spec),
         hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
         domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
-        net_devices: net_devices(spec),
         process: process::build(process, spec, facts)?,
         hooks: hook::build(spec.hooks().as_ref()),
         options: *options,
@@ -302,20 +300,6 @@ fn slashed(key: &str) -> String {
     swapped.collect()
 }
 
-fn net_devices(spec: &Spec) -> Vec<(String, String)> {
-    let map = spec.linux().as_ref().and_then(|l| l.net_devices().as_ref());
-    let mut list: Vec<_> = map
-        .into_iter()
-        .flatten()
-        .map(|(name, device)| {
-            let inside = device.name().clone().filter(|n| !n.is_empty());
-            (name.clone(), inside.unwrap_or_else(|| name.clone()))
-        })
-        .collect();
-    list.sort();
-    list
-}
-
 fn paths(list: Option<&[String]>) -> Vec<PathBuf> {
     list.unwrap_or_default().iter().map(PathBuf::from).collect()
 }
@@ -333,6 +317,31 @@ fn mount_label(spec: &Spec, facts: &Facts) -> Result<(), Refusal> {
         missing: "SELinux is not enabled in this kernel",
         remedy: "remove the label from the config, or boot with the security module enabled",
     })
+}
+
+/// Fields that this version would have to ignore: it refuses them instead.
+fn unbuilt(spec: &Spec) -> Result<(), Refusal> {
+    let linux = spec.linux().as_ref();
+    let refused = |field: &str, missing| {
+        Err(Refusal::Unenforceable {
+            field: field.to_owned(),
+            missing,
+            remedy: "remove it from the config",
+        })
+    };
+    if linux
+        .and_then(|l| l.net_devices().as_ref())
+        .is_some_and(|map| !map.is_empty())
+    {
+        return refused(
+            "linux.netDevices",
+            "moving network devices is not available in this version",
+        );
+    }
+    if linux.is_some_and(|l| l.intel_rdt().is_some()) {
+        return refused("linux.intelRdt", "resctrl is not available in this version");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -239,12 +239,15 @@ fn capabilities(sets: Option<&oci::LinuxCapabilities>) -> Capabilities {
         let set = set.iter().flatten();
         set.fold(0, |bits, &capability| bits | 1 << number(capability))
     };
+    let (permitted, inheritable) = (bits(sets.permitted()), bits(sets.inheritable()));
     Capabilities {
         bounding: bits(sets.bounding()),
         effective: bits(sets.effective()),
-        permitted: bits(sets.permitted()),
-        inheritable: bits(sets.inheritable()),
-        ambient: bits(sets.ambient()),
+        permitted,
+        inheritable,
+        // SPEC: the kernel raises nothing else (capabilities(7)), and `runc spec` writes configs
+        // that ask for it: what cannot be had is left out.
+        ambient: bits(sets.ambient()) & permitted & inheritable,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The container's view of its cgroups: a mount of type `cgroup` or `cgroup2`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use gl_plan::{Mount, attr};
 use gl_sys::{Depth, MountAttr};
@@ -33,6 +33,19 @@ pub enum CgroupMounts {
     },
 }
 
+impl CgroupMounts {
+    /// Every descriptor in it.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::V1(hierarchies) => hierarchies
+                .iter()
+                .filter_map(|h| h.own.as_ref().map(AsFd::as_fd))
+                .collect(),
+            Self::V2 { own } => own.iter().map(AsFd::as_fd).collect(),
+        }
+    }
+}
+
 /// Mounts them onto `target`.
 pub(crate) fn mount(mount: &Mount, target: &OwnedFd, view: &CgroupMounts) -> Result<(), Failure> {
     match view {
@@ -47,6 +60,7 @@ pub(crate) fn mount(mount: &Mount, target: &OwnedFd, view: &CgroupMounts) -> Res
 
 fn mount_v1(mount: &Mount, target: &OwnedFd, hierarchies: &[Hierarchy]) -> Result<(), Failure> {
     let filesystem = Filesystem::open("tmpfs")?;
+    filesystem.set("source", Some("tmpfs"))?;
     filesystem.set("mode", Some("755"))?;
     let tree = filesystem.mount(mount.attr.set & !attr::RDONLY)?;
     attach(tree.as_fd(), target.as_fd()).map_err(Failure::of(Step::Attach))?;
@@ -61,6 +75,7 @@ fn mount_v1(mount: &Mount, target: &OwnedFd, hierarchies: &[Hierarchy]) -> Resul
             Some(own) => attach_own(mount, own, &dir)?,
             None => {
                 let filesystem = Filesystem::open("cgroup")?;
+                filesystem.set("source", Some("cgroup"))?;
                 for option in hierarchy.options.split(',') {
                     match option.split_once('=') {
                         Some((key, value)) => filesystem.set(key, Some(value))?,

@@ -90,6 +90,7 @@ impl Masks {
 
 fn empty_directory() -> Result<OwnedFd, Failure> {
     let filesystem = Filesystem::open("tmpfs")?;
+    filesystem.set("source", Some("tmpfs"))?;
     filesystem.set("mode", Some("555"))?;
     // One inode, for the directory itself.
     filesystem.set("nr_inodes", Some("1"))?;

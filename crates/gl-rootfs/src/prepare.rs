@@ -1,7 +1,7 @@
 //! The runtime's half: open what the tree takes from the host, before the fork.
 
 use std::borrow::Cow;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use gl_plan::{Device, DeviceKind, Mount, MountKind, Plan, Propagation, Spread, UserNs};
@@ -154,6 +154,16 @@ pub struct Prepared {
     pub devices: Vec<Option<OwnedFd>>,
     /// The host's `/dev/null`, to mask files with.
     pub null: OwnedFd,
+}
+
+impl Prepared {
+    /// Every descriptor in it.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let mut all = vec![self.root.as_fd(), self.null.as_fd()];
+        all.extend(self.binds.iter().flatten().map(|bind| bind.tree.as_fd()));
+        all.extend(self.devices.iter().flatten().map(AsFd::as_fd));
+        all
+    }
 }
 
 /// Opens what `plan` takes from the host; relative paths are below `bundle`, which is absolute.

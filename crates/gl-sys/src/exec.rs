@@ -94,6 +94,47 @@ pub fn cloexec_from(first: u32) -> Result<(), Errno> {
     check(ret).map(drop)
 }
 
+/// Closes every descriptor from `first` on, but for those in `keep`.
+///
+/// # Kernel
+///
+/// `close_range(2)`, since 5.9.
+///
+/// # Errors
+///
+/// `ENOSYS` on an older kernel; some descriptors may be closed by then.
+///
+/// # Safety
+///
+/// No owner of a descriptor that is closed here uses or drops it afterwards. A child after a fork can
+/// promise that of everything that it never touches again, as it ends in `execve` or [`exit_now`].
+pub unsafe fn close_all_but(first: u32, keep: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut kept: Vec<u32> = keep
+        .iter()
+        .map(|fd| fd.as_raw_fd().cast_unsigned())
+        .collect();
+    kept.sort_unstable();
+    let mut from = first;
+    for number in kept.into_iter().filter(|number| *number >= first) {
+        if number > from {
+            // SAFETY: the range holds none of the kept descriptors; the caller vouches for the rest.
+            unsafe { close_between(from, number - 1) }?;
+        }
+        from = number + 1;
+    }
+    // SAFETY: as above.
+    unsafe { close_between(from, u32::MAX) }
+}
+
+/// # Safety
+///
+/// As [`close_all_but`].
+unsafe fn close_between(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: takes numbers only; the caller vouches that nobody uses these descriptors any more.
+    let ret = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    check(ret).map(drop)
+}
+
 /// Ends the process at once: no destructors, no exit handlers, no flushing.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: `_exit` takes a number and does not return; that destructors do not run is the point.

@@ -18,8 +18,8 @@ pub use attributes::{
     unshare,
 };
 pub use clone::{CloneArgs, Forked, fork_into};
-pub use exec::{CStrings, cloexec_from, execve, execve_fd, exit_now};
+pub use exec::{CStrings, cloexec_from, close_all_but, execve, execve_fd, exit_now};
 pub use mountattr::{Depth, MountAttr, mount_setattr};
-pub use seccomp::{BpfInsn, seccomp_action_known, seccomp_flags_known, seccomp_set_filter};
 pub use pidfd::pidfd_send_signal;
+pub use seccomp::{BpfInsn, seccomp_action_known, seccomp_flags_known, seccomp_set_filter};
 pub use signal::{block_all, read_signal, reset_for_exec};

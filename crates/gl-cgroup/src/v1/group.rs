@@ -88,8 +88,19 @@ impl Group {
     /// What [`Group::create`] would make if it were called now, for a record that is stored before.
     pub(crate) fn intent(layout: &Layout, paths: &Paths) -> Result<Vec<Entry>, Error> {
         let mut entries = planned(layout, paths);
+        let group = Self {
+            base: Arc::clone(layout.base()),
+            dirs: Vec::new(),
+        };
         for entry in &mut entries {
             entry.made = missing(layout.base(), entry)?;
+            if entry.made == 0 {
+                // Whoever acts on the record would kill what is in there.
+                group.refuse_used(&Dir {
+                    entry: entry.clone(),
+                    fresh: false,
+                })?;
+            }
         }
         Ok(entries)
     }
@@ -192,22 +203,6 @@ impl Group {
                 file::open(&self.base, &path, OFlags::WRONLY).map_err(|source| Error::Join {
                     path: shown(&path),
                     source,
-                })
-            })
-            .collect()
-    }
-
-    /// What [`Group::create`] would make: its leaf in every hierarchy, and nothing above.
-    pub(crate) fn foresee(layout: &Layout, paths: &Paths) -> Vec<Entry> {
-        let hierarchies = layout.hierarchies().iter();
-        hierarchies
-            .filter_map(|hierarchy| {
-                let path = hierarchy.controllers.iter().find_map(|c| paths.path(*c))?;
-                Some(Entry {
-                    dir: GroupPath::clean(&hierarchy.dir),
-                    controllers: hierarchy.controllers.clone(),
-                    path,
-                    made: 1,
                 })
             })
             .collect()
