@@ -7,6 +7,7 @@ use gl_spec::oci::LinuxResources;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+use crate::controller::Controller;
 use crate::error::Error;
 use crate::layout::{Layout, Version};
 use crate::paths::{GroupPath, Paths};
@@ -39,6 +40,15 @@ pub enum Parents {
     Keep,
     /// Also the ones above it that were made for it, unless others use them by now.
     Remove,
+}
+
+/// A cgroup below the container's own to join instead of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Below {
+    /// In the hierarchy of this controller only, or in all.
+    pub controller: Option<Controller>,
+    /// Its path; a clean one cannot lead above the container's own.
+    pub path: GroupPath,
 }
 
 /// Which processes [`Cgroup::pids`] lists.
@@ -153,15 +163,14 @@ impl Cgroup {
         group.join_fds()
     }
 
-    /// As [`Cgroup::join_fds`], for an existing cgroup below the container's own.
+    /// As [`Cgroup::join_fds`], for existing cgroups below the container's own.
     ///
     /// # Errors
     ///
-    /// [`Error::Join`] if there is none of that path in a hierarchy. The path is cleaned first and
-    /// cannot lead above the container's own.
-    pub fn join_fds_below(&self, below: &str) -> Result<Vec<OwnedFd>, Error> {
+    /// [`Error::Join`] if there is none of that path in a hierarchy.
+    pub fn join_fds_below(&self, below: &[Below]) -> Result<Vec<OwnedFd>, Error> {
         let Inner::V1(group) = &self.inner;
-        group.join_fds_below(&GroupPath::clean(below))
+        group.join_fds_below(below)
     }
 
     /// Sets the limits of a cgroup that nothing has joined yet.

@@ -19,7 +19,7 @@ pub mod stats;
 mod v1;
 mod wait;
 
-pub use cgroup::{Applied, Cgroup, Depth, DeviceDefault, Driver, Parents, Record};
+pub use cgroup::{Applied, Below, Cgroup, Depth, DeviceDefault, Driver, Parents, Record};
 pub use controller::Controller;
 pub use error::{Error, PathFault};
 pub use layout::{Hierarchy, Layout, Version};

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+use gl_cgroup::{Below, Controller, GroupPath};
 use gl_launch::Executed;
 use gl_spec::oci::{Process, Spec};
 use gl_spec::{ContainerId, Status};
@@ -39,8 +40,8 @@ pub struct ExecRequest {
     pub preserve_fds: u32,
     /// Whether the container may be paused.
     pub paused: Paused,
-    /// A cgroup below the container's own to join instead.
-    pub sub_cgroup: Option<String>,
+    /// Cgroups below the container's own to join instead: `path`, or `controller:path`.
+    pub sub_cgroups: Vec<String>,
 }
 
 /// How an exec or a run ended for the caller.
@@ -92,10 +93,7 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
         namespaces: &plan.namespaces,
         userns: &plan.userns,
         init: init.as_fd(),
-        join: match &request.sub_cgroup {
-            None => cgroup.join_fds()?,
-            Some(below) => cgroup.join_fds_below(below)?,
-        },
+        join: cgroup.join_fds_below(&sub_cgroups(&request.sub_cgroups)?)?,
         seccomp: program.as_ref(),
         listening: listening.as_ref(),
         console,
@@ -122,6 +120,28 @@ fn finish(
         return Ok(Outcome::Detached);
     }
     attach::wait(&executed.pidfd, terminal).map(Outcome::Exited)
+}
+
+fn sub_cgroups(given: &[String]) -> Result<Vec<Below>, Error> {
+    given
+        .iter()
+        .map(|one| match one.split_once(':') {
+            None => Ok(Below {
+                controller: None,
+                path: GroupPath::clean(one),
+            }),
+            Some((controller, path)) => Ok(Below {
+                controller: Some(Controller::from_name(controller).ok_or_else(|| {
+                    Error::Option {
+                        option: "--cgroup",
+                        problem: format!("there is no controller {controller:?}").into(),
+                        remedy: "write PATH, or CONTROLLER:PATH with a controller of cgroup v1",
+                    }
+                })?),
+                path: GroupPath::clean(path),
+            }),
+        })
+        .collect()
 }
 
 /// Where the terminal goes: to the engine's socket, or to us.

@@ -13,6 +13,7 @@ use gl_spec::{StateDocument, Status};
 use gl_sys::CStrings;
 use rustix::fs::Mode;
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::{Gid, Uid};
 
 use crate::gate;
@@ -55,32 +56,29 @@ impl Inherited<'_> {
 
 /// Runs init to its execve; returns only what kept it from there, already reported.
 pub(crate) fn run(inherited: Inherited<'_>) -> i32 {
-    let runtime = Channel::new(
-        match rustix::io::fcntl_dupfd_cloexec(&inherited.runtime, 3) {
-            Ok(fd) => fd,
-            Err(_) => return 1,
-        },
-    );
+    let Ok(runtime) = inherited.runtime.try_clone() else {
+        return 1;
+    };
     let waiting = match build(inherited) {
         Ok(waiting) => waiting,
-        Err(fault) => return report(&runtime, fault),
+        Err(fault) => return report(&runtime, &fault),
     };
     if let Err(fault) = ready(&runtime) {
-        return report(&runtime, fault);
+        return report(&runtime, &fault);
     }
     drop(runtime);
     waiting.execute()
 }
 
 /// Sends a failure. If even that fails, the end of the connection says as much.
-pub(crate) fn report(to: &Channel, fault: Fault) -> i32 {
+pub(crate) fn report(to: &Channel, fault: &Fault) -> i32 {
     let record = Record {
         kind: Message::Failed,
         step: fault.step.number(),
         index: fault.index,
         errno: fault.errno.raw_os_error(),
         value: 0,
-        note: fault.note,
+        note: fault.note.clone(),
     };
     match to.send(&record) {
         Ok(()) | Err(_) => 1,
@@ -118,7 +116,7 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
     } = inherited;
     let sync = Fault::of(Own::Sync);
     // Before anything opens a file: what the engine left open is not for hooks or for the program.
-    stdio::seal_descriptors(plan.options.preserve_fds)?;
+    stdio::seal_descriptors()?;
     rustix::process::umask(Mode::empty());
     let go = runtime.expect(Message::Go).map_err(sync)?;
     let mut state = inherited.state.clone();
@@ -126,7 +124,11 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
     // Before the user namespace: the files belong to the host's root.
     join_cgroup(&inherited.join)?;
     drop(inherited.join);
-    join_namespaces(plan, inherited.namespaces)?;
+    if plan.userns != UserNs::Joined {
+        enter_namespaces(&inherited.namespaces)?;
+    }
+    drop(inherited.namespaces);
+    settle_in(plan)?;
     identity::hide()?;
     rustix::process::setsid().map_err(Fault::of(Own::Session))?;
     if let Some(name) = &inherited.keyring {
@@ -187,19 +189,21 @@ pub(crate) fn join_cgroup(files: &[OwnedFd]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn join_namespaces(plan: &Plan, opened: Vec<Opened>) -> Result<(), Fault> {
+/// Enters the namespaces that are given by path, but for those that the fork has entered.
+pub(crate) fn enter_namespaces(opened: &[Opened]) -> Result<(), Fault> {
     // Root may enter all of them from where it is; the user namespace takes that right away.
-    let (user, others): (Vec<_>, Vec<_>) = opened
-        .into_iter()
-        .partition(|opened| opened.kind == Kind::User);
-    for target in others.iter().chain(&user) {
-        if matches!(target.kind, Kind::Pid | Kind::Time) {
-            // Entered by the fork.
-            continue;
-        }
+    let by_fork = |opened: &&Opened| matches!(opened.kind, Kind::Pid | Kind::Time);
+    let is_user = |opened: &&Opened| opened.kind == Kind::User;
+    let others = opened.iter().filter(|o| !by_fork(o) && !is_user(o));
+    for target in others.chain(opened.iter().filter(is_user)) {
         namespace::enter(target.fd.as_fd(), target.kind)
             .map_err(Fault::at(Own::JoinNamespace, target.index))?;
     }
+    Ok(())
+}
+
+/// Takes our place in the namespaces that are new.
+fn settle_in(plan: &Plan) -> Result<(), Fault> {
     if plan.userns != UserNs::Shared && maps_root(plan) {
         let failed = Fault::of(Own::BecomeRoot);
         let (uid, gid) = (Uid::ROOT, Gid::ROOT);
@@ -207,12 +211,25 @@ fn join_namespaces(plan: &Plan, opened: Vec<Opened>) -> Result<(), Fault> {
         rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(&failed)?;
         rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed)?;
     }
+    if plan.namespaces.creates(Kind::Network) {
+        raise_loopback().map_err(Fault::of(Own::Loopback))?;
+    }
     if plan.namespaces.creates(Kind::Cgroup) {
         // Only now: its root is the cgroup that its creator is in.
         let bit = u32::try_from(Kind::Cgroup.bit()).unwrap_or(0);
         gl_sys::unshare(bit).map_err(Fault::of(Own::CgroupNamespace))?;
     }
     Ok(())
+}
+
+fn raise_loopback() -> Result<(), Errno> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::INET,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    gl_sys::raise_loopback(socket.as_fd())
 }
 
 fn maps_root(plan: &Plan) -> bool {
@@ -315,7 +332,7 @@ impl Waiting<'_> {
             return 1;
         };
         let fault = self.last_steps(&starter);
-        report(&starter, fault)
+        report(&starter, &fault)
     }
 
     fn last_steps(&self, starter: &Channel) -> Fault {
@@ -328,6 +345,7 @@ impl Waiting<'_> {
         }
         let last = LastSteps {
             process: &self.plan.process,
+            preserve_fds: self.plan.options.preserve_fds,
             seccomp: self.seccomp,
             labels: &self.labels,
             program: &self.program,
@@ -342,6 +360,7 @@ impl Waiting<'_> {
 #[derive(Debug)]
 pub(crate) struct LastSteps<'a> {
     pub(crate) process: &'a gl_plan::Process,
+    pub(crate) preserve_fds: u32,
     pub(crate) seccomp: Option<&'a Program>,
     pub(crate) labels: &'a Labels,
     pub(crate) program: &'a std::ffi::CStr,
@@ -364,6 +383,7 @@ impl LastSteps<'_> {
     fn before_execve(&self, starter: &Channel) -> Result<(), Fault> {
         gl_sys::reset_for_exec().map_err(Fault::of(Own::Signals))?;
         self.labels.apply()?;
+        stdio::release_descriptors(self.preserve_fds)?;
         identity::set_rlimits(self.process)?;
         // From here on only write, read, capget, capset, prctl and execve, which the filter has to
         // allow anyway or which fail closed.

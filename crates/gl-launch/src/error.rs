@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use gl_plan::Plan;
+use gl_plan::{Kind, Plan};
 use gl_spec::{Class, Classify};
 use rustix::io::Errno;
 
@@ -29,6 +29,16 @@ pub enum Error {
         /// What the kernel said.
         #[source]
         source: Errno,
+    },
+    /// A path that is no namespace, or one of another kind.
+    #[error("enter linux.namespaces[{index}], {}: it is no {} namespace", path.display(), kind.name())]
+    NamespaceKind {
+        /// Position in `linux.namespaces`.
+        index: usize,
+        /// Its path.
+        path: PathBuf,
+        /// The kind that the config says.
+        kind: Kind,
     },
     /// The kernel refused the fork.
     #[error("start a process in the namespaces of the container")]
@@ -178,7 +188,11 @@ impl Error {
             | Self::Listener { source, .. }
             | Self::Step { source, .. } => Some(*source),
             Self::Program { errno, .. } => Some(*errno),
-            Self::Prepare(_) | Self::Hook(_) | Self::Killed | Self::NotWaiting => None,
+            Self::Prepare(_)
+            | Self::Hook(_)
+            | Self::Killed
+            | Self::NotWaiting
+            | Self::NamespaceKind { .. } => None,
         }
     }
 }
@@ -247,6 +261,7 @@ impl Classify for Error {
             Self::Prepare(err) => err.class(),
             Self::Hook(_) | Self::Killed => Class::Internal,
             Self::NotWaiting => Class::Conflict,
+            Self::NamespaceKind { .. } => Class::Invalid,
             Self::Program { errno, .. } if *errno == Errno::NOENT => Class::NotFound,
             _ => match self.errno() {
                 Some(Errno::PERM | Errno::ACCESS) => Class::Denied,
@@ -260,7 +275,7 @@ impl Classify for Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Prepare(err) => err.code(),
-            Self::Namespace { .. } => "E_NAMESPACE",
+            Self::Namespace { .. } | Self::NamespaceKind { .. } => "E_NAMESPACE",
             Self::Fork { .. } => "E_FORK",
             Self::IdMap { .. } => "E_IDMAP",
             Self::Rlimit { .. } => "E_RLIMIT",
@@ -282,7 +297,9 @@ impl Classify for Error {
     fn field(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Prepare(err) => err.field(),
-            Self::Namespace { index, .. } => Some(format!("linux.namespaces[{index}].path").into()),
+            Self::Namespace { index, .. } | Self::NamespaceKind { index, .. } => {
+                Some(format!("linux.namespaces[{index}].path").into())
+            }
             Self::Fork { .. } => Some("linux.namespaces".into()),
             Self::IdMap { field, .. } => Some((*field).into()),
             Self::Rlimit { index, .. } => Some(format!("process.rlimits[{index}]").into()),
@@ -304,7 +321,9 @@ impl Classify for Error {
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some(match self {
             Self::Prepare(err) => return err.hint(),
-            Self::Namespace { .. } => "name a namespace file of that type that still exists".into(),
+            Self::Namespace { .. } | Self::NamespaceKind { .. } => {
+                "name a namespace file of that type that still exists".into()
+            }
             Self::Fork { source } if *source == Errno::AGAIN => {
                 "the pids limit or RLIMIT_NPROC of the caller is reached".into()
             }

@@ -138,6 +138,7 @@ fn child(request: &ExecRequest<'_>, runtime: &Channel) -> i32 {
         Ok(ready) => {
             let last = LastSteps {
                 process: request.process,
+                preserve_fds: request.preserve_fds,
                 seccomp: request.seccomp,
                 labels: &ready.labels,
                 program: &ready.program,
@@ -147,7 +148,7 @@ fn child(request: &ExecRequest<'_>, runtime: &Channel) -> i32 {
             last.run(runtime)
         }
     };
-    report(runtime, fault)
+    report(runtime, &fault)
 }
 
 struct Ready {
@@ -159,7 +160,7 @@ struct Ready {
 
 fn build(request: &ExecRequest<'_>, runtime: &Channel) -> Result<Ready, Fault> {
     let process = request.process;
-    stdio::seal_descriptors(request.preserve_fds)?;
+    stdio::seal_descriptors()?;
     runtime.expect(Message::Go).map_err(Fault::of(Own::Sync))?;
     identity::set_affinity(process.affinity_initial.as_deref())?;
     // Before the namespaces: the files are the host's.

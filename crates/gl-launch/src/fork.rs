@@ -7,7 +7,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use gl_sys::{CloneArgs, Forked};
+use gl_sys::{CloneArgs, Forked, Parent};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -33,6 +33,7 @@ pub(crate) fn fork<T>(
     let what = CloneArgs {
         namespaces,
         cgroup: None,
+        parent: Parent::Caller,
     };
     // SAFETY: this process has one thread, as just counted: nothing in this workspace's runtime
     // starts another. The child ends in exit_now below, or in an execve inside `child`.
@@ -46,6 +47,25 @@ pub(crate) fn fork<T>(
                 Err(_) => gl_sys::exit_now(1),
             }
         }
+    }
+}
+
+/// Forks once more, in a child: the new process is a child of this one's parent.
+///
+/// # Errors
+///
+/// As [`gl_sys::fork_into`].
+pub(crate) fn fork_sibling(namespaces: u64, child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
+    let what = CloneArgs {
+        namespaces,
+        cgroup: None,
+        parent: Parent::CallersParent,
+    };
+    // SAFETY: this runs in a child of `fork`, which has one thread. The new process ends in exit_now
+    // below, or in an execve inside `child`.
+    match unsafe { gl_sys::fork_into(what) }? {
+        Forked::Parent(pid, _) => Ok(pid),
+        Forked::Child => gl_sys::exit_now(child()),
     }
 }
 

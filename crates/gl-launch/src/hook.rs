@@ -95,7 +95,11 @@ pub fn run(hook: &Hook, state: &[u8]) -> Result<(), HookError> {
         .envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
     // Its words go where ours go; standard output may belong to the container.
     command.process_group(0).stdout(Stdio::null());
-    let started = input(state).and_then(|input| command.stdin(input).spawn());
+    // What the engine left open for us is not for hooks.
+    let sealed = gl_sys::cloexec_from(3).map_err(std::io::Error::from);
+    let started = sealed
+        .and_then(|()| input(state))
+        .and_then(|input| command.stdin(input).spawn());
     let mut child = started.map_err(|source| HookError::Start {
         field: field.clone(),
         path: path.clone(),

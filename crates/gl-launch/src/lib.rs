@@ -13,6 +13,7 @@ mod gate;
 mod hook;
 mod host;
 mod identity;
+mod idmap;
 mod lookup;
 mod namespace;
 mod record;

@@ -26,16 +26,28 @@ pub(crate) fn open(namespaces: &Namespaces) -> Result<Vec<Opened>, Error> {
     joins
         .map(|join| {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-            let fd = rustix::fs::open(&join.path, flags, Mode::empty());
+            let failed = |source| Error::Namespace {
+                index: join.index,
+                path: join.path.clone(),
+                source,
+            };
+            let fd = rustix::fs::open(&join.path, flags, Mode::empty()).map_err(failed)?;
+            match gl_sys::namespace_type(fd.as_fd()) {
+                Ok(bit) if bit == join.kind.bit() => {}
+                Ok(_) | Err(Errno::NOTTY) => {
+                    return Err(Error::NamespaceKind {
+                        index: join.index,
+                        path: join.path.clone(),
+                        kind: join.kind,
+                    });
+                }
+                Err(source) => return Err(failed(source)),
+            }
             Ok(Opened {
                 index: join.index,
                 kind: join.kind,
                 path: join.path.clone(),
-                fd: fd.map_err(|source| Error::Namespace {
-                    index: join.index,
-                    path: join.path.clone(),
-                    source,
-                })?,
+                fd,
             })
         })
         .collect()

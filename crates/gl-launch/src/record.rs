@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Go = 1,
     /// From the child: the mount tree stands, the root is not changed yet.
     Mounted,
+    /// From the child that only enters a user namespace: init has process id `value`.
+    Forked,
     /// To the child: go on.
     Continue,
     /// From the child: everything is done but the wait at the gate and the execve.
@@ -39,6 +41,7 @@ impl Kind {
         [
             Self::Go,
             Self::Mounted,
+            Self::Forked,
             Self::Continue,
             Self::Ready,
             Self::Listener,
@@ -136,6 +139,13 @@ impl Channel {
     /// Takes a connected `SOCK_SEQPACKET` socket.
     pub(crate) fn new(fd: OwnedFd) -> Self {
         Self { fd }
+    }
+
+    /// Another descriptor of the same end.
+    pub(crate) fn try_clone(&self) -> Result<Self, Errno> {
+        Ok(Self {
+            fd: rustix::io::fcntl_dupfd_cloexec(&self.fd, 3)?,
+        })
     }
 
     /// Sends one record.

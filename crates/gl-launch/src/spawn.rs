@@ -4,21 +4,23 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use gl_plan::{IdRange, Kind, Plan, Process, UserNs};
+use gl_plan::{Kind, Plan, Process, UserNs};
 use gl_rootfs::CgroupMounts;
 use gl_seccomp::Program;
 use gl_spec::{StateDocument, Status};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use crate::child::{self, Inherited};
 use crate::error::Error;
-use crate::fork::fork;
+use crate::fork::{fork, fork_sibling};
 use crate::gate;
 use crate::hook;
 use crate::identity;
+use crate::idmap::{self, write_maps};
 use crate::namespace::{self, ForFork, write_file};
 use crate::record::{Channel, Kind as Message, Record};
+use crate::step::{Fault, Own};
 
 /// What a launch is made from.
 #[derive(Debug)]
@@ -59,7 +61,7 @@ pub struct Launching<'a> {
 /// [`Error`]; nothing is left behind then but the gate's socket file.
 pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
     let plan = request.plan;
-    let prepared = gl_rootfs::prepare(plan, request.bundle)?;
+    let prepared = gl_rootfs::prepare(plan, request.bundle, &mut idmap::user_namespace)?;
     let namespaces = namespace::open(&plan.namespaces)?;
     let failed = |what| move |source| Error::Host { what, source };
     let gate = gate::listen(request.state_dir).map_err(failed("make the start gate"))?;
@@ -83,17 +85,28 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         gate,
         runtime: theirs,
     };
+    let joins_userns = plan.userns == UserNs::Joined;
+    let namespaces = if joins_userns { 0 } else { fork_flags(plan) };
     let forked = fork(
-        fork_flags(plan),
+        namespaces,
         plan.options.preserve_fds,
         inherited,
         Inherited::descriptors,
-        child::run,
+        if joins_userns {
+            run_in_joined_userns
+        } else {
+            child::run
+        },
     );
     entered
         .leave()
         .map_err(failed("return to the runtime's own namespaces"))?;
     let (pid, pidfd) = forked.map_err(|source| Error::Fork { source })?;
+    let (pid, pidfd) = if joins_userns {
+        take_sibling(plan, &ours, &pidfd)?
+    } else {
+        (pid, pidfd)
+    };
     let launching = Launching {
         plan,
         pid,
@@ -101,25 +114,62 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         channel: Some(ours),
     };
     if let UserNs::New(maps) = &plan.userns {
-        write_maps(pid, "uid_map", &maps.uid, "linux.uidMappings")?;
-        write_maps(pid, "gid_map", &maps.gid, "linux.gidMappings")?;
+        let failed = |field| move |source| Error::IdMap { field, source };
+        write_maps(pid, "uid_map", &maps.uid).map_err(failed("linux.uidMappings"))?;
+        write_maps(pid, "gid_map", &maps.gid).map_err(failed("linux.gidMappings"))?;
     }
     Ok(launching)
+}
+
+/// Enters an existing user namespace and makes init there, so that the new namespaces belong to it.
+///
+/// The one case with a second fork: a user namespace cannot be entered for the sake of a child only.
+fn run_in_joined_userns(inherited: Inherited<'_>) -> i32 {
+    let flags = fork_flags(inherited.plan);
+    let Ok(runtime) = inherited.runtime.try_clone() else {
+        return 1;
+    };
+    let entered = child::enter_namespaces(&inherited.namespaces);
+    let forked = entered.and_then(|()| {
+        fork_sibling(flags, || child::run(inherited)).map_err(Fault::of(Own::ForkAgain))
+    });
+    match forked {
+        Err(fault) => child::report(&runtime, &fault),
+        Ok(pid) => {
+            let pid = pid.as_raw_nonzero().get();
+            i32::from(
+                runtime
+                    .send(&Record::new(Message::Forked, pid.into()))
+                    .is_err(),
+            )
+        }
+    }
+}
+
+/// Takes over the init that [`run_in_joined_userns`] has made, and lets go of its maker.
+fn take_sibling(plan: &Plan, channel: &Channel, maker: &OwnedFd) -> Result<(Pid, OwnedFd), Error> {
+    let failed = |source| Error::Host {
+        what: "take over the init process",
+        source,
+    };
+    let record = channel.receive();
+    kill_and_reap(maker);
+    match record.map_err(failed)? {
+        None => Err(Error::Killed),
+        Some(record) if record.kind == Message::Forked => {
+            let pid = i32::try_from(record.value).ok().and_then(Pid::from_raw);
+            let pid = pid.ok_or_else(|| failed(Errno::SRCH))?;
+            // It is our child and not waited for yet, so the id is its own.
+            let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+            Ok((pid, pidfd))
+        }
+        Some(record) => Err(Error::from_record(&record, &plan.process.args, Some(plan))),
+    }
 }
 
 /// All new namespaces but those that are made elsewhere: time before the fork, cgroup after it.
 fn fork_flags(plan: &Plan) -> u64 {
     plan.namespaces.new & !(Kind::Time.bit() | Kind::Cgroup.bit())
-}
-
-fn write_maps(pid: Pid, file: &str, ranges: &[IdRange], field: &'static str) -> Result<(), Error> {
-    let lines: Vec<String> = ranges
-        .iter()
-        .map(|range| format!("{} {} {}\n", range.container, range.host, range.size))
-        .collect();
-    let path = format!("/proc/{}/{file}", pid.as_raw_nonzero());
-    write_file(Path::new(&path), lines.concat().as_bytes())
-        .map_err(|source| Error::IdMap { field, source })
 }
 
 impl Launching<'_> {

@@ -87,9 +87,15 @@ pub(crate) fn own_stdio(process: &Process) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Closes on exec everything but stdio and `preserve` descriptors after it.
-pub(crate) fn seal_descriptors(preserve: u32) -> Result<(), Fault> {
-    gl_sys::cloexec_from(3 + preserve).map_err(Fault::of(Own::Descriptors))
+/// Closes everything but stdio on exec: for hooks.
+pub(crate) fn seal_descriptors() -> Result<(), Fault> {
+    gl_sys::cloexec_from(3).map_err(Fault::of(Own::Descriptors))
+}
+
+/// Keeps `preserve` descriptors after stdio for the program.
+pub(crate) fn release_descriptors(preserve: u32) -> Result<(), Fault> {
+    (3..3 + preserve)
+        .try_for_each(|number| gl_sys::keep_over_exec(number).map_err(Fault::of(Own::Descriptors)))
 }
 
 /// Checks that descriptors 3 and the following, `count` of them, are open, and keeps them over the

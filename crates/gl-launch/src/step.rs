@@ -21,6 +21,8 @@ pub(crate) enum Own {
     JoinCgroup,
     JoinNamespace,
     CgroupNamespace,
+    Loopback,
+    ForkAgain,
     BecomeRoot,
     Session,
     Keyring,
@@ -58,12 +60,14 @@ pub(crate) enum Own {
     Execve,
 }
 
-const OWN: [(Own, &str); 40] = [
+const OWN: [(Own, &str); 42] = [
     (Own::Sync, "talk to the runtime"),
     (Own::Hide, "hide from other processes"),
     (Own::JoinCgroup, "join the cgroup"),
     (Own::JoinNamespace, "join the namespace"),
     (Own::CgroupNamespace, "create the cgroup namespace"),
+    (Own::Loopback, "bring the loopback interface up"),
+    (Own::ForkAgain, "start a process in the user namespace"),
     (Own::BecomeRoot, "become root of the user namespace"),
     (Own::Session, "start a session"),
     (Own::Keyring, "join a new session keyring"),

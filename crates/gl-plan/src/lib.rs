@@ -24,7 +24,7 @@ pub use hook::{Hook, Hooks};
 pub use model::{
     Facts, IdMaps, IdRange, Keyring, Options, Pivot, Plan, Root, Sysctl, TimeOffset, UserNs,
 };
-pub use mount::{AttrChange, Mount, MountKind};
+pub use mount::{AttrChange, Idmap, Mount, MountKind};
 pub use mount_option::{Propagation, Spread, attr};
 pub use namespace::{Join, Kind, Namespaces};
 pub use process::{Capabilities, IoPriority, Process, Rlimit, Scheduling, Size};

@@ -163,7 +163,8 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
             remedy: "add a namespace of type mount without a path",
         });
     }
-    let mounts = mounts(spec, &namespaces)?;
+    let userns = userns(spec, &namespaces);
+    let mounts = mounts(spec, &namespaces, &userns)?;
     let process = spec
         .process()
         .as_ref()
@@ -171,7 +172,7 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
     mount_label(spec, facts)?;
     unbuilt(spec)?;
     Ok(Plan {
-        userns: userns(spec, &namespaces),
+        userns,
         time_offsets: time_offsets(spec),
         root: root(spec)?,
         dev_setup: !mounts
@@ -195,10 +196,10 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
     })
 }
 
-fn mounts(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<Mount>, Refusal> {
+fn mounts(spec: &Spec, namespaces: &Namespaces, userns: &UserNs) -> Result<Vec<Mount>, Refusal> {
     let list = spec.mounts().as_deref().unwrap_or_default().iter();
     list.enumerate()
-        .map(|(index, entry)| mount::build(index, entry, namespaces))
+        .map(|(index, entry)| mount::build(index, entry, namespaces, userns))
         .collect()
 }
 
@@ -242,7 +243,7 @@ fn userns(spec: &Spec, namespaces: &Namespaces) -> UserNs {
     })
 }
 
-fn ranges(mappings: Option<&[LinuxIdMapping]>) -> Vec<IdRange> {
+pub(crate) fn ranges(mappings: Option<&[LinuxIdMapping]>) -> Vec<IdRange> {
     let mappings = mappings.unwrap_or_default().iter();
     mappings
         .map(|mapping| IdRange {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use gl_spec::oci;
 
 use crate::error::Refusal;
+use crate::model::{IdMaps, UserNs, ranges};
 use crate::mount_option::{Propagation, Spread, Word, attr, word};
 use crate::namespace::{Kind, Namespaces};
 
@@ -78,6 +79,17 @@ pub struct Mount {
     pub tree_attr: AttrChange,
     /// Propagation changes, in order.
     pub propagation: Vec<(Propagation, Spread)>,
+    /// Ids of the source's files, shown as others.
+    pub idmap: Option<Idmap>,
+}
+
+/// An id map of a bind mount (`MOUNT_ATTR_IDMAP`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idmap {
+    /// The ids in the files, and the host's ids that they count as.
+    pub maps: IdMaps,
+    /// With or without the mounts below it.
+    pub spread: Spread,
 }
 
 impl Mount {
@@ -101,6 +113,7 @@ struct Words<'a> {
     attr: AttrChange,
     tree_attr: AttrChange,
     propagation: Vec<(Propagation, Spread)>,
+    idmap: Option<Spread>,
     flags: Vec<&'static str>,
     data: Vec<&'a str>,
 }
@@ -109,6 +122,7 @@ pub(crate) fn build(
     index: usize,
     mount: &oci::Mount,
     namespaces: &Namespaces,
+    userns: &UserNs,
 ) -> Result<Mount, Refusal> {
     let words = read_words(index, mount)?;
     let fstype = mount.typ().as_deref().unwrap_or_default();
@@ -137,8 +151,27 @@ pub(crate) fn build(
         }
         (None, fstype) => filesystem(fstype, mount, &words),
     };
+    let idmap = idmap(mount, &words, userns);
+    match (&kind, &idmap, words.idmap) {
+        (MountKind::Bind { .. }, Some(_), _) | (_, None, None) => {}
+        (MountKind::Bind { .. }, None, _) => {
+            return Err(Refusal::value(
+                format!("mounts[{index}].options"),
+                "idmap",
+                "there are no mappings, here or for the container's user namespace",
+            ));
+        }
+        _ => {
+            return Err(Refusal::value(
+                format!("mounts[{index}].uidMappings"),
+                fstype,
+                "only a bind mount can have its ids mapped",
+            ));
+        }
+    }
     Ok(Mount {
         index,
+        idmap,
         target: mount.destination().clone(),
         kind,
         attr,
@@ -171,22 +204,30 @@ fn read_words(index: usize, mount: &oci::Mount) -> Result<Words<'_>, Refusal> {
                 Spread::Top => words.attr.then(set, clear),
                 Spread::Tree => words.tree_attr.then(set, clear),
             },
-            Some(Word::Idmap(_)) => return Err(no_idmap(field())),
+            Some(Word::Idmap(spread)) => words.idmap = Some(spread),
         }
-    }
-    let maps = mount.uid_mappings().is_some() || mount.gid_mappings().is_some();
-    if maps {
-        return Err(no_idmap(format!("mounts[{index}].uidMappings")));
     }
     Ok(words)
 }
 
-fn no_idmap(field: String) -> Refusal {
-    Refusal::Unenforceable {
-        field,
-        missing: "id-mapped mounts are not available in this version",
-        remedy: "leave the mapping out and give the files the ids that the container sees",
-    }
+/// The id map of a mount: its own mappings, or those of the container's user namespace.
+fn idmap(mount: &oci::Mount, words: &Words<'_>, container: &UserNs) -> Option<Idmap> {
+    let (uid, gid) = (mount.uid_mappings(), mount.gid_mappings());
+    let maps = match (uid, gid, words.idmap) {
+        (None, None, None) => return None,
+        (None, None, Some(_)) => match container {
+            UserNs::New(maps) => maps.clone(),
+            UserNs::Shared | UserNs::Joined => return None,
+        },
+        _ => IdMaps {
+            uid: ranges(uid.as_deref()),
+            gid: ranges(gid.as_deref()),
+        },
+    };
+    Some(Idmap {
+        maps,
+        spread: words.idmap.unwrap_or(Spread::Top),
+    })
 }
 
 fn bind(
@@ -255,7 +296,12 @@ mod tests {
     }
 
     fn plan(typ: &str, options: &[&str]) -> Result<Mount, Refusal> {
-        build(2, &mount(typ, options), &Namespaces::default())
+        build(
+            2,
+            &mount(typ, options),
+            &Namespaces::default(),
+            &UserNs::Shared,
+        )
     }
 
     #[test]

@@ -32,6 +32,15 @@ impl Kind {
         self as u64
     }
 
+    /// The name in config.json.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mount => "mount",
+            Self::Network => "network",
+            other => other.proc_name(),
+        }
+    }
+
     /// The name under `/proc/PID/ns`.
     pub fn proc_name(self) -> &'static str {
         match self {

@@ -1,10 +1,12 @@
 //! The runtime's half: open what the tree takes from the host, before the fork.
 
 use std::borrow::Cow;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use gl_plan::{Device, DeviceKind, Mount, MountKind, Plan, Propagation, Spread, UserNs};
+use gl_plan::{
+    Device, DeviceKind, IdMaps, Mount, MountKind, Plan, Propagation, Spread, UserNs, attr,
+};
 use gl_spec::{Class, Classify};
 use gl_sys::{Depth, MountAttr};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -52,6 +54,17 @@ pub enum Error {
         #[source]
         source: Errno,
     },
+    /// A bind mount's id map.
+    #[error("map the ids of {} as {field} asks", path.display())]
+    Idmap {
+        /// The config field.
+        field: String,
+        /// The mount's source.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: Errno,
+    },
     /// A device of the host that is bound into a user namespace.
     #[error("open the device {} of {field}", path.display())]
     Device {
@@ -83,6 +96,7 @@ impl Error {
             Self::Root { source, .. }
             | Self::Source { source, .. }
             | Self::Attributes { source, .. }
+            | Self::Idmap { source, .. }
             | Self::Device { source, .. } => Some(*source),
             Self::RootKind { .. } | Self::DeviceNumber { .. } => None,
         }
@@ -103,7 +117,7 @@ impl Classify for Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Root { .. } | Self::RootKind { .. } => "E_ROOTFS",
-            Self::Source { .. } | Self::Attributes { .. } => "E_MOUNT",
+            Self::Source { .. } | Self::Attributes { .. } | Self::Idmap { .. } => "E_MOUNT",
             Self::Device { .. } | Self::DeviceNumber { .. } => "E_DEVICE",
         }
     }
@@ -113,6 +127,7 @@ impl Classify for Error {
             Self::Root { .. } | Self::RootKind { .. } => Some("root.path".into()),
             Self::Source { field, .. }
             | Self::Attributes { field, .. }
+            | Self::Idmap { field, .. }
             | Self::Device { field, .. }
             | Self::DeviceNumber { field, .. } => Some(field.as_str().into()),
         }
@@ -124,6 +139,9 @@ impl Classify for Error {
                 "name a directory, absolute or relative to the bundle"
             }
             Self::Source { .. } => "create the source on the host, or correct its path",
+            Self::Idmap { .. } => {
+                "the source's filesystem must support id-mapped mounts, as ext4, xfs and tmpfs do"
+            }
             Self::Attributes { .. } => "the kernel must be 5.12 or later and the caller root",
             Self::Device { .. } | Self::DeviceNumber { .. } => {
                 "in a user namespace the host's device of the same path is bound"
@@ -167,6 +185,7 @@ impl Prepared {
 }
 
 /// Opens what `plan` takes from the host; relative paths are below `bundle`, which is absolute.
+/// `userns` makes a user namespace with given maps, for mounts with an id map.
 ///
 /// # Kernel
 ///
@@ -175,7 +194,11 @@ impl Prepared {
 /// # Errors
 ///
 /// [`Error`], naming the config field and the path.
-pub fn prepare(plan: &Plan, bundle: &Path) -> Result<Prepared, Error> {
+pub fn prepare(
+    plan: &Plan,
+    bundle: &Path,
+    userns: &mut dyn FnMut(&IdMaps) -> Result<OwnedFd, Errno>,
+) -> Result<Prepared, Error> {
     let root_path = bundle.join(&plan.root.path);
     let null_path = Path::new("/dev/null");
     Ok(Prepared {
@@ -183,7 +206,7 @@ pub fn prepare(plan: &Plan, bundle: &Path) -> Result<Prepared, Error> {
         binds: plan
             .mounts
             .iter()
-            .map(|mount| open_bind(plan, mount, bundle))
+            .map(|mount| open_bind(plan, mount, bundle, userns))
             .collect::<Result<_, _>>()?,
         devices: plan
             .devices
@@ -235,7 +258,12 @@ fn open_root(plan: &Plan, path: &Path) -> Result<OwnedFd, Error> {
     Ok(tree)
 }
 
-fn open_bind(plan: &Plan, mount: &Mount, bundle: &Path) -> Result<Option<Bind>, Error> {
+fn open_bind(
+    plan: &Plan,
+    mount: &Mount,
+    bundle: &Path,
+    userns: &mut dyn FnMut(&IdMaps) -> Result<OwnedFd, Errno>,
+) -> Result<Option<Bind>, Error> {
     let MountKind::Bind { source, spread } = &mount.kind else {
         return Ok(None);
     };
@@ -259,6 +287,20 @@ fn open_bind(plan: &Plan, mount: &Mount, bundle: &Path) -> Result<Option<Bind>, 
         field: format!("{}.options", mount.field()),
         source,
     })?;
+    if let Some(idmap) = &mount.idmap {
+        let failed = |source| Error::Idmap {
+            field: format!("{}.uidMappings", mount.field()),
+            path: path.clone(),
+            source,
+        };
+        let userns = userns(&idmap.maps).map_err(failed)?;
+        let change = MountAttr {
+            set: attr::IDMAP,
+            userns_fd: u64::from(userns.as_raw_fd().cast_unsigned()),
+            ..MountAttr::default()
+        };
+        gl_sys::mount_setattr(tree.as_fd(), &change, depth(idmap.spread)).map_err(failed)?;
+    }
     Ok(Some(Bind { tree, leaf }))
 }
 

@@ -46,14 +46,26 @@ pub trait Classify: Error {
 
 /// Joins an error and its sources, outermost first: `a: b: c`.
 ///
-/// No `Display` in this workspace prints its own source, so nothing appears twice.
+/// No `Display` in this workspace prints its own source, so nothing appears twice. What the kernel
+/// said is in the words that engines look for: `no such file or directory`.
 pub fn chain(err: &dyn Error) -> String {
     let mut line = err.to_string();
     let mut next = err.source();
     while let Some(source) = next {
         // Writing to a String cannot fail.
-        write!(line, ": {source}").expect("String write");
+        write!(line, ": {}", kernel_words(&source.to_string())).expect("String write");
         next = source.source();
     }
     line
+}
+
+/// `No such file or directory (os error 2)` without the number and the capital.
+fn kernel_words(text: &str) -> String {
+    let Some((words, _)) = text.rsplit_once(" (os error ") else {
+        return text.to_owned();
+    };
+    let mut chars = words.chars();
+    chars.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(chars).collect()
+    })
 }

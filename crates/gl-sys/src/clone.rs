@@ -15,6 +15,18 @@ pub struct CloneArgs<'fd> {
     pub namespaces: u64,
     /// A cgroup v2 directory to start in (`CLONE_INTO_CGROUP`, since 5.7).
     pub cgroup: Option<BorrowedFd<'fd>>,
+    /// Whose child it is.
+    pub parent: Parent,
+}
+
+/// Whose child a new process is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Parent {
+    /// The caller's.
+    #[default]
+    Caller,
+    /// The caller's parent's (`CLONE_PARENT`): who waits for the caller waits for it, too.
+    CallersParent,
 }
 
 /// Which side of a fork this is.
@@ -67,11 +79,19 @@ pub unsafe fn fork_into(what: CloneArgs<'_>) -> Result<Forked, Errno> {
         flags |= CLONE_INTO_CGROUP;
         cgroup = u64::from(dir.as_raw_fd().cast_unsigned());
     }
+    let exit_signal = match what.parent {
+        Parent::Caller => u64::from(libc::SIGCHLD.cast_unsigned()),
+        Parent::CallersParent => {
+            flags |= u64::from(libc::CLONE_PARENT.cast_unsigned());
+            // The caller's own, as clone3 insists.
+            0
+        }
+    };
     let args = libc::clone_args {
         flags,
         cgroup,
         pidfd: ptr::from_mut(&mut pidfd).expose_provenance() as u64,
-        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        exit_signal,
         ..ZERO
     };
     // SAFETY: without CLONE_VM the child gets a copy of this stack, so no stack is passed. `args`

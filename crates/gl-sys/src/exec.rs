@@ -94,6 +94,18 @@ pub fn cloexec_from(first: u32) -> Result<(), Errno> {
     check(ret).map(drop)
 }
 
+/// Keeps a descriptor, known by its number only, over an execve.
+///
+/// # Errors
+///
+/// `EBADF`: it is not open.
+pub fn keep_over_exec(number: u32) -> Result<(), Errno> {
+    // SAFETY: clears the close-on-exec flag of a number; who owns the descriptor, if anybody, does
+    // not notice while this program runs.
+    let ret = unsafe { libc::fcntl(number.cast_signed(), libc::F_SETFD, 0) };
+    check(ret.into()).map(drop)
+}
+
 /// Closes every descriptor from `first` on, but for those in `keep`.
 ///
 /// # Kernel

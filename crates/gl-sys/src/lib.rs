@@ -9,6 +9,8 @@ mod check;
 mod clone;
 mod exec;
 mod mountattr;
+mod network;
+mod nsfs;
 mod pidfd;
 mod seccomp;
 mod signal;
@@ -17,9 +19,13 @@ pub use attributes::{
     SchedAttr, ioprio_set, join_session_keyring, sched_setattr, set_mempolicy, set_personality,
     unshare,
 };
-pub use clone::{CloneArgs, Forked, fork_into};
-pub use exec::{CStrings, cloexec_from, close_all_but, execve, execve_fd, exit_now};
+pub use clone::{CloneArgs, Forked, Parent, fork_into};
+pub use exec::{
+    CStrings, cloexec_from, close_all_but, execve, execve_fd, exit_now, keep_over_exec,
+};
 pub use mountattr::{Depth, MountAttr, mount_setattr};
+pub use network::raise_loopback;
+pub use nsfs::namespace_type;
 pub use pidfd::pidfd_send_signal;
 pub use seccomp::{BpfInsn, seccomp_action_known, seccomp_flags_known, seccomp_set_filter};
 pub use signal::{block_all, read_signal, reset_for_exec};

@@ -10,6 +10,7 @@ use rustix::path::Arg;
 use serde::{Deserialize, Serialize};
 
 use super::cpuset;
+use crate::cgroup::Below;
 use crate::controller::Controller;
 use crate::error::Error;
 use crate::file;
@@ -194,12 +195,20 @@ impl Group {
             .collect()
     }
 
-    /// Opens the `tasks` files of a cgroup below, in every hierarchy.
-    pub(crate) fn join_fds_below(&self, below: &GroupPath) -> Result<Vec<OwnedFd>, Error> {
+    /// Opens all `tasks` files, of cgroups below where `below` says so.
+    pub(crate) fn join_fds_below(&self, below: &[Below]) -> Result<Vec<OwnedFd>, Error> {
         self.dirs
             .iter()
             .map(|dir| {
-                let path = dir.file(&format!("{}/tasks", below.as_str()));
+                let chosen = below.iter().rev().find(|below| {
+                    below
+                        .controller
+                        .is_none_or(|controller| dir.has(controller))
+                });
+                let path = match chosen {
+                    Some(below) => dir.file(&format!("{}/tasks", below.path.as_str())),
+                    None => dir.file("tasks"),
+                };
                 file::open(&self.base, &path, OFlags::WRONLY).map_err(|source| Error::Join {
                     path: shown(&path),
                     source,

@@ -172,7 +172,7 @@ impl Exec {
             } else {
                 Paused::Refuse
             },
-            sub_cgroup: self.sub_cgroup()?,
+            sub_cgroups: self.cgroups.clone(),
         };
         Ok(gl_container::exec(&store, &self.id, &request)?.into())
     }
@@ -194,16 +194,6 @@ impl Exec {
                 }
                 Ok(process)
             }
-        }
-    }
-
-    fn sub_cgroup(&self) -> Result<Option<String>, Error> {
-        match self.cgroups.as_slice() {
-            [] => Ok(None),
-            [path] if !path.contains(':') => Ok(Some(path.clone())),
-            _ => Err(Error::NotSupported {
-                command: "exec with cgroups by controller",
-            }),
         }
     }
 }

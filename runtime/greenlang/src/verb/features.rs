@@ -20,6 +20,7 @@ pub(crate) const PAGE: Page = Page {
 const FACILITIES: &[Facility] = &[
     Facility::CgroupV1,
     Facility::CgroupRdma,
+    Facility::IdmapMounts,
     Facility::Seccomp,
     Facility::Apparmor,
     Facility::Selinux,

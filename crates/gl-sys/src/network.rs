@@ -1,0 +1,33 @@
+//! Network interfaces: as much as a new network namespace needs.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use crate::check::check;
+
+/// `lo`, in the type that a C character has here.
+const LO: [libc::c_char; 2] = [0x6c, 0x6f];
+
+/// Brings the loopback interface of this network namespace up. `socket` is any socket in it.
+///
+/// # Kernel
+///
+/// `netdevice(7)`, `SIOCSIFFLAGS`.
+///
+/// # Errors
+///
+/// `EPERM` without `CAP_NET_ADMIN` in the namespace.
+pub fn raise_loopback(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: ifreq is a C structure of integers, for which all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
+    for (slot, letter) in request.ifr_name.iter_mut().zip(LO) {
+        *slot = letter;
+    }
+    let up = libc::IFF_UP | libc::IFF_RUNNING;
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(up).unwrap_or(1);
+    // SAFETY: the borrow keeps the socket open, and `request` is a live ifreq that the kernel reads.
+    let ret = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    check(ret.into()).map(drop)
+}
