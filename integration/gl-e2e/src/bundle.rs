@@ -389,6 +389,12 @@ impl Bundle {
         kernel::wait_dead(pid);
     }
 
+    /// Whether `features` has `true` at a JSON pointer.
+    pub fn has_feature(&self, pointer: &str) -> bool {
+        let features = self.call(&["features"]).ok().json();
+        features.pointer(pointer) == Some(&json!(true))
+    }
+
     /// `exec` of a command line.
     pub fn exec(&self, flags: &[&str], args: &[&str]) -> Output {
         let mut command = self.command(&["exec"]);

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitCode;
 
 use gl_e2e::bundle::listener::Listener;
@@ -607,17 +608,21 @@ fn bundle_that_is_missing() -> Outcome {
     Ok(())
 }
 
+/// Overwrites every document in a container's state directory.
+fn damage(dir: &Path, text: &str) {
+    let entries = fs::read_dir(dir).unwrap().flatten().map(|e| e.path());
+    for path in entries.filter(|p| p.extension().is_some_and(|e| e == "json")) {
+        fs::write(path, text).unwrap();
+    }
+}
+
 fn state_that_is_damaged() -> Outcome {
     known_elsewhere("keeps it for ever", || {
         for text in ["", "{", "{}", "[]", "null"] {
             let box_ = Bundle::new();
             box_.create().ok();
             let dir = box_.state_root().join(box_.id());
-            for entry in fs::read_dir(&dir).unwrap().flatten() {
-                if entry.path().extension().is_some_and(|e| e == "json") {
-                    fs::write(entry.path(), text).unwrap();
-                }
-            }
+            damage(&dir, text);
             box_.call(&["state", box_.id()]).failed();
             box_.call(&["list", "-q"]).ok();
             box_.delete_force().ok();

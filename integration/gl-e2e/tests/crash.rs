@@ -92,7 +92,7 @@ fn create_is_cleaned_up(make: fn() -> Bundle, flags: &[&str], short: usize) {
 fn create_killed_anywhere_is_cleaned_up() -> Outcome {
     strace_is_here()?;
     known_elsewhere("forgets what it did not store", || {
-        create_is_cleaned_up(Bundle::new, &[], 60)
+        create_is_cleaned_up(Bundle::new, &[], 60);
     })
 }
 

@@ -344,16 +344,16 @@ fn exec_process_document_is_taken() -> Outcome {
 }
 
 fn exec_process_document_inherits_the_rest() -> Outcome {
-    known_elsewhere("drops the limits", || {
+    // SPEC: a document that names no limits must not lift those of the container.
+    known_elsewhere("lifts the limits", || {
+        let limits = json!([{"type": "RLIMIT_STACK", "soft": 4_194_304, "hard": 6_291_456}]);
         let box_ = Bundle::new()
-            .set(
-                "/process/rlimits",
-                json!([{"type": "RLIMIT_NOFILE", "soft": 123, "hard": 456}]),
-            )
+            .set("/process/rlimits", limits)
             .set("/process/oomScoreAdj", json!(345))
             .idle();
-        let process = document(&["sh", "-c", "ulimit -s; cat /proc/self/oom_score_adj"]);
-        box_.exec_process(&process).ok().prints("4096\n345");
+        let script = "ulimit -Ss; ulimit -Hs; cat /proc/self/oom_score_adj";
+        let process = document(&["sh", "-c", script]);
+        box_.exec_process(&process).ok().prints("4096\n6144\n345");
     })
 }
 
@@ -403,19 +403,42 @@ fn exec_joins_the_cgroups() -> Outcome {
 
 fn exec_into_a_sub_cgroup() -> Outcome {
     let box_ = Bundle::new().idle();
-    let sub = kernel::cgroup("pids", box_.id()).join("sub");
-    fs::create_dir(&sub).unwrap();
-    let seen = box_
-        .exec(&["--cgroup", "pids:sub"], &["cat", "/proc/self/cgroup"])
-        .ok()
-        .stdout;
-    assert!(
-        seen.contains(&format!(":pids:/{}/sub\n", box_.id())),
-        "{seen}"
-    );
+    let groups = bundle::host::cgroups_of(box_.id());
+    for dir in &groups {
+        fs::create_dir(dir.join("sub")).unwrap();
+        // KERNEL: a cpuset without processors takes no process.
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if let Ok(set) = fs::read(dir.join(file)) {
+                fs::write(dir.join("sub").join(file), set).unwrap();
+            }
+        }
+    }
+    for name in ["sub", "/sub"] {
+        let seen = box_
+            .exec(&["--cgroup", name], &["cat", "/proc/self/cgroup"])
+            .ok()
+            .stdout;
+        for controller in ["pids", "memory"] {
+            let want = format!(":{controller}:/{}/sub\n", box_.id());
+            assert!(seen.contains(&want), "{name}: {seen}");
+        }
+    }
+    // One controller alone: it works, or is refused by name.
+    let out = box_.exec(&["--cgroup", "pids:sub"], &["cat", "/proc/self/cgroup"]);
+    if out.code == 0 {
+        assert!(
+            out.stdout.contains(&format!(":pids:/{}/sub\n", box_.id())),
+            "{out:?}"
+        );
+    } else {
+        out.status(255).says("cgroup");
+    }
     box_.kill_and_wait();
     box_.delete().ok();
-    assert!(fs::metadata(&sub).is_err(), "sub-cgroup is left");
+    assert_eq!(
+        bundle::host::cgroups_of(box_.id()),
+        Vec::<std::path::PathBuf>::new()
+    );
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The six hooks: order, namespaces, state on standard input, environment, timeout, failure.
 #![expect(
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test fails by panicking with what was seen"
 )]
