@@ -10,6 +10,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,6 +19,12 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 /// What a single command may take before it counts as hung.
 pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// What it may take once others have hung: a broken runtime must not cost an hour.
+const SHORT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Commands that had to be killed so far.
+static HUNG: AtomicU32 = AtomicU32::new(0);
 
 /// How a command ended and what it printed.
 #[derive(Debug, Clone)]
@@ -98,7 +105,14 @@ pub fn output_of(mut command: Command, stdin: &[u8], limit: Duration) -> Output 
         .process_group(0)
         .spawn()
         .unwrap_or_else(|e| fail(&format!("start `{line}`: {e}")));
+    let limit = match HUNG.load(Ordering::Relaxed) {
+        0..3 => limit,
+        _ => limit.min(SHORT_LIMIT),
+    };
     let ended = wait_child(&mut child, limit);
+    if ended.is_none() {
+        HUNG.fetch_add(1, Ordering::Relaxed);
+    }
     let status = ended.unwrap_or_else(|| kill_group(&mut child));
     let output = Output {
         command: line,
