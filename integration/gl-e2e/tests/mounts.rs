@@ -786,7 +786,7 @@ fn symlinks_are_not_followed_with_nosymfollow() -> Outcome {
 
 fn id_mapped_mount_shifts_owners() -> Outcome {
     known_elsewhere("older spec", || {
-        let box_ = Bundle::sh("stat -c %u:%g /mnt/file; touch /mnt/new");
+        let box_ = Bundle::sh("stat -c %u:%g /mnt/file; touch /mnt/new; true");
         let volume = box_.outside("volume");
         fs::write(volume.join("file"), "x").unwrap();
         let shift = json!([{"containerID": 0, "hostID": 10_000, "size": 1000}]);
