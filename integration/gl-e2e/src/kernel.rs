@@ -87,7 +87,7 @@ impl Cgroup {
                     _ => name.trim_start_matches("name="),
                 };
                 let base = Path::new("/sys/fs/cgroup").join(place);
-                dirs.insert(name.to_owned(), base.join(path.trim_start_matches('/')));
+                dirs.insert(name.to_owned(), below(&base, path));
             }
         }
         Self { dirs }
@@ -167,7 +167,14 @@ impl Cgroup {
     /// If one is still there after ten seconds.
     #[track_caller]
     pub fn assert_removed(&self) {
-        let left = || -> Vec<&PathBuf> { self.dirs.values().filter(|d| d.is_dir()).collect() };
+        // A hierarchy in whose root the process was holds nothing of its own.
+        let roots = cgroup_hierarchies();
+        let own = || {
+            self.dirs
+                .values()
+                .filter(|dir| !roots.iter().any(|root| root == *dir))
+        };
+        let left = || -> Vec<&PathBuf> { own().filter(|dir| dir.is_dir()).collect() };
         eventually(Duration::from_secs(10), || left().is_empty());
         assert!(left().is_empty(), "cgroups left behind: {:?}", left());
     }
@@ -310,6 +317,14 @@ pub fn directories_below(top: &Path) -> Vec<PathBuf> {
         }
     }
     all
+}
+
+/// The directory of a cgroup, given as `/path`, in a hierarchy.
+fn below(hierarchy: &Path, path: &str) -> PathBuf {
+    match path.trim_start_matches('/') {
+        "" => hierarchy.to_owned(),
+        path => hierarchy.join(path),
+    }
 }
 
 /// Entries of a directory; none if it is not there.
