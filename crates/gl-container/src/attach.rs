@@ -87,12 +87,27 @@ impl Drop for RawMode {
     }
 }
 
+/// The signals of this process, kept for a child.
+#[derive(Debug)]
+pub(crate) struct Signals(OwnedFd);
+
+impl Signals {
+    /// Holds all signals back from here on. Before the child runs, so that none is lost on us.
+    pub(crate) fn hold() -> Result<Self, Error> {
+        let held = gl_sys::block_all().map_err(Error::host("hold signals back"))?;
+        Ok(Self(held))
+    }
+}
+
 /// Waits for a child to end; passes signals on to it and, with a terminal, bytes to and fro.
 ///
 /// Returns its exit status, or 128 and the number of the signal that killed it.
-pub(crate) fn wait(child: &OwnedFd, terminal: Option<Attached>) -> Result<u8, Error> {
+pub(crate) fn wait(
+    child: &OwnedFd,
+    signals: &Signals,
+    terminal: Option<Attached>,
+) -> Result<u8, Error> {
     let failed = Error::host("wait for the process");
-    let signals = gl_sys::block_all().map_err(&failed)?;
     let master = match terminal {
         Some(attached) => Some(
             attached
@@ -105,7 +120,7 @@ pub(crate) fn wait(child: &OwnedFd, terminal: Option<Attached>) -> Result<u8, Er
     if let Some(master) = &master {
         copy_size(master.as_fd());
     }
-    let status = relay(child, &signals, master.as_ref()).map_err(failed);
+    let status = relay(child, &signals.0, master.as_ref()).map_err(failed);
     drop(raw);
     status
 }

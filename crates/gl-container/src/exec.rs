@@ -4,11 +4,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use gl_cgroup::{Below, Controller, GroupPath};
-use gl_launch::Executed;
 use gl_spec::oci::{Process, Spec};
 use gl_spec::{ContainerId, Status};
 
-use crate::attach::{self, Attached};
+use crate::attach::{self, Attached, Signals};
 use crate::create::write_pid_file;
 use crate::error::Error;
 use crate::socket;
@@ -99,27 +98,23 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
         console,
         preserve_fds: request.preserve_fds,
     };
+    let signals = match request.detach {
+        true => None,
+        false => Some(Signals::hold()?),
+    };
     let pid_file = request.pid_file.as_deref();
     let executed = gl_launch::exec(&launch, |pid| match pid_file {
         Some(path) => write_pid_file(path, pid.as_raw_nonzero().get()),
         None => Ok(()),
     })?;
     drop(launch);
-    finish(request, &executed, terminal)
-}
-
-fn finish(
-    request: &ExecRequest,
-    executed: &Executed,
-    terminal: Option<Attached>,
-) -> Result<Outcome, Error> {
     if let Some(path) = &request.pidfd_socket {
         socket::send_pidfd(path, &executed.pidfd)?;
     }
-    if request.detach {
-        return Ok(Outcome::Detached);
+    match signals {
+        None => Ok(Outcome::Detached),
+        Some(signals) => attach::wait(&executed.pidfd, &signals, terminal).map(Outcome::Exited),
     }
-    attach::wait(&executed.pidfd, terminal).map(Outcome::Exited)
 }
 
 fn sub_cgroups(given: &[String]) -> Result<Vec<Below>, Error> {

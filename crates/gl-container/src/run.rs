@@ -3,7 +3,7 @@
 use gl_spec::ContainerId;
 use rustix::process::Signal;
 
-use crate::attach::{self, Attached};
+use crate::attach::{self, Attached, Signals};
 use crate::container::Container;
 use crate::create::{Console, CreateRequest, create_with};
 use crate::delete::{Force, HookFailures, delete_loaded};
@@ -33,6 +33,10 @@ pub fn run(
     id: &ContainerId,
     request: &RunRequest,
 ) -> Result<(Outcome, Warnings, HookFailures), Error> {
+    let signals = match request.detach {
+        true => None,
+        false => Some(Signals::hold()?),
+    };
     let attach = !request.detach && request.create.console_socket.is_none();
     let (console, terminal) = match attach {
         true => {
@@ -53,10 +57,10 @@ pub fn run(
             Ok(_) | Err(_) => Err(err),
         };
     }
-    if request.detach {
+    let Some(signals) = signals else {
         return Ok((Outcome::Detached, warnings, HookFailures::new()));
-    }
-    let status = wait(&container, terminal.filter(|_| wants_terminal))?;
+    };
+    let status = wait(&container, &signals, terminal.filter(|_| wants_terminal))?;
     let failures = match request.keep {
         true => HookFailures::new(),
         false => delete_loaded(store, &container, Force::Yes)?,
@@ -64,7 +68,7 @@ pub fn run(
     Ok((Outcome::Exited(status), warnings, failures))
 }
 
-fn wait(container: &Container, terminal: Option<Attached>) -> Result<u8, Error> {
+fn wait(container: &Container, signals: &Signals, terminal: Option<Attached>) -> Result<u8, Error> {
     let init = match container.init() {
         Ok(init) => init,
         // It has ended already, and waits to be reaped.
@@ -74,7 +78,7 @@ fn wait(container: &Container, terminal: Option<Attached>) -> Result<u8, Error> 
         }
         Err(err) => return Err(err),
     };
-    let status = attach::wait(&init, terminal)?;
+    let status = attach::wait(&init, signals, terminal)?;
     if !container.record.private_pids {
         container.kill(Signal::KILL.as_raw(), Whom::All)?;
     }

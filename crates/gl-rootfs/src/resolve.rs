@@ -13,6 +13,8 @@ use std::path::{Component, Path};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::attach::on_procfs;
+
 /// What to make at the end of a path that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leaf {
@@ -113,6 +115,7 @@ impl Root {
                 above.push(next);
                 continue;
             }
+            refuse_magic(here, &name, &next)?;
             links += 1;
             if links > LINK_LIMIT {
                 return Err(Errno::LOOP);
@@ -180,6 +183,21 @@ fn open_component(dir: BorrowedFd<'_>, name: &OsStr, make: Option<Leaf>) -> Resu
             rustix::fs::openat(dir, name, flags, Mode::empty())
         }
         (result, _) => result,
+    }
+}
+
+/// Refuses a magic link of procfs: its text only describes where the kernel would jump.
+fn refuse_magic(dir: BorrowedFd<'_>, name: &OsStr, link: &OwnedFd) -> Result<(), Errno> {
+    if !on_procfs(link.as_fd())? {
+        return Ok(());
+    }
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    match rustix::fs::openat2(dir, name, flags, Mode::empty(), resolve) {
+        Ok(_) => Ok(()),
+        // Without openat2 there is no telling them apart.
+        Err(Errno::NOSYS) => Err(Errno::LOOP),
+        Err(errno) => Err(errno),
     }
 }
 

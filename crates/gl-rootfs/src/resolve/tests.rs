@@ -141,3 +141,16 @@ fn file_in_place_of_a_directory_is_an_error() {
         .unwrap_err();
     assert_eq!(err, Errno::NOTDIR);
 }
+
+#[test]
+fn magic_links_are_refused_and_plain_links_of_procfs_are_not() {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = Root::new(rustix::fs::open("/", flags, Mode::empty()).unwrap());
+    for path in ["/proc/self/fd/0", "/proc/self/exe", "/proc/self/root/etc"] {
+        for leaf in [None, Some(Leaf::Directory)] {
+            let err = root.walk(Path::new(path), leaf).unwrap_err();
+            assert_eq!(err, Errno::LOOP, "{path} {leaf:?}");
+        }
+    }
+    root.walk(Path::new("/proc/self/status"), None).unwrap();
+}
