@@ -395,6 +395,9 @@ fn open_numbered(
         | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = rustix::mount::open_tree(&file, "", flags).map_err(failed)?;
     let attr = MountAttr {
+        // The inode is the host's own, and the container's root may be its owner. A device on a
+        // read-only mount can still be written to; its mode, owner and times stay as they are.
+        set: attr::RDONLY,
         propagation: Propagation::Private.bit(),
         ..MountAttr::default()
     };
