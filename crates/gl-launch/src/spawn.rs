@@ -61,16 +61,17 @@ pub struct Launching<'a> {
 /// [`Error`]; nothing is left behind then but the gate's socket file.
 pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
     let plan = request.plan;
+    // Before the first fork, which inherits it. Root of a container in our pid namespace counts as
+    // the owner of every user namespace that root makes, and could look into a process in one.
+    identity::hide().map_err(|fault| Error::Host {
+        what: "hide from other processes",
+        source: fault.errno,
+    })?;
     let prepared = gl_rootfs::prepare(plan, request.bundle, &mut idmap::user_namespace)?;
     let namespaces = namespace::open(&plan.namespaces)?;
     let failed = |what| move |source| Error::Host { what, source };
     let gate = gate::listen(request.state_dir).map_err(failed("make the start gate"))?;
     let (ours, theirs) = Channel::pair().map_err(failed("make a socket pair"))?;
-    // Inherited by the fork: init is never visible to a joined pid namespace in any other state.
-    identity::hide().map_err(|fault| Error::Host {
-        what: "hide from other processes",
-        source: fault.errno,
-    })?;
     let entered = ForFork::enter(&plan.namespaces, &namespaces, &plan.time_offsets)?;
     let inherited = Inherited {
         plan,
