@@ -199,9 +199,7 @@ impl Container {
     pub(crate) fn cgroup(&self) -> Result<Cgroup, Error> {
         match &self.record.cgroup {
             Some(record) => Ok(Cgroup::open(record)?),
-            None => Err(Error::NotRunning {
-                status: Status::Creating,
-            }),
+            None => Err(Error::NoCgroup),
         }
     }
 

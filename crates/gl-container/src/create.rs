@@ -41,8 +41,8 @@ pub struct CreateRequest {
     pub keyring: Keyring,
     /// Descriptors to pass on beside stdio.
     pub preserve_fds: u32,
-    /// Who makes the cgroup.
-    pub cgroups: Driver,
+    /// Who makes the cgroup; none is made, and no limit set, without.
+    pub cgroups: Option<Driver>,
     /// Variables that come on top of the config's, such as `LISTEN_FDS`.
     pub extra_env: Vec<String>,
 }
@@ -82,6 +82,9 @@ pub(crate) fn create_with(
     request: &CreateRequest,
     console: Console,
 ) -> Result<(Container, Spec, Warnings), Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::Rootless);
+    }
     let decided = decide(id, request)?;
     let console = open_console(request, console, &decided.plan)?;
     gl_launch::keep_descriptors(request.preserve_fds).map_err(|number| Error::Option {
@@ -112,6 +115,12 @@ struct Decided {
     plan: Plan,
     program: Option<Program>,
     bundle: PathBuf,
+    cgroup: Option<Group>,
+}
+
+/// Where the container's cgroup goes.
+struct Group {
+    driver: Driver,
     layout: Layout,
     paths: gl_cgroup::Paths,
 }
@@ -147,10 +156,10 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
     if let Some(program) = &program {
         gl_seccomp::check_kernel(program)?;
     }
-    let layout = Layout::detect()?;
-    let asked = linux.and_then(|linux| linux.cgroups_path().as_ref());
-    let asked = asked.map(|path| path.to_string_lossy());
-    let paths = gl_cgroup::resolve(asked.as_deref(), id.as_str(), OwnCgroups::read)?;
+    let cgroup = request
+        .cgroups
+        .map(|driver| decide_group(id, driver, &spec))
+        .transpose()?;
     Ok(Decided {
         spec,
         bytes,
@@ -158,8 +167,18 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
         plan,
         program,
         bundle,
-        layout,
-        paths,
+        cgroup,
+    })
+}
+
+fn decide_group(id: &ContainerId, driver: Driver, spec: &Spec) -> Result<Group, Error> {
+    let linux = spec.linux().as_ref();
+    let asked = linux.and_then(|linux| linux.cgroups_path().as_ref());
+    let asked = asked.map(|path| path.to_string_lossy());
+    Ok(Group {
+        driver,
+        layout: Layout::detect()?,
+        paths: gl_cgroup::resolve(asked.as_deref(), id.as_str(), OwnCgroups::read)?,
     })
 }
 
@@ -254,29 +273,20 @@ fn build(
     request: &CreateRequest,
     console: Option<OwnedFd>,
 ) -> Result<(), Error> {
-    let dir = &container.dir;
-    dir.write_new(CONFIG, &decided.bytes)?;
+    container.dir.write_new(CONFIG, &decided.bytes)?;
     if let Some(program) = &decided.program {
-        dir.write_new(SECCOMP, &program.to_bytes())?;
+        container.dir.write_new(SECCOMP, &program.to_bytes())?;
     }
-    // Before the cgroup is made: whoever finds us killed from here on knows what to remove.
-    container.record.cgroup = Some(Cgroup::intent(
-        request.cgroups,
-        &decided.layout,
-        &decided.paths,
-    )?);
-    dir.write_new(RECORD, &encode(&container.record))?;
-    let created = Cgroup::create(request.cgroups, &decided.layout, &decided.paths);
-    // What it could not make it has removed, and what is left there is somebody else's.
-    container.record.cgroup = created.as_ref().ok().map(Cgroup::record);
-    let cgroup = created?;
+    let cgroup = make_cgroup(container, decided)?;
     let state = container.record.document(Status::Creating, String::new());
     let mut launching = gl_launch::spawn(gl_launch::Request {
         plan: &decided.plan,
         bundle: &decided.bundle,
-        state_dir: dir.as_fd(),
+        state_dir: container.dir.as_fd(),
         state: &state,
-        join: cgroup.join_fds()?,
+        join: cgroup
+            .as_ref()
+            .map_or_else(|| Ok(Vec::new()), Cgroup::join_fds)?,
         cgroup: cgroup_mounts(decided)?,
         seccomp: decided.program.as_ref(),
         keyring: keyring(decided, container),
@@ -287,30 +297,58 @@ fn build(
         pid,
         ..state.clone()
     };
-    let resources = decided
-        .spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.resources().as_ref());
-    let devices = match decided.plan.userns {
-        UserNs::Shared => DeviceDefault::Deny,
-        UserNs::New(_) | UserNs::Joined => DeviceDefault::Keep,
-    };
-    cgroup.apply(&resources.cloned().unwrap_or_default(), devices)?;
+    if let Some(cgroup) = &cgroup {
+        set_limits(cgroup, decided)?;
+    }
     launching.build(&state)?;
     container.record.init = Some(Init {
         pid,
         start_time: process::start_time(pid).map_err(Error::host("inspect the init process"))?,
     });
     container.record.phase = Phase::Created;
-    dir.replace(RECORD, &encode(&container.record))?;
+    container.dir.replace(RECORD, &encode(&container.record))?;
     if let Some(path) = &request.pid_file {
         write_pid_file(path, pid)?;
     }
-    let pidfd = launching.commit()?;
     if let Some(path) = &request.pidfd_socket {
-        socket::send_pidfd(path, &pidfd)?;
+        // While init still ends with us if it fails.
+        socket::send_pidfd(&socket::connect(socket::PIDFD, path)?, launching.pidfd())?;
     }
+    Ok(launching.commit()?)
+}
+
+/// Makes the cgroup, if there is to be one, and stores the record that says so.
+fn make_cgroup(container: &mut Container, decided: &Decided) -> Result<Option<Cgroup>, Error> {
+    let Some(Group {
+        driver,
+        layout,
+        paths,
+    }) = &decided.cgroup
+    else {
+        container
+            .dir
+            .write_new(RECORD, &encode(&container.record))?;
+        return Ok(None);
+    };
+    // Before the cgroup is made: whoever finds us killed from here on knows what to remove.
+    container.record.cgroup = Some(Cgroup::intent(*driver, layout, paths)?);
+    container
+        .dir
+        .write_new(RECORD, &encode(&container.record))?;
+    let created = Cgroup::create(*driver, layout, paths);
+    // What it could not make it has removed, and what is left there is somebody else's.
+    container.record.cgroup = created.as_ref().ok().map(Cgroup::record);
+    Ok(Some(created?))
+}
+
+fn set_limits(cgroup: &Cgroup, decided: &Decided) -> Result<(), Error> {
+    let linux = decided.spec.linux().as_ref();
+    let resources = linux.and_then(|linux| linux.resources().clone());
+    let devices = match decided.plan.userns {
+        UserNs::Shared => DeviceDefault::Deny,
+        UserNs::New(_) | UserNs::Joined => DeviceDefault::Keep,
+    };
+    cgroup.apply(&resources.unwrap_or_default(), devices)?;
     Ok(())
 }
 
@@ -333,19 +371,16 @@ fn cgroup_mounts(decided: &Decided) -> Result<CgroupMounts, Error> {
         .mounts
         .iter()
         .any(|mount| mount.kind == MountKind::Cgroup);
-    if !wanted {
+    let (Some(Group { layout, paths, .. }), true) = (&decided.cgroup, wanted) else {
         return Ok(CgroupMounts::V1(Vec::new()));
-    }
+    };
     let namespaced = decided.plan.namespaces.has(Kind::Cgroup);
-    if decided.layout.version() == Version::V2 {
+    if layout.version() == Version::V2 {
         return Ok(CgroupMounts::V2 { own: None });
     }
     let mut hierarchies = Vec::new();
-    for hierarchy in decided.layout.hierarchies() {
-        let path = hierarchy
-            .controllers
-            .iter()
-            .find_map(|c| decided.paths.path(*c));
+    for hierarchy in layout.hierarchies() {
+        let path = hierarchy.controllers.iter().find_map(|c| paths.path(*c));
         let Some(path) = path else {
             continue;
         };

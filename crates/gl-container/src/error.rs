@@ -92,6 +92,12 @@ pub enum Error {
         /// Its path.
         path: PathBuf,
     },
+    /// The container was created without a cgroup.
+    #[error("find the container's cgroup: it was created without one")]
+    NoCgroup,
+    /// The caller is not root.
+    #[error("create a container as a user other than root: this version cannot")]
+    Rootless,
     /// An option that the config contradicts.
     #[error("use {option}: {problem}")]
     Option {
@@ -171,6 +177,7 @@ impl Classify for Error {
                 }
             }
             Self::Root { .. } | Self::Option { .. } => Class::Invalid,
+            Self::Rootless | Self::NoCgroup => Class::Unsupported,
             _ => Class::Internal,
         }
     }
@@ -191,6 +198,8 @@ impl Classify for Error {
             Self::Option { .. } => "E_OPTION",
             Self::Signal { .. } => "E_SIGNAL",
             Self::Corrupt { .. } => "E_CORRUPT",
+            Self::Rootless => "E_ROOTLESS",
+            Self::NoCgroup => "E_CGROUP",
             _ => "E_HOST",
         }
     }
@@ -208,6 +217,7 @@ impl Classify for Error {
             Self::Exists { .. } => Some("delete it first, or take another id".into()),
             Self::NotStopped { .. } => Some("kill it first, or use delete --force".into()),
             Self::NotRunning { status } => Some(format!("it is {status}").into()),
+            Self::Rootless => Some("run it as root".into()),
             Self::Option { remedy, .. } => Some(Cow::Borrowed(remedy)),
             Self::Corrupt { .. } => Some("delete --force removes the container".into()),
             _ => self.inner().and_then(Classify::hint),

@@ -1,13 +1,15 @@
 //! `exec`: another process in a running container, from the config that was stored at create.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use gl_cgroup::{Below, Controller, GroupPath};
 use gl_spec::oci::{Process, Spec};
 use gl_spec::{ContainerId, Status};
+use rustix::process::Signal;
 
 use crate::attach::{self, Attached, Signals};
+use crate::container::Container;
 use crate::create::write_pid_file;
 use crate::error::Error;
 use crate::socket;
@@ -86,13 +88,15 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
     let listening = container.listening(&spec);
     let init = container.init()?;
     let (console, terminal) = open_console(request, process.terminal)?;
-    let cgroup = container.cgroup()?;
+    let pidfd_socket = request.pidfd_socket.as_deref();
+    let pidfd_socket = pidfd_socket.map(|path| socket::connect(socket::PIDFD, path));
+    let pidfd_socket = pidfd_socket.transpose()?;
     let launch = gl_launch::ExecRequest {
         process: &process,
         namespaces: &plan.namespaces,
         userns: &plan.userns,
         init: init.as_fd(),
-        join: cgroup.join_fds_below(&sub_cgroups(&request.sub_cgroups)?)?,
+        join: join_files(&container, &request.sub_cgroups)?,
         seccomp: program.as_ref(),
         listening: listening.as_ref(),
         console,
@@ -108,13 +112,29 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
         None => Ok(()),
     })?;
     drop(launch);
-    if let Some(path) = &request.pidfd_socket {
-        socket::send_pidfd(path, &executed.pidfd)?;
+    if let Some(socket) = &pidfd_socket {
+        announce(socket, executed.pidfd.as_fd())?;
     }
     match signals {
         None => Ok(Outcome::Detached),
         Some(signals) => attach::wait(&executed.pidfd, &signals, terminal).map(Outcome::Exited),
     }
+}
+
+fn join_files(container: &Container, below: &[String]) -> Result<Vec<OwnedFd>, Error> {
+    match container.cgroup() {
+        Err(Error::NoCgroup) if below.is_empty() => Ok(Vec::new()),
+        other => Ok(other?.join_fds_below(&sub_cgroups(below)?)?),
+    }
+}
+
+/// Sends the process's pidfd, or ends the process: whoever was to watch over it does not know of it.
+fn announce(socket: &OwnedFd, pidfd: BorrowedFd<'_>) -> Result<(), Error> {
+    socket::send_pidfd(socket, pidfd).map_err(|err| {
+        match gl_sys::pidfd_send_signal(pidfd, Signal::KILL.as_raw()) {
+            Ok(()) | Err(_) => err,
+        }
+    })
 }
 
 fn sub_cgroups(given: &[String]) -> Result<Vec<Below>, Error> {

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use crate::attach::{self, Attached, Signals};
 use crate::container::Container;
 use crate::create::{Console, CreateRequest, create_with};
-use crate::delete::{Force, HookFailures, delete_loaded};
+use crate::delete::{Force, HookFailures, delete, delete_loaded};
 use crate::error::Error;
 use crate::exec::Outcome;
 use crate::signal::Whom;
@@ -60,10 +60,12 @@ pub fn run(
     let Some(signals) = signals else {
         return Ok((Outcome::Detached, warnings, HookFailures::new()));
     };
+    container.dir.unlock()?;
     let status = wait(&container, &signals, terminal.filter(|_| wants_terminal))?;
     let failures = match request.keep {
         true => HookFailures::new(),
-        false => delete_loaded(store, &container, Force::Yes)?,
+        // Somebody else may have deleted it meanwhile.
+        false => delete(store, id, Force::Yes)?,
     };
     Ok((Outcome::Exited(status), warnings, failures))
 }

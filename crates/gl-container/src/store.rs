@@ -196,6 +196,12 @@ impl StateDir {
         }
     }
 
+    /// Lets others change the container while we only wait for it.
+    pub(crate) fn unlock(&self) -> Result<(), Error> {
+        rustix::fs::flock(&self.fd, FlockOperation::Unlock)
+            .map_err(Error::file("unlock", &self.path))
+    }
+
     /// The path of a file in it, for messages.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)

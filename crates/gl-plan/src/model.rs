@@ -310,13 +310,17 @@ fn mount_label(spec: &Spec, facts: &Facts) -> Result<(), Refusal> {
         .linux()
         .as_ref()
         .and_then(|l| l.mount_label().as_deref());
-    if facts.selinux || label.is_none_or(str::is_empty) {
+    if label.is_none_or(str::is_empty) {
         return Ok(());
     }
     Err(Refusal::Unenforceable {
         field: "linux.mountLabel".to_owned(),
-        missing: "SELinux is not enabled in this kernel",
-        remedy: "remove the label from the config, or boot with the security module enabled",
+        missing: if facts.selinux {
+            "labelling mounts is not available in this version"
+        } else {
+            "SELinux is not enabled in this kernel"
+        },
+        remedy: "remove the label from the config",
     })
 }
 
@@ -337,6 +341,13 @@ fn unbuilt(spec: &Spec) -> Result<(), Refusal> {
         return refused(
             "linux.netDevices",
             "moving network devices is not available in this version",
+        );
+    }
+    let mut names = spec.annotations().iter().flatten().map(|(name, _)| name);
+    if let Some(name) = names.find(|name| name.starts_with("dev.greenlang.")) {
+        return refused(
+            &format!("annotations[{name:?}]"),
+            "profiles are not available in this version",
         );
     }
     if linux.is_some_and(|l| l.intel_rdt().is_some()) {

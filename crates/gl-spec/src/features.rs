@@ -182,6 +182,9 @@ pub const ANNOTATIONS: &[&str] = &[
     "run.oci.systemd.subgroup",
 ];
 
+/// The annotations that have an effect in this version.
+const EFFECTIVE: &[&str] = &["run.oci.keep_original_groups"];
+
 /// Something that a build of the runtime may or may not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -319,7 +322,7 @@ pub fn features(version: &str, facilities: &[Facility]) -> Features {
         },
         annotations: BTreeMap::from([
             ("dev.greenlang.version", version.to_owned()),
-            ("dev.greenlang.annotations", ANNOTATIONS.join(",")),
+            ("dev.greenlang.annotations", EFFECTIVE.join(",")),
             (
                 "dev.greenlang.checkpoint.enabled",
                 has(Facility::Checkpoint).to_string(),

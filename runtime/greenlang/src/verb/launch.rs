@@ -122,18 +122,16 @@ impl Launch {
                 Keyring::New
             },
             preserve_fds: self.preserve_fds.saturating_add(sockets.count),
-            cgroups: driver(context.cgroup_manager)?,
+            cgroups: driver(context.cgroup_manager),
             extra_env: sockets.env,
         })
     }
 }
 
-fn driver(manager: CgroupManager) -> Result<Driver, Error> {
+fn driver(manager: CgroupManager) -> Option<Driver> {
     match manager {
-        CgroupManager::Cgroupfs => Ok(Driver::Cgroupfs),
-        CgroupManager::Systemd => Ok(Driver::Systemd),
-        CgroupManager::Disabled => Err(Error::NotSupported {
-            command: "a container with --cgroup-manager disabled",
-        }),
+        CgroupManager::Cgroupfs => Some(Driver::Cgroupfs),
+        CgroupManager::Systemd => Some(Driver::Systemd),
+        CgroupManager::Disabled => None,
     }
 }
