@@ -1,6 +1,6 @@
 //! Unix sockets that an engine listens on: for terminals and for process descriptors.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -27,9 +27,11 @@ pub(crate) fn connect(option: &'static str, path: &Path) -> Result<OwnedFd, Erro
     })
 }
 
-/// Sends a pidfd, as `--pidfd-socket` asks.
-pub(crate) fn send_pidfd(path: &Path, pidfd: &OwnedFd) -> Result<(), Error> {
-    let socket = connect("--pidfd-socket", path)?;
-    gl_launch::send_fd(socket.as_fd(), pidfd.as_fd(), b"pidfd")
-        .map_err(Error::file("send a pidfd to", path))
+/// The option that names the socket for a pidfd.
+pub(crate) const PIDFD: &str = "--pidfd-socket";
+
+/// Sends a pidfd over a connected socket, as `--pidfd-socket` asks.
+pub(crate) fn send_pidfd(socket: &OwnedFd, pidfd: BorrowedFd<'_>) -> Result<(), Error> {
+    gl_launch::send_fd(socket.as_fd(), pidfd, b"pidfd")
+        .map_err(Error::host("send a pidfd to the socket of --pidfd-socket"))
 }

@@ -228,7 +228,7 @@ impl Launching<'_> {
     /// # Errors
     ///
     /// [`Error::Killed`] if it is gone.
-    pub fn commit(mut self) -> Result<OwnedFd, Error> {
+    pub fn commit(mut self) -> Result<(), Error> {
         let Some(channel) = self.channel.take() else {
             return Err(Error::Killed);
         };
@@ -237,9 +237,7 @@ impl Launching<'_> {
             self.channel = Some(channel);
             return Err(Error::Killed);
         }
-        self.pidfd
-            .try_clone()
-            .map_err(|_err: std::io::Error| Error::Killed)
+        Ok(())
     }
 }
 
