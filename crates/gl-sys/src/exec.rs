@@ -94,6 +94,15 @@ pub fn cloexec_from(first: u32) -> Result<(), Errno> {
     check(ret).map(drop)
 }
 
+/// Whether a descriptor, known by its number only, is open and would stay so over an execve.
+///
+/// Of a program that opens everything close-on-exec those are the ones it was started with.
+pub fn stays_over_exec(number: u32) -> bool {
+    // SAFETY: reads the flags of a number; no memory is involved.
+    let flags = unsafe { libc::fcntl(number.cast_signed(), libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// Keeps a descriptor, known by its number only, over an execve.
 ///
 /// # Errors

@@ -22,6 +22,7 @@ pub use attributes::{
 pub use clone::{CloneArgs, Forked, Parent, fork_into};
 pub use exec::{
     CStrings, cloexec_from, close_all_but, execve, execve_fd, exit_now, keep_over_exec,
+    stays_over_exec,
 };
 pub use mountattr::{Depth, MountAttr, mount_setattr};
 pub use network::raise_loopback;
