@@ -1,6 +1,5 @@
 //! `create`: from a bundle to an init that waits at its gate, or to nothing at all.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -240,6 +239,7 @@ fn new_record(id: &ContainerId, decided: &Decided) -> Record {
         owner: rustix::process::getuid().as_raw(),
         cgroup: None,
         private_pids: decided.plan.namespaces.creates(Kind::Pid),
+        keeps_keyring: decided.plan.options.keyring == Keyring::Keep,
     }
 }
 
@@ -289,7 +289,6 @@ fn build(
             .map_or_else(|| Ok(Vec::new()), Cgroup::join_fds)?,
         cgroup: cgroup_mounts(decided)?,
         seccomp: decided.program.as_ref(),
-        keyring: keyring(decided, container),
         console,
     })?;
     let pid = launching.pid().as_raw_nonzero().get();
@@ -355,13 +354,6 @@ fn set_limits(cgroup: &Cgroup, decided: &Decided) -> Result<(), Error> {
 pub(crate) fn encode(record: &Record) -> Vec<u8> {
     // All its strings are UTF-8 and its keys strings, so nothing in it can fail to serialize.
     serde_json::to_vec(record).unwrap_or_default()
-}
-
-fn keyring(decided: &Decided, container: &Container) -> Option<CString> {
-    match decided.plan.options.keyring {
-        Keyring::Keep => None,
-        Keyring::New => CString::new(format!("_ses.{}", container.record.id.as_str())).ok(),
-    }
 }
 
 /// What a cgroup mount of the container will show, if it has one.

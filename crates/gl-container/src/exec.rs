@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use gl_cgroup::{Below, Controller, GroupPath};
+use gl_plan::Keyring;
 use gl_spec::oci::{Process, Spec};
 use gl_spec::{ContainerId, Status};
 use rustix::process::Signal;
@@ -101,6 +102,10 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
         listening: listening.as_ref(),
         console,
         preserve_fds: request.preserve_fds,
+        keyring: match container.record.keeps_keyring {
+            true => Keyring::Keep,
+            false => Keyring::New,
+        },
     };
     let signals = match request.detach {
         true => None,

@@ -53,6 +53,9 @@ pub(crate) struct Record {
     pub(crate) cgroup: Option<gl_cgroup::Record>,
     /// Whether it has a pid namespace of its own, so that its init's end is everybody's.
     pub(crate) private_pids: bool,
+    /// Whether its processes have the session keyring of who starts them.
+    #[serde(default)]
+    pub(crate) keeps_keyring: bool,
 }
 
 impl Record {

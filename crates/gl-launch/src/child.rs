@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use gl_plan::{Kind, Plan, UserNs};
+use gl_plan::{Keyring, Kind, Plan, UserNs};
 use gl_rootfs::{CgroupMounts, Console, Leaf, Prepared, Procfs, Root};
 use gl_seccomp::Program;
 use gl_spec::{StateDocument, Status};
@@ -35,7 +35,6 @@ pub(crate) struct Inherited<'a> {
     pub(crate) cgroup: CgroupMounts,
     pub(crate) seccomp: Option<&'a Program>,
     pub(crate) state: &'a StateDocument,
-    pub(crate) keyring: Option<std::ffi::CString>,
     pub(crate) console: Option<OwnedFd>,
     pub(crate) gate: OwnedFd,
     pub(crate) runtime: Channel,
@@ -131,8 +130,8 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
     settle_in(plan)?;
     identity::hide()?;
     rustix::process::setsid().map_err(Fault::of(Own::Session))?;
-    if let Some(name) = &inherited.keyring {
-        join_keyring(name)?;
+    if plan.options.keyring == Keyring::New {
+        join_keyring()?;
     }
     let Prepared {
         root_path,
@@ -240,8 +239,9 @@ fn maps_root(plan: &Plan) -> bool {
     }
 }
 
-fn join_keyring(name: &std::ffi::CStr) -> Result<(), Fault> {
-    match gl_sys::join_session_keyring(name) {
+/// Leaves the caller's keys behind.
+pub(crate) fn join_keyring() -> Result<(), Fault> {
+    match gl_sys::join_new_session_keyring() {
         // A kernel without keys has none to leak.
         Ok(()) | Err(Errno::NOSYS) => Ok(()),
         Err(errno) => Err(Fault::of(Own::Keyring)(errno)),

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use gl_plan::{Kind, Namespaces, Process, UserNs};
+use gl_plan::{Keyring, Kind, Namespaces, Process, UserNs};
 use gl_rootfs::{Console, Procfs, Root};
 use gl_seccomp::Program;
 use gl_sys::CStrings;
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{Gid, ThreadNameSpaceType, Uid};
 
-use crate::child::{LastSteps, become_process, join_cgroup, report};
+use crate::child::{LastSteps, become_process, join_cgroup, join_keyring, report};
 use crate::error::Error;
 use crate::fork::fork;
 use crate::identity::{self, Labels};
@@ -50,6 +50,8 @@ pub struct ExecRequest<'a> {
     pub console: Option<OwnedFd>,
     /// Descriptors to pass on beside stdio.
     pub preserve_fds: u32,
+    /// What happens to the caller's session keyring.
+    pub keyring: Keyring,
 }
 
 /// A process that runs in the container.
@@ -167,6 +169,9 @@ fn build(request: &ExecRequest<'_>, runtime: &Channel) -> Result<Ready, Fault> {
     join_cgroup(&request.join)?;
     enter_namespaces(request)?;
     rustix::process::setsid().map_err(Fault::of(Own::Session))?;
+    if request.keyring == Keyring::New {
+        join_keyring()?;
+    }
     let root = open_root().map_err(Fault::of(Own::Cwd))?;
     let labels = open_labels(process)?;
     if let (true, Some(socket)) = (process.terminal, &request.console) {

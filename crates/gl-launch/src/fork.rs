@@ -27,7 +27,8 @@ pub(crate) fn fork<T>(
     descriptors: impl FnOnce(&T) -> Vec<BorrowedFd<'_>>,
     child: impl FnOnce(T) -> i32,
 ) -> Result<(Pid, OwnedFd), Errno> {
-    if !single_threaded()? {
+    // Without a path: the root may be the container's at this moment.
+    if !gl_sys::has_one_thread()? {
         return Err(Errno::DEADLK);
     }
     let what = CloneArgs {
@@ -67,10 +68,4 @@ pub(crate) fn fork_sibling(namespaces: u64, child: impl FnOnce() -> i32) -> Resu
         Forked::Parent(pid, _) => Ok(pid),
         Forked::Child => gl_sys::exit_now(child()),
     }
-}
-
-/// Whether this process has one thread: one directory in `/proc/self/task`.
-fn single_threaded() -> Result<bool, Errno> {
-    // A directory has a link for itself, one from its parent, and one for each directory below.
-    Ok(rustix::fs::stat("/proc/self/task")?.st_nlink == 3)
 }

@@ -77,6 +77,30 @@ fn link_type(kind: Kind) -> LinkNameSpaceType {
 #[derive(Debug, Default)]
 pub(crate) struct ForFork {
     own: Vec<(Kind, OwnedFd)>,
+    place: Option<Place>,
+}
+
+/// Where the runtime is in its own mount namespace: entering one sets both to its root.
+#[derive(Debug)]
+struct Place {
+    root: OwnedFd,
+    cwd: OwnedFd,
+}
+
+impl Place {
+    fn here() -> Result<Self, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self {
+            root: rustix::fs::open("/", flags, Mode::empty())?,
+            cwd: rustix::fs::open(".", flags, Mode::empty())?,
+        })
+    }
+
+    fn go_back(&self) -> Result<(), Errno> {
+        rustix::process::fchdir(&self.root)?;
+        rustix::process::chroot(".")?;
+        rustix::process::fchdir(&self.cwd)
+    }
 }
 
 impl ForFork {
@@ -101,23 +125,30 @@ impl ForFork {
             own.push((Kind::Time, own_namespace(Kind::Time)?));
             unshare_time(offsets)?;
         }
-        Ok(Self { own })
+        Ok(Self { own, place: None })
     }
 
-    /// Enters the pid namespace of the process behind `pidfd`.
+    /// Enters the pid and mount namespaces of the process behind `pidfd`.
+    ///
+    /// The child is visible in the pid namespace from its first moment, so by then the host's root
+    /// must not be its own any more: `CAP_SYS_PTRACE` is enough to look through `/proc/PID/root`.
     pub(crate) fn enter_pid_of(pidfd: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let own = open_own("/proc/self/ns/pid")?;
-        rustix::thread::move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::PROCESS_ID)?;
-        Ok(Self {
-            own: vec![(Kind::Pid, own)],
-        })
+        let own = vec![
+            (Kind::Pid, open_own("/proc/self/ns/pid")?),
+            (Kind::Mount, open_own("/proc/self/ns/mnt")?),
+        ];
+        let place = Some(Place::here()?);
+        let kinds = ThreadNameSpaceType::PROCESS_ID | ThreadNameSpaceType::MOUNT;
+        rustix::thread::move_into_thread_name_spaces(pidfd, kinds)?;
+        Ok(Self { own, place })
     }
 
     /// Takes the runtime's own namespaces back.
     pub(crate) fn leave(self) -> Result<(), Errno> {
         self.own
             .iter()
-            .try_for_each(|(kind, fd)| enter(fd.as_fd(), *kind))
+            .try_for_each(|(kind, fd)| enter(fd.as_fd(), *kind))?;
+        self.place.as_ref().map_or(Ok(()), Place::go_back)
     }
 }
 

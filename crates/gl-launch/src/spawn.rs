@@ -1,6 +1,5 @@
 //! The runtime's side of a launch: everything opened, one fork, and the talk with the child.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -39,8 +38,6 @@ pub struct Request<'a> {
     pub cgroup: CgroupMounts,
     /// The seccomp filter.
     pub seccomp: Option<&'a Program>,
-    /// Name of the session keyring to join.
-    pub keyring: Option<CString>,
     /// Where the terminal's master end is sent.
     pub console: Option<OwnedFd>,
 }
@@ -81,7 +78,6 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         cgroup: request.cgroup,
         seccomp: request.seccomp,
         state: request.state,
-        keyring: request.keyring,
         console: request.console,
         gate,
         runtime: theirs,

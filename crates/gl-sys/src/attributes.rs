@@ -1,14 +1,15 @@
 //! Per-process attributes without a wrapper elsewhere: session keyring, personality, scheduling
 //! policy, I/O priority, memory policy.
 
-use std::ffi::CStr;
 use std::ptr;
 
 use rustix::io::Errno;
 
 use crate::check::check;
 
-/// Joins a new session keyring called `name`, leaving the caller's behind.
+/// Joins a new session keyring, leaving the caller's behind.
+///
+/// It has no name: a named one would be joined if somebody had made one of that name before.
 ///
 /// # Kernel
 ///
@@ -18,13 +19,13 @@ use crate::check::check;
 ///
 /// - `ENOSYS`: the kernel has no key management.
 /// - `EDQUOT`: the user's key quota is used up.
-pub fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
-    // SAFETY: `name` is a live C string that the kernel copies.
+pub fn join_new_session_keyring() -> Result<(), Errno> {
+    // SAFETY: the null pointer stands for no name; no memory is involved.
     let ret = unsafe {
         libc::syscall(
             libc::SYS_keyctl,
             libc::c_long::from(libc::KEYCTL_JOIN_SESSION_KEYRING),
-            name.as_ptr(),
+            ptr::null::<libc::c_char>(),
         )
     };
     check(ret).map(drop)

@@ -113,5 +113,24 @@ pub unsafe fn fork_into(what: CloneArgs<'_>) -> Result<Forked, Errno> {
     Ok(Forked::Parent(pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
+/// Whether the calling process has one thread, and shares its memory with no other process.
+///
+/// # Kernel
+///
+/// `unshare(2)` with `CLONE_THREAD`: no effect if so, and refused if not.
+///
+/// # Errors
+///
+/// `EPERM` under a seccomp filter that hides `unshare`.
+pub fn has_one_thread() -> Result<bool, Errno> {
+    // SAFETY: takes a number only, and this flag changes nothing when the call succeeds.
+    let ret = unsafe { libc::unshare(libc::CLONE_THREAD) };
+    match check(ret.into()) {
+        Ok(_) => Ok(true),
+        Err(Errno::INVAL) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// `CLONE_INTO_CGROUP` of `<linux/sched.h>`; libc has it as a signed constant that overflows.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;

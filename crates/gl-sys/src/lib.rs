@@ -16,10 +16,10 @@ mod seccomp;
 mod signal;
 
 pub use attributes::{
-    SchedAttr, ioprio_set, join_session_keyring, sched_setattr, set_mempolicy, set_personality,
+    SchedAttr, ioprio_set, join_new_session_keyring, sched_setattr, set_mempolicy, set_personality,
     unshare,
 };
-pub use clone::{CloneArgs, Forked, Parent, fork_into};
+pub use clone::{CloneArgs, Forked, Parent, fork_into, has_one_thread};
 pub use exec::{
     CStrings, cloexec_from, close_all_but, execve, execve_fd, exit_now, keep_over_exec,
     stays_over_exec,
