@@ -9,6 +9,7 @@ mod error;
 mod features;
 mod id;
 mod load;
+mod locate;
 mod repair;
 mod state;
 mod template;

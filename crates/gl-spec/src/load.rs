@@ -1,16 +1,17 @@
 //! Reads config.json and its smaller relatives into the OCI types.
 //!
-//! The common case is one parse. Only when that fails is the document read again, to name the field
-//! at fault, and once more after [`crate::repair`] has put right what the spec allows and the OCI
-//! types do not.
+//! The common case is one parse. Only when that fails is the text read again by [`crate::locate`], to
+//! name the field at fault, and parsed once more after [`crate::repair`] has put right what the spec
+//! allows and the OCI types do not. Every parse into an OCI type is `from_str`: another source, such
+//! as `Value`, would compile all of them again, some 300 KiB of code.
 
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde_json::Value;
 
 use crate::error::invalid;
-use crate::{Document, Error, Mismatch, Problem, Warning, oci, repair};
+use crate::{Document, Error, Mismatch, Problem, Warning, locate, oci, repair};
 
 /// The longest document that is read, in bytes.
 ///
@@ -59,6 +60,24 @@ pub fn load_resources(bytes: &[u8]) -> Result<(oci::LinuxResources, Vec<Warning>
 }
 
 fn read<T: DeserializeOwned>(document: Document, bytes: &[u8]) -> Result<(T, Vec<Warning>), Error> {
+    let text = text_of(document, bytes)?;
+    let failure = match serde_json::from_str(text) {
+        Ok(parsed) => {
+            if needs_a_closer_look(text) {
+                look_closer(document, text)?;
+            }
+            return Ok((parsed, Vec::new()));
+        }
+        Err(err) => err,
+    };
+    let (repaired, warnings) = repaired(document, text, failure)?;
+    match serde_json::from_str(&repaired) {
+        Ok(parsed) => Ok((parsed, warnings)),
+        Err(err) => Err(repaired_field_error(document, &repaired, &err)),
+    }
+}
+
+fn text_of(document: Document, bytes: &[u8]) -> Result<&str, Error> {
     if bytes.len() > MAX_DOCUMENT_BYTES {
         return Err(Error::TooLarge {
             document,
@@ -66,16 +85,10 @@ fn read<T: DeserializeOwned>(document: Document, bytes: &[u8]) -> Result<(T, Vec
             limit: MAX_DOCUMENT_BYTES,
         });
     }
-    let text = std::str::from_utf8(bytes).map_err(|e| Error::NotUtf8 {
+    std::str::from_utf8(bytes).map_err(|e| Error::NotUtf8 {
         document,
         offset: e.valid_up_to(),
-    })?;
-    if !needs_a_closer_look(text)
-        && let Ok(value) = serde_json::from_str(text)
-    {
-        return Ok((value, Vec::new()));
-    }
-    read_again(document, text)
+    })
 }
 
 /// Whether `text` may hold what the OCI types take without complaint and must not: a list in place
@@ -102,79 +115,91 @@ fn is_odd_place_for_list(before: &str) -> bool {
     !repair::takes_a_list(key)
 }
 
-fn read_again<T: DeserializeOwned>(
-    document: Document,
-    text: &str,
-) -> Result<(T, Vec<Warning>), Error> {
-    let first = parse::<T>(document, text);
-    if let Err(err @ Error::Syntax { .. }) = first {
-        return Err(err);
-    }
-    let mut value: Value =
+/// Refuses what the OCI types would take without complaint.
+fn look_closer(document: Document, text: &str) -> Result<Value, Error> {
+    let mut value =
         serde_json::from_str(text).map_err(|source| Error::Syntax { document, source })?;
     if let Some((field, seen)) = find_nul(&value, String::new()) {
         return Err(invalid(field, Problem::Nul { seen }));
     }
-    if let Some(field) = repair::find_list_for_object(document, &mut value) {
-        return Err(invalid(field, Problem::List));
+    match repair::find_list_for_object(document, &mut value) {
+        Some(field) => Err(invalid(field, Problem::List)),
+        None => Ok(value),
     }
-    let first = match first {
-        Ok(parsed) => return Ok((parsed, Vec::new())),
-        Err(err) => err,
-    };
+}
+
+/// The text of a document that failed to parse, with what can be put right put right.
+///
+/// It is a text again, and not parsed from `Value`, so that the OCI types are compiled once.
+fn repaired(
+    document: Document,
+    text: &str,
+    failure: serde_json::Error,
+) -> Result<(String, Vec<Warning>), Error> {
+    if !failure.is_data() {
+        return Err(Error::Syntax {
+            document,
+            source: failure,
+        });
+    }
+    let mut value = look_closer(document, text)?;
     let before = value.clone();
     let warnings = repair::repair(document, &mut value);
     if value == before {
-        return Err(first);
+        return Err(field_error(document, text, failure));
     }
-    match serde_path_to_error::deserialize(value) {
-        Ok(parsed) => Ok((parsed, warnings)),
-        Err(err) => Err(field_error(document, err)),
-    }
+    Ok((value.to_string(), warnings))
 }
 
-fn parse<T: DeserializeOwned>(document: Document, text: &str) -> Result<T, Error> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|e| {
-        if e.inner().is_data() {
-            field_error(document, e)
-        } else {
-            Error::Syntax {
-                document,
-                source: e.into_inner(),
-            }
-        }
-    })?;
-    json.end()
-        .map_err(|source| Error::Syntax { document, source })?;
-    Ok(parsed)
-}
-
-fn field_error(document: Document, err: serde_path_to_error::Error<serde_json::Error>) -> Error {
-    let said = err.inner().to_string();
-    let mismatch = mismatch(&said);
-    let mut field = err.path().to_string();
-    // For these two the path ends at the object; the name of the field stands between backquotes.
-    if matches!(mismatch, Mismatch::Missing | Mismatch::Twice)
-        && let Some(name) = said.split('`').nth(1)
-        && !field.ends_with(&format!(".{name}"))
-        && field != name
-    {
-        field = if field == "." {
-            name.to_owned()
-        } else {
-            format!("{field}.{name}")
-        };
-    }
-    if field == "." {
-        field = "the top level".to_owned();
-    }
+fn field_error(document: Document, text: &str, source: serde_json::Error) -> Error {
+    let (field, mismatch) = field_at_fault(text, &source, &source.to_string());
     Error::Field {
         document,
         field,
         mismatch,
-        source: err.into_inner(),
+        source,
     }
+}
+
+/// The error for a text that nobody has seen: without line and column.
+fn repaired_field_error(document: Document, text: &str, err: &serde_json::Error) -> Error {
+    let said = err.to_string();
+    let place = format!(" at line {} column {}", err.line(), err.column());
+    let said = match err.is_data() {
+        true => said.strip_suffix(&place).unwrap_or(&said),
+        // The text is JSON, so this is how serde_json takes what is no name where one belongs.
+        false => "invalid type: expected string or map",
+    };
+    let (field, mismatch) = field_at_fault(text, err, said);
+    Error::Field {
+        document,
+        field,
+        mismatch,
+        source: serde_json::Error::custom(said),
+    }
+}
+
+/// The field that `err`, which says `said`, is about, and what is wrong with it.
+fn field_at_fault(text: &str, err: &serde_json::Error, said: &str) -> (String, Mismatch) {
+    let mismatch = mismatch(said);
+    let mut at = locate::offset(text, err.line(), err.column());
+    // A check behind the parser knows no place: its error gets that of what was read next, which is
+    // the end of the object if the value was the last. Errors of syntax count the byte they saw.
+    let is_behind = mismatch == Mismatch::Value && text.as_bytes()[..at].ends_with(b"}");
+    if is_behind || !err.is_data() {
+        at = at.saturating_sub(1);
+    }
+    let mut field = locate::field_at(text, at);
+    // These two are errors of the object; the name of the field stands between backquotes.
+    if matches!(mismatch, Mismatch::Missing | Mismatch::Twice)
+        && let Some(name) = said.split('`').nth(1)
+    {
+        field = repair::join(&field, name);
+    }
+    if field.is_empty() {
+        field = "the top level".to_owned();
+    }
+    (field, mismatch)
 }
 
 /// Sorts what serde says, whose texts are the only way that it tells one failure from another.

@@ -252,7 +252,7 @@ fn drop_unknown_capabilities(field: &str, names: &mut Value, warnings: &mut Vec<
         let Some(text) = name.as_str() else {
             return true;
         };
-        let known = serde_json::from_value::<oci::Capability>(name.clone()).is_ok();
+        let known = serde_json::from_str::<oci::Capability>(&name.to_string()).is_ok();
         if !known {
             warnings.push(Warning {
                 field: format!("{field}[{here}]"),
@@ -280,7 +280,8 @@ fn repair_resources(resources: &mut Value) {
     });
 }
 
-fn join(prefix: &str, rest: &str) -> String {
+/// The name of the field `rest` of `prefix`, where either may be empty.
+pub(crate) fn join(prefix: &str, rest: &str) -> String {
     if prefix.is_empty() || rest.is_empty() {
         format!("{prefix}{rest}")
     } else {

@@ -272,6 +272,73 @@ fn a_fault_behind_a_repaired_one_is_named() {
 }
 
 #[test]
+fn a_fault_behind_a_repaired_one_is_said_without_a_place_in_the_repaired_text() {
+    for (namespace, said) in [
+        (
+            json!({"type": "pit\nlike"}),
+            "read linux.namespaces[1].type of config.json: unknown variant `pit\nlike`, expected one \
+             of `mount`, `cgroup`, `uts`, `ipc`, `user`, `pid`, `network`, `time`",
+        ),
+        (
+            json!({"path": "/x"}),
+            "read linux.namespaces[1].type of config.json: missing field `type`",
+        ),
+        (
+            json!({"type": "pid", "path": {}}),
+            "read linux.namespaces[1].path of config.json: invalid type: map, \
+             expected path string",
+        ),
+        (
+            json!({"type": 5}),
+            "read linux.namespaces[1].type of config.json: invalid type: expected string or map",
+        ),
+        (
+            json!({"type": ["pid"]}),
+            "read linux.namespaces[1].type of config.json: invalid type: expected string or map",
+        ),
+    ] {
+        let mut config = minimal();
+        config["annotations"] = json!({"a": null});
+        config["linux"]["namespaces"] = json!([{"type": "mount"}, namespace]);
+        let err = error(&serde_json::to_vec(&config).unwrap());
+        assert_eq!(chain(&err), said);
+        assert!(err.hint().is_some(), "{said}");
+    }
+}
+
+#[test]
+fn a_value_that_a_check_behind_the_parser_refuses_is_named() {
+    for (affinity, field) in [
+        (r#"{"initial": "x"}"#, "initial"),
+        (r#"{"initial": "x" , "final": "0"}"#, "initial"),
+        ("{\"final\": \"0\",\n\"initial\": \"x\"\n}", "initial"),
+        (r#"{"initial": "0", "final": "x}"}"#, "final"),
+    ] {
+        let text = MINIMAL.replace(
+            r#""cwd": "/""#,
+            &format!(r#""execCPUAffinity": {affinity}, "cwd": "/""#),
+        );
+        let err = error(text.as_bytes());
+        let want = format!("process.execCPUAffinity.{field}");
+        assert_eq!(
+            err.field().as_deref(),
+            Some(want.as_str()),
+            "{}",
+            chain(&err)
+        );
+    }
+}
+
+#[test]
+fn a_fault_of_the_whole_document_is_named_as_such() {
+    assert_eq!(
+        chain(&error(b"null")),
+        "read the top level of config.json: invalid type: null, expected struct Spec \
+         at line 1 column 4"
+    );
+}
+
+#[test]
 fn nulls_count_as_absent_wherever_go_writes_them() {
     for pointer in [
         "/hostname",
@@ -518,4 +585,50 @@ fn damaged_documents_never_panic() {
         }
     }
     assert!(accepted > 50 && refused > 500, "{accepted} {refused}");
+}
+
+/// What `serde_path_to_error` says about a text that is JSON and no config: a field, and the error
+/// of `serde_json`.
+fn judged(text: &str) -> Option<(String, serde_json::Error)> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let err = serde_path_to_error::deserialize::<_, oci::Spec>(&mut json).err()?;
+    let path = err.path().to_string();
+    let source = err.into_inner();
+    source.is_data().then_some((path, source))
+}
+
+#[test]
+fn fields_at_fault_are_those_that_a_parser_which_keeps_the_path_names() {
+    let mut numbers = Numbers(0x0dd_ba11_c0ff_ee11);
+    let (mut values, mut members) = (0, 0);
+    for round in 0..4000 {
+        let (name, text) = ENGINES[numbers.below(ENGINES.len())];
+        let mut bytes = text.as_bytes().to_vec();
+        damage(&mut bytes, &mut numbers);
+        let Ok(text) = String::from_utf8(bytes) else {
+            continue;
+        };
+        let Some((path, err)) = judged(&text) else {
+            continue;
+        };
+        let said = err.to_string();
+        // No error that a user sees: unknown capabilities are dropped.
+        if said.starts_with("no variant for") {
+            continue;
+        }
+        let (field, mismatch) = field_at_fault(&text, &err, &said);
+        let want = match mismatch {
+            Mismatch::Missing | Mismatch::Twice => {
+                members += 1;
+                let member = said.split('`').nth(1).unwrap();
+                repair::join(path.trim_start_matches('.'), member)
+            }
+            _ => {
+                values += 1;
+                path
+            }
+        };
+        assert_eq!(field, want, "{name}, round {round}: {said}");
+    }
+    assert!(values > 300 && members > 20, "{values} {members}");
 }
