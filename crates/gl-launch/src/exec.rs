@@ -75,6 +75,7 @@ pub fn exec<E: From<Error>>(
     on_pid: impl FnOnce(Pid) -> Result<(), E>,
 ) -> Result<Executed, E> {
     let failed = |what| move |source| Error::Host { what, source };
+    stdio::shield_null().map_err(failed("open the null device"))?;
     let (ours, theirs) = Channel::pair().map_err(failed("make a socket pair"))?;
     identity::hide().map_err(|fault| Error::Host {
         what: "hide from other processes",

@@ -19,6 +19,7 @@ use crate::identity;
 use crate::idmap::{self, write_maps};
 use crate::namespace::{self, ForFork, write_file};
 use crate::record::{Channel, Kind as Message, Record};
+use crate::stdio;
 use crate::step::{Fault, Own};
 
 /// What a launch is made from.
@@ -64,9 +65,10 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         what: "hide from other processes",
         source: fault.errno,
     })?;
+    let failed = |what| move |source| Error::Host { what, source };
+    stdio::shield_null().map_err(failed("open the null device"))?;
     let prepared = gl_rootfs::prepare(plan, request.bundle, &mut idmap::user_namespace)?;
     let namespaces = namespace::open(&plan.namespaces)?;
-    let failed = |what| move |source| Error::Host { what, source };
     let gate = gate::listen(request.state_dir).map_err(failed("make the start gate"))?;
     let (ours, theirs) = Channel::pair().map_err(failed("make a socket pair"))?;
     let entered = ForFork::enter(&plan.namespaces, &namespaces, &plan.time_offsets)?;

@@ -3,12 +3,14 @@
 use std::ffi::CString;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use gl_plan::Process;
+use gl_plan::{Process, attr};
 use gl_rootfs::{Console, Root, Terminal, open_terminal};
-use rustix::fs::{FileType, Gid, Uid};
+use gl_sys::{Depth, MountAttr};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use crate::step::{Fault, Own};
@@ -54,12 +56,63 @@ pub fn send_fd(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>, text: &[u8]) -> Resul
     rustix::net::sendmsg(socket, &[IoSlice::new(text)], &mut control, flags).map(drop)
 }
 
+/// Opens those of the three streams that are the null device again, on a read-only mount of it.
+///
+/// The inode is the host's: root of a container without user namespace may own it, and could change
+/// its mode through the stream. Reading and writing need no writable mount.
+///
+/// # Errors
+///
+/// As `open(2)`, `open_tree(2)`, `mount_setattr(2)`; `ENODEV` if the host's `/dev/null` is something
+/// else.
+pub(crate) fn shield_null() -> Result<(), Errno> {
+    let stdin = is_null(rustix::stdio::stdin())?;
+    let stdout = is_null(rustix::stdio::stdout())?;
+    let stderr = is_null(rustix::stdio::stderr())?;
+    if !(stdin || stdout || stderr) {
+        return Ok(());
+    }
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = rustix::mount::open_tree(CWD, c"/dev/null", flags)?;
+    if !is_null(tree.as_fd())? {
+        return Err(Errno::NODEV);
+    }
+    let change = MountAttr {
+        set: attr::RDONLY,
+        ..MountAttr::default()
+    };
+    gl_sys::mount_setattr(tree.as_fd(), &change, Depth::Top)?;
+    let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
+    let null = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    if stdin {
+        rustix::stdio::dup2_stdin(&null)?;
+    }
+    if stdout {
+        rustix::stdio::dup2_stdout(&null)?;
+    }
+    if stderr {
+        rustix::stdio::dup2_stderr(&null)?;
+    }
+    Ok(())
+}
+
+/// Whether this is the null device. A closed descriptor is not.
+fn is_null(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    match rustix::fs::fstat(fd) {
+        Ok(stat) => Ok(
+            FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+                && stat.st_rdev == rustix::fs::makedev(1, 3),
+        ),
+        Err(Errno::BADF) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Gives the three streams to the container's user, as far as they belong to nobody else.
 ///
-/// By descriptor, and never the null device, which is everybody's.
+/// By descriptor, and never a device but a terminal: those are everybody's.
 pub(crate) fn own_stdio(process: &Process) -> Result<(), Fault> {
     let failed = Fault::of(Own::StdioOwner);
-    let null = rustix::fs::makedev(1, 3);
     let streams = [
         rustix::stdio::stdin(),
         rustix::stdio::stdout(),
@@ -72,9 +125,11 @@ pub(crate) fn own_stdio(process: &Process) -> Result<(), Fault> {
             Err(Errno::BADF) => continue,
             Err(errno) => return Err(failed(errno)),
         };
-        let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-            && stat.st_rdev == null;
-        if is_null || stat.st_uid == process.uid {
+        let is_device = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::CharacterDevice => !rustix::termios::isatty(stream),
+            kind => kind == FileType::BlockDevice,
+        };
+        if is_device || stat.st_uid == process.uid {
             continue;
         }
         match rustix::fs::fchown(stream, Some(Uid::from_raw(process.uid)), None::<Gid>) {
