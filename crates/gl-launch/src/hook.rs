@@ -161,7 +161,8 @@ fn wait(
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| std::io::Error::from(Errno::SRCH))?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-    let end = timeout.map(|timeout| Instant::now() + timeout);
+    // One too far to tell is none.
+    let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
@@ -182,6 +183,8 @@ fn kill_group(child: &mut Child) -> std::io::Result<()> {
             Err(errno) => return Err(errno.into()),
         }
     }
+    // It may have left its group, and is waited for all the same.
+    child.kill()?;
     child.wait().map(drop)
 }
 

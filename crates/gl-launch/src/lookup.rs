@@ -77,6 +77,7 @@ pub(crate) fn complete_environment(process: &Process, root: &Root) -> Result<Vec
 }
 
 /// Reads the file's beginning; a file that is missing, unreadable or no plain file reads as empty.
+/// So does one of the kernel (size 0): to read `/proc/kmsg` takes the host's messages away.
 fn read_passwd(root: &Root) -> Result<Vec<u8>, Errno> {
     // Without O_NONBLOCK a pipe in its place would hang us.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -85,7 +86,7 @@ fn read_passwd(root: &Root) -> Result<Vec<u8>, Errno> {
         Err(_) => return Ok(Vec::new()),
     };
     let stat = rustix::fs::fstat(&file)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_size == 0 {
         return Ok(Vec::new());
     }
     let mut text = Vec::new();
