@@ -39,8 +39,10 @@ pub fn delete(store: &Store, id: &ContainerId, force: Force) -> Result<HookFailu
     match (read_record(&dir, id), force) {
         (Ok(record), _) => delete_loaded(store, &Container { dir, record }, force),
         // A directory without a usable record: its maker was killed before the cgroup was made.
-        (Err(_), Force::Yes) => store.remove(id, &dir).map(|()| HookFailures::new()),
-        (Err(err), Force::No) => Err(err),
+        (Err(Error::Missing { .. } | Error::Corrupt { .. }), Force::Yes) => {
+            store.remove(id, &dir).map(|()| HookFailures::new())
+        }
+        (Err(err), _) => Err(err),
     }
 }
 

@@ -4,11 +4,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use gl_spec::{ContainerId, Warning};
-use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::container::Container;
 use crate::error::Error;
+use crate::record::{CONFIG, RECORD, RESOURCES, SECCOMP};
 
 /// What was odd about a config and is fine all the same.
 pub type Warnings = Vec<Warning>;
@@ -138,20 +139,25 @@ impl Store {
     }
 
     /// Removes a container's directory with the files in it.
+    ///
+    /// Nothing of a directory with anything else in it: the root may be a wrong one, and the directory
+    /// somebody's.
     pub(crate) fn remove(&self, id: &ContainerId, dir: &StateDir) -> Result<(), Error> {
         let failed = || Error::file("remove", &dir.path);
         let entries = Dir::read_from(&dir.fd).map_err(failed())?;
+        let mut names = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(failed())?;
-            let name = entry.file_name();
-            if name == c"." || name == c".." {
+            let name = entry.map_err(failed())?.file_name().to_owned();
+            if name.as_c_str() == c"." || name.as_c_str() == c".." {
                 continue;
             }
-            let flags = match entry.file_type() {
-                FileType::Directory => AtFlags::REMOVEDIR,
-                _ => AtFlags::empty(),
-            };
-            match rustix::fs::unlinkat(&dir.fd, name, flags) {
+            if !is_state_file(name.to_bytes()) {
+                return Err(failed()(Errno::NOTEMPTY));
+            }
+            names.push(name);
+        }
+        for name in names {
+            match rustix::fs::unlinkat(&dir.fd, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(source) => return Err(failed()(source)),
             }
@@ -161,6 +167,14 @@ impl Store {
             Err(source) => Err(failed()(source)),
         }
     }
+}
+
+/// Whether a container's directory may hold a file of this name.
+fn is_state_file(name: &[u8]) -> bool {
+    let name = name.strip_suffix(b".new").unwrap_or(name);
+    [CONFIG, RECORD, RESOURCES, SECCOMP, gl_launch::GATE]
+        .iter()
+        .any(|file| name == file.as_bytes())
 }
 
 fn missing(id: &ContainerId) -> Error {
