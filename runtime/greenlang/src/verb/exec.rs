@@ -293,12 +293,12 @@ impl Changes {
 }
 
 fn capability(name: &str) -> Result<oci::Capability, args::Error> {
-    serde_json::from_value(serde_json::Value::from(name)).map_err(|_unknown| {
-        args::Error::BadValue {
-            flag: "cap",
-            seen: name.to_owned(),
-            expected: "a capability such as CAP_NET_RAW",
-        }
+    // As a config is read: the type's own `FromStr` takes no `CAP_`.
+    let text = serde_json::Value::from(name).to_string();
+    serde_json::from_str(&text).map_err(|_unknown| args::Error::BadValue {
+        flag: "cap",
+        seen: name.to_owned(),
+        expected: "a capability such as CAP_NET_RAW",
     })
 }
 
