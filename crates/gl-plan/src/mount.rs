@@ -129,7 +129,7 @@ pub(crate) fn build(
     let bound = words
         .bind
         .or(matches!(fstype, "bind" | "none").then_some(Spread::Top));
-    let mut attr = words.attr;
+    let (mut attr, mut tree_attr) = (words.attr, words.tree_attr);
     let kind = match (bound, fstype) {
         _ if words.remount => MountKind::Remount,
         (Some(spread), _) => bind(index, mount, &words, spread)?,
@@ -140,10 +140,17 @@ pub(crate) fn build(
                 "a mount without option bind or rbind needs a filesystem type",
             ));
         }
-        (None, "cgroup" | "cgroup2") => MountKind::Cgroup,
+        (None, "cgroup" | "cgroup2") => {
+            // Nothing is mounted below it but its own hierarchies, which get the same attributes.
+            attr.set |= tree_attr.set & !attr.clear;
+            MountKind::Cgroup
+        }
         (None, "sysfs") if shares_network(namespaces) => {
             // Only the owner of the network namespace may mount sysfs; its view is the host's.
-            attr.then(attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC, 0);
+            // Below it are the host's cgroups.
+            let confined = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+            attr.then(confined, 0);
+            tree_attr.then(confined, 0);
             MountKind::Bind {
                 source: PathBuf::from("/sys"),
                 spread: Spread::Tree,
@@ -175,7 +182,7 @@ pub(crate) fn build(
         target: mount.destination().clone(),
         kind,
         attr,
-        tree_attr: words.tree_attr,
+        tree_attr,
         propagation: words.propagation,
     })
 }
@@ -338,6 +345,34 @@ mod tests {
             err.to_string(),
             "use mounts[2].options: a bind mount takes no such option"
         );
+    }
+
+    #[test]
+    fn sysfs_of_the_host_is_read_only_with_all_below() {
+        let namespaces = Namespaces {
+            new: Kind::User.bit(),
+            ..Namespaces::default()
+        };
+        let seen = build(
+            2,
+            &mount("sysfs", &["rw", "rrw"]),
+            &namespaces,
+            &UserNs::Joined,
+        )
+        .unwrap();
+        assert_eq!(seen.attr.set & attr::RDONLY, attr::RDONLY, "{seen:?}");
+        assert_eq!(seen.tree_attr.set & attr::RDONLY, attr::RDONLY, "{seen:?}");
+    }
+
+    #[test]
+    fn recursive_words_of_a_cgroup_mount_count() {
+        for (options, want) in [(&["rro"][..], attr::RDONLY), (&["rro", "rw"], 0)] {
+            assert_eq!(
+                plan("cgroup", options).unwrap().attr.set,
+                want,
+                "{options:?}"
+            );
+        }
     }
 
     #[test]
