@@ -17,6 +17,12 @@ use crate::stage::is_directory;
 /// Opens a path to hide; `None` if there is nothing to hide.
 fn find(path: &Path, root: &Root, step: Step) -> Result<Option<OwnedFd>, Failure> {
     let relative = path.strip_prefix("/").unwrap_or(path);
+    if relative.as_os_str().is_empty() {
+        // The root itself cannot be covered; to say nothing would be to leave it as it is.
+        return Err(Failure::at(step, path.as_os_str().as_encoded_bytes())(
+            Errno::INVAL,
+        ));
+    }
     match root.open(relative, OFlags::PATH) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),

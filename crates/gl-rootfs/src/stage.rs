@@ -1,7 +1,7 @@
 //! The child's half: the stages of building the tree, in their order.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use gl_plan::{Mount, MountKind, Pivot, Plan, Propagation, attr};
 use gl_sys::{Depth, MountAttr};
@@ -72,8 +72,7 @@ fn mount_one(
     bind: Option<Bind>,
     cgroup: &CgroupMounts,
 ) -> Result<Option<OwnedFd>, Failure> {
-    let leaf = bind.as_ref().map_or(Leaf::Directory, |bind| bind.leaf);
-    let (target, made) = mount_point(mount, root, leaf)?;
+    let (target, made) = mount_point(mount, root, bind.as_ref())?;
     let tree = match (&mount.kind, bind) {
         (MountKind::Bind { .. }, Some(bind)) => {
             attach(bind.tree.as_fd(), target.as_fd()).map_err(Failure::of(Step::Attach))?;
@@ -96,22 +95,33 @@ fn mount_one(
 }
 
 /// Opens, or makes, where a mount goes, and refuses what must not be covered.
-fn mount_point(mount: &Mount, root: &Root, leaf: Leaf) -> Result<(OwnedFd, Made), Failure> {
+fn mount_point(
+    mount: &Mount,
+    root: &Root,
+    bind: Option<&Bind>,
+) -> Result<(OwnedFd, Made), Failure> {
+    let leaf = bind.map_or(Leaf::Directory, |bind| bind.leaf);
     let name = mount.target.as_os_str().as_encoded_bytes();
     let failed = Failure::at(Step::MountPoint, name);
     let refused = Failure::at(Step::RefuseTarget, name);
     let relative = mount.target.strip_prefix("/").unwrap_or(&mount.target);
-    if is_type(mount, "proc") || is_type(mount, "sysfs") {
-        // A /proc or /sys that is a link in the image would put the real one elsewhere.
-        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        match rustix::fs::openat2(root, relative, flags, Mode::empty(), resolve) {
-            Ok(_) | Err(Errno::NOENT) => {}
+    let is_fixed = ["proc", "sys", "dev"]
+        .iter()
+        .any(|name| relative == Path::new(name));
+    let found = match is_fixed || is_type(mount, "proc") || is_type(mount, "sysfs") {
+        // One that is a link in the image would put the real one elsewhere.
+        true => match open_real_directory(root, relative) {
+            Ok(fd) => Some((fd, Made::Existing)),
+            Err(Errno::NOENT) => None,
             Err(errno @ (Errno::LOOP | Errno::NOTDIR)) => return Err(refused(errno)),
             Err(errno) => return Err(failed(errno)),
-        }
-    }
-    let (target, made) = root.open_or_make(relative, leaf).map_err(&failed)?;
+        },
+        false => None,
+    };
+    let (target, made) = match found {
+        Some(found) => found,
+        None => root.open_or_make(relative, leaf).map_err(&failed)?,
+    };
     let (here, top) = (rustix::fs::fstat(&target), rustix::fs::fstat(root));
     let (here, top) = (here.map_err(&failed)?, top.map_err(&failed)?);
     if (here.st_dev, here.st_ino) == (top.st_dev, top.st_ino)
@@ -119,10 +129,26 @@ fn mount_point(mount: &Mount, root: &Root, leaf: Leaf) -> Result<(OwnedFd, Made)
     {
         return Err(refused(Errno::BUSY));
     }
-    if on_procfs(target.as_fd()).map_err(&failed)? && !relative.starts_with("proc") {
+    // The config's own targets there were judged by their clean names.
+    let is_named =
+        relative.starts_with("proc") && !relative.components().any(|c| c == Component::ParentDir);
+    if on_procfs(target.as_fd()).map_err(&failed)? && !is_named {
         return Err(refused(Errno::PERM));
     }
+    let is_proc = relative == Path::new("proc") && matches!(mount.kind, MountKind::Bind { .. });
+    if let (true, Some(bind)) = (is_proc, bind)
+        && !on_procfs(bind.tree.as_fd()).map_err(&failed)?
+    {
+        return Err(refused(Errno::INVAL));
+    }
     Ok((target, made))
+}
+
+/// Opens a directory to which no link leads.
+fn open_real_directory(root: &Root, path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
 }
 
 fn new_filesystem(mount: &Mount, target: &OwnedFd, made: Made) -> Result<OwnedFd, Failure> {
@@ -216,6 +242,11 @@ fn make_unbindable(mount: &Mount, tree: &OwnedFd) -> Result<(), Failure> {
 pub fn make_dev(plan: &Plan, root: &Root, devices: Vec<Option<OwnedFd>>) -> Result<(), Failure> {
     if !plan.dev_setup {
         return Ok(());
+    }
+    // Nodes and links behind a link of the image would be made in a volume, perhaps.
+    match open_real_directory(root, Path::new("dev")) {
+        Ok(_) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(Failure::at(Step::MakeDevice, "/dev")(errno)),
     }
     for (index, (device, bind)) in plan.devices.iter().zip(devices).enumerate() {
         dev::make_device(device, root, bind).map_err(|failure| failure.with_index(index))?;

@@ -69,10 +69,11 @@ fn over_proc(field: &str, mount: &oci::Mount) -> Result<(), Error> {
 /// namespace cannot have a new one. That the source is a procfs indeed is checked on the open mount.
 fn is_procfs(mount: &oci::Mount) -> bool {
     if is_bind(mount) {
+        // A relative one is in the bundle.
         return mount
             .source()
             .as_deref()
-            .is_some_and(|source| clean(source) == Path::new("/proc"));
+            .is_some_and(|source| source.is_absolute() && clean(source) == Path::new("/proc"));
     }
     mount.typ().as_deref() == Some("proc")
 }
