@@ -8,7 +8,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::group::{Dir, Group, rmdir, shown};
 use crate::cgroup::{Depth, Parents};
+use crate::controller::Controller;
 use crate::error::Error;
+use crate::file;
 use crate::wait;
 
 /// How long processes get to stop before they are signalled anyway.
@@ -41,7 +43,9 @@ impl Group {
         let still = stood || self.try_freeze()?;
         let mut done = Vec::new();
         let result = self.signal_all(dir, signal, &mut done);
-        if still && (!stood || signal == Signal::KILL) {
+        if signal == Signal::KILL {
+            self.thaw_tree()?;
+        } else if still && !stood {
             self.try_thaw()?;
         }
         result.map(|()| done.len())
@@ -55,6 +59,19 @@ impl Group {
             Err(Error::Write { source, .. }) if is_gone(source) => Ok(false),
             Err(err) => Err(err),
         }
+    }
+
+    /// Lets everything run on, also in cgroups that the container made and froze itself: there a
+    /// kill takes no effect.
+    fn thaw_tree(&self) -> Result<(), Error> {
+        let Some(dir) = self.dir(Controller::Freezer) else {
+            return Ok(());
+        };
+        let thaw = |fd: &OwnedFd| match file::write(fd, "freezer.state", "THAWED") {
+            Err(source) if is_gone(source) => Ok(()),
+            other => other,
+        };
+        self.walk(dir, thaw, |_, _| {})
     }
 
     fn try_thaw(&self) -> Result<(), Error> {

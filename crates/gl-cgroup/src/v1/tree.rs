@@ -70,7 +70,7 @@ impl Group {
 
     /// Visits `dir` and everything below it: `enter` with each directory before, `leave` with the
     /// parent and the name of each but `dir` after what is below. What vanishes meanwhile is left out.
-    fn walk(
+    pub(super) fn walk(
         &self,
         dir: &Dir,
         mut enter: impl FnMut(&OwnedFd) -> Result<(), Errno>,
