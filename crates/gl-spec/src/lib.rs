@@ -15,6 +15,7 @@ mod state;
 mod template;
 mod time;
 mod validate;
+mod write;
 
 pub use classify::{Class, Classify, chain};
 pub use error::{Document, Error, IdProblem, Mismatch, Problem, Warning};
@@ -29,6 +30,7 @@ pub use state::{StateDocument, Status};
 pub use template::{Rootless, default_spec};
 pub use time::Timestamp;
 pub use validate::{sysctl_name, validate, validate_process, validate_resources};
+pub use write::write;
 
 /// The newest version of the runtime-spec that this crate knows.
 pub const OCI_VERSION: &str = "1.3.0";

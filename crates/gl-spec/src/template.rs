@@ -157,7 +157,7 @@ fn linux(rootless: Rootless) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{load, validate};
+    use crate::{load, validate, write};
 
     #[test]
     fn spec_for_root_and_for_a_user_is_valid_and_survives_being_written() {
@@ -170,8 +170,8 @@ mod tests {
         ] {
             let spec = default_spec(rootless);
             assert_eq!(validate(&spec).unwrap(), [], "{rootless:?}");
-            let text = serde_json::to_vec(&spec).unwrap();
-            assert_eq!(load(&text).unwrap().spec, spec, "{rootless:?}");
+            let text = write(&spec);
+            assert_eq!(load(text.as_bytes()).unwrap().spec, spec, "{rootless:?}");
         }
     }
 

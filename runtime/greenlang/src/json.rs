@@ -7,14 +7,10 @@ pub(crate) fn line(document: &impl Serialize) -> String {
     serde_json::to_string(document).expect("documents of ours have only text and numbers")
 }
 
-/// Writes a document of ours, indented by `indent` for each level.
-pub(crate) fn indented(document: &impl Serialize, indent: &str) -> String {
-    // Not by a formatter of serde_json: with it the OCI types would be compiled a second time.
-    spread(&line(document), indent)
-}
-
-/// Spreads JSON that has no blanks between its tokens over lines.
-fn spread(line: &str, indent: &str) -> String {
+/// Spreads JSON that has no blanks between its tokens over lines, indented by `indent` for each level.
+///
+/// A formatter of `serde_json` would do that as well, and have each type compiled a second time.
+pub(crate) fn spread(line: &str, indent: &str) -> String {
     let mut text = String::with_capacity(2 * line.len());
     let mut depth = 0;
     let (mut quoted, mut escaped) = (false, false);
@@ -80,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn indented_documents_look_as_from_serde_json() {
+    fn spread_documents_look_as_from_serde_json() {
         for document in [
             json!(null),
             json!([]),
@@ -92,7 +88,7 @@ mod tests {
         ] {
             for indent in ["", "\t", "    "] {
                 let want = by_serde_json(&document, indent);
-                assert_eq!(indented(&document, indent), want, "{document}");
+                assert_eq!(spread(&line(&document), indent), want, "{document}");
             }
         }
     }

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::{Class, Classify as _, chain, validate, validate_process};
+use crate::{Class, Classify as _, chain, validate, validate_process, write};
 
 /// Configs as engines write them: long lists cut short, host names and paths made neutral.
 const ENGINES: &[(&str, &str)] = &[
@@ -85,8 +85,8 @@ fn configs_of_engines_are_read_on_the_short_path_and_valid() {
 fn configs_of_engines_survive_being_stored() {
     for (name, text) in ENGINES {
         let spec = load(text.as_bytes()).unwrap().spec;
-        let stored = serde_json::to_vec(&spec).unwrap();
-        assert_eq!(load(&stored).unwrap().spec, spec, "{name}");
+        let stored = write(&spec);
+        assert_eq!(load(stored.as_bytes()).unwrap().spec, spec, "{name}");
     }
 }
 
@@ -402,8 +402,12 @@ fn what_the_spec_allows_and_the_oci_types_refuse_is_read() {
         let loaded =
             load(&with(pointer, value)).unwrap_or_else(|e| panic!("{pointer}: {}", chain(&e)));
         validate(&loaded.spec).unwrap_or_else(|e| panic!("{pointer}: {}", chain(&e)));
-        let stored = serde_json::to_vec(&loaded.spec).unwrap();
-        assert_eq!(load(&stored).unwrap().spec, loaded.spec, "{pointer}");
+        let stored = write(&loaded.spec);
+        assert_eq!(
+            load(stored.as_bytes()).unwrap().spec,
+            loaded.spec,
+            "{pointer}"
+        );
     }
 }
 
@@ -555,8 +559,8 @@ fn damage(bytes: &mut Vec<u8>, numbers: &mut Numbers) {
 fn is_accepted(bytes: &[u8]) -> bool {
     match load(bytes) {
         Ok(loaded) if validate(&loaded.spec).is_ok() => {
-            let stored = serde_json::to_vec(&loaded.spec).unwrap();
-            assert_eq!(load(&stored).unwrap().spec, loaded.spec);
+            let stored = write(&loaded.spec);
+            assert_eq!(load(stored.as_bytes()).unwrap().spec, loaded.spec);
             true
         }
         Ok(_) => true,

@@ -29,7 +29,7 @@ const FACILITIES: &[Facility] = &[
 
 /// The text of `features`.
 pub(crate) fn text() -> String {
-    let mut text = json::indented(&gl_spec::features(VERSION, FACILITIES), "    ");
+    let mut text = json::spread(&json::line(&gl_spec::features(VERSION, FACILITIES)), "    ");
     text.push('\n');
     text
 }

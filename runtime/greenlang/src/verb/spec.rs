@@ -61,7 +61,7 @@ impl Spec {
         } else {
             Rootless::No
         };
-        let text = json::indented(&default_spec(rootless), "\t");
+        let text = json::spread(&gl_spec::write(&default_spec(rootless)), "\t");
         let path = self.bundle.join("config.json");
         OpenOptions::new()
             .write(true)
