@@ -294,9 +294,12 @@ impl Container {
 /// Reads what is stored of a container.
 pub(crate) fn read_record(dir: &StateDir, id: &ContainerId) -> Result<Record, Error> {
     match dir.read(RECORD)? {
-        Some(bytes) => serde_json::from_slice(&bytes).map_err(|_err| Error::Corrupt {
-            path: dir.path(RECORD),
-        }),
+        Some(bytes) => String::from_utf8(bytes)
+            .ok()
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .ok_or_else(|| Error::Corrupt {
+                path: dir.path(RECORD),
+            }),
         // Its maker has made the directory and nothing else, or died right then.
         None => Err(Error::Missing {
             id: id.as_str().to_owned(),

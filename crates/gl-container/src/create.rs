@@ -138,7 +138,7 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
         true => bytes,
         false => {
             extend_env(&mut spec, &request.extra_env);
-            serde_json::to_vec(&spec).map_err(|_err| Error::Corrupt { path: config })?
+            gl_spec::write(&spec).into_bytes()
         }
     };
     let options = Options {
