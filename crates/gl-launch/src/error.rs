@@ -40,6 +40,14 @@ pub enum Error {
         /// The kind that the config says.
         kind: Kind,
     },
+    /// A kernel parameter of a namespace that the config enters by path and that is the host's.
+    #[error("write linux.sysctl[{key:?}]: linux.namespaces[{index}] is the namespace of the host")]
+    HostSysctl {
+        /// The parameter, with dots.
+        key: String,
+        /// Position of its namespace in `linux.namespaces`.
+        index: usize,
+    },
     /// The kernel refused the fork.
     #[error("start a process in the namespaces of the container")]
     Fork {
@@ -192,6 +200,7 @@ impl Error {
             | Self::Hook(_)
             | Self::Killed
             | Self::NotWaiting
+            | Self::HostSysctl { .. }
             | Self::NamespaceKind { .. } => None,
         }
     }
@@ -261,7 +270,7 @@ impl Classify for Error {
             Self::Prepare(err) => err.class(),
             Self::Hook(_) | Self::Killed => Class::Internal,
             Self::NotWaiting => Class::Conflict,
-            Self::NamespaceKind { .. } => Class::Invalid,
+            Self::HostSysctl { .. } | Self::NamespaceKind { .. } => Class::Invalid,
             Self::Program { errno, .. } if *errno == Errno::NOENT => Class::NotFound,
             _ => match self.errno() {
                 Some(Errno::PERM | Errno::ACCESS) => Class::Denied,
@@ -275,7 +284,9 @@ impl Classify for Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Prepare(err) => err.code(),
-            Self::Namespace { .. } | Self::NamespaceKind { .. } => "E_NAMESPACE",
+            Self::HostSysctl { .. } | Self::Namespace { .. } | Self::NamespaceKind { .. } => {
+                "E_NAMESPACE"
+            }
             Self::Fork { .. } => "E_FORK",
             Self::IdMap { .. } => "E_IDMAP",
             Self::Rlimit { .. } => "E_RLIMIT",
@@ -300,6 +311,7 @@ impl Classify for Error {
             Self::Namespace { index, .. } | Self::NamespaceKind { index, .. } => {
                 Some(format!("linux.namespaces[{index}].path").into())
             }
+            Self::HostSysctl { key, .. } => Some(format!("linux.sysctl[{key:?}]").into()),
             Self::Fork { .. } => Some("linux.namespaces".into()),
             Self::IdMap { field, .. } => Some((*field).into()),
             Self::Rlimit { index, .. } => Some(format!("process.rlimits[{index}]").into()),
@@ -323,6 +335,9 @@ impl Classify for Error {
             Self::Prepare(err) => return err.hint(),
             Self::Namespace { .. } | Self::NamespaceKind { .. } => {
                 "name a namespace file of that type that still exists".into()
+            }
+            Self::HostSysctl { .. } => {
+                "leave it out, or give the container a namespace of its own".into()
             }
             Self::Fork { source } if *source == Errno::AGAIN => {
                 "the pids limit or RLIMIT_NPROC of the caller is reached".into()

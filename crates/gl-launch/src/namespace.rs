@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use gl_plan::{Kind, Namespaces, TimeOffset};
+use gl_plan::{Kind, Namespaces, Sysctl, TimeOffset};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags};
@@ -51,6 +51,35 @@ pub(crate) fn open(namespaces: &Namespaces) -> Result<Vec<Opened>, Error> {
             })
         })
         .collect()
+}
+
+/// Refuses kernel parameters of a namespace that is entered by path and is the runtime's own: they
+/// would be set for the host.
+pub(crate) fn check_sysctls(opened: &[Opened], sysctls: &[Sysctl]) -> Result<(), Error> {
+    for sysctl in sysctls {
+        let kind = match sysctl.path.split_once('/') {
+            Some(("net", _)) => Kind::Network,
+            Some(("kernel", "domainname")) => Kind::Uts,
+            _ => Kind::Ipc,
+        };
+        let Some(target) = opened.iter().find(|opened| opened.kind == kind) else {
+            continue;
+        };
+        let identity = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+        let failed = |source| Error::Namespace {
+            index: target.index,
+            path: target.path.clone(),
+            source,
+        };
+        let own = own_namespace(kind)?;
+        if identity(&own).map_err(failed)? == identity(&target.fd).map_err(failed)? {
+            return Err(Error::HostSysctl {
+                key: sysctl.path.replace('/', "."),
+                index: target.index,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Enters one namespace; the kernel checks that it is of this kind.

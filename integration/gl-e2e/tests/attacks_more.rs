@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         dev_behind_a_link_to_a_volume_makes_no_nodes_there,
         root_as_a_masked_or_readonly_path_is_refused,
         passwd_behind_a_link_into_procfs_is_not_read,
+        sysctl_of_a_joined_namespace_of_the_host_is_refused,
         hook_that_left_its_group_ends_with_its_time,
         hook_with_the_longest_timeout_runs,
         cgroup_frozen_by_the_container_does_not_keep_it_from_deletion,
@@ -378,6 +379,29 @@ fn passwd_behind_a_link_into_procfs_is_not_read() -> Outcome {
         symlink("/proc/kmsg", box_.rootfs().join("etc/passwd")).unwrap();
         assert_eq!(box_.run().ok().stdout, "/\n");
     })
+}
+
+fn sysctl_of_a_joined_namespace_of_the_host_is_refused() -> Outcome {
+    for (kind, file, key) in [
+        ("network", "net", "net.ipv4.ip_local_port_range"),
+        ("ipc", "ipc", "kernel.msgmax"),
+    ] {
+        let host = format!("/proc/{}/ns/{file}", std::process::id());
+        let setting = format!("/proc/sys/{}", key.replace('.', "/"));
+        // Should it be written all the same, nothing changes.
+        let value = fs::read_to_string(setting).unwrap().trim().to_owned();
+        let box_ = Bundle::new()
+            .args(&["true"])
+            .namespace(kind, Some(json!({"type": kind, "path": host})))
+            .set("/linux/sysctl", json!({key: value}));
+        let out = box_.run();
+        if out.code == 0 && kind == "ipc" && !bundle::is_greenlang() {
+            // Only that of the network is looked at elsewhere.
+            continue;
+        }
+        out.failed().says(key);
+    }
+    Ok(())
 }
 
 fn hook_that_left_its_group_ends_with_its_time() -> Outcome {
