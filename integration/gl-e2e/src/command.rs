@@ -21,7 +21,13 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// What it may take once others have hung: a broken runtime must not cost an hour.
-const SHORT_LIMIT: Duration = Duration::from_secs(10);
+fn shortened(limit: Duration) -> Duration {
+    limit.min(Duration::from_secs(match HUNG.load(Ordering::Relaxed) {
+        0..3 => u64::MAX,
+        3..10 => 10,
+        _ => 2,
+    }))
+}
 
 /// Commands that had to be killed so far.
 static HUNG: AtomicU32 = AtomicU32::new(0);
@@ -92,7 +98,20 @@ pub fn output(command: Command) -> Output {
 ///
 /// If the program cannot be started, or is still running after `limit`; it is killed then.
 #[track_caller]
-pub fn output_of(mut command: Command, stdin: &[u8], limit: Duration) -> Output {
+pub fn output_of(command: Command, stdin: &[u8], limit: Duration) -> Output {
+    match attempt(command, stdin, limit) {
+        Ok(output) => output,
+        Err(why) => fail(&why),
+    }
+}
+
+/// Runs a command to clean up after a test, whose verdict it does not change.
+pub fn clean_up(command: Command) {
+    // What it could not remove shows in the leftovers that the soaks look for.
+    drop(attempt(command, b"", LIMIT));
+}
+
+fn attempt(mut command: Command, stdin: &[u8], limit: Duration) -> Result<Output, String> {
     let line = describe(&command);
     let (mut out, mut err) = (memory_file(), memory_file());
     let mut input = memory_file();
@@ -104,11 +123,8 @@ pub fn output_of(mut command: Command, stdin: &[u8], limit: Duration) -> Output 
         .stderr(duplicate(&err))
         .process_group(0)
         .spawn()
-        .unwrap_or_else(|e| fail(&format!("start `{line}`: {e}")));
-    let limit = match HUNG.load(Ordering::Relaxed) {
-        0..3 => limit,
-        _ => limit.min(SHORT_LIMIT),
-    };
+        .map_err(|e| format!("start `{line}`: {e}"))?;
+    let limit = shortened(limit);
     let ended = wait_child(&mut child, limit);
     if ended.is_none() {
         HUNG.fetch_add(1, Ordering::Relaxed);
@@ -120,11 +136,10 @@ pub fn output_of(mut command: Command, stdin: &[u8], limit: Duration) -> Output 
         stdout: contents(&mut out),
         stderr: contents(&mut err),
     };
-    assert!(
-        ended.is_some(),
-        "still running after {limit:?}, killed: {output}"
-    );
-    output
+    match ended {
+        Some(_) => Ok(output),
+        None => Err(format!("still running after {limit:?}, killed: {output}")),
+    }
 }
 
 /// A command that runs on while a test reads its standard output line by line.

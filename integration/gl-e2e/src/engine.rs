@@ -8,10 +8,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 pub use crate::bundle::{is_greenlang, runtime};
-use crate::command::{Follow, LIMIT, Output, fail, output, output_of};
+use crate::command::{Follow, LIMIT, Output, clean_up, fail, output, output_of};
 use crate::kernel::{Cgroup, Scope};
 use crate::sandbox::Sandbox;
 use crate::terminal::Terminal;
@@ -308,15 +307,7 @@ impl fmt::Display for Container<'_> {
 
 impl Drop for Container<'_> {
     fn drop(&mut self) {
-        let mut remove = self.removal();
-        // The test has its verdict; a failed removal shows in the leftovers of the soak.
-        if std::thread::panicking() {
-            remove.stdout(std::process::Stdio::null());
-            remove.stderr(std::process::Stdio::null());
-            drop(remove.status());
-        } else {
-            output_of(remove, b"", Duration::from_secs(60));
-        }
+        clean_up(self.removal());
     }
 }
 

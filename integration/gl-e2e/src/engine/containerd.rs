@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{image, runtime, text};
-use crate::command::{LIMIT, Output, eventually, fail, output, output_of, wait_child};
+use crate::command::{LIMIT, Output, clean_up, eventually, fail, output, output_of, wait_child};
 use crate::kernel::{Cgroup, Scope};
 use crate::sandbox::Sandbox;
 use crate::terminal::Terminal;
@@ -289,11 +289,7 @@ impl Drop for Task<'_> {
                 .copied()
                 .filter(|arg| !arg.is_empty())
                 .collect::<Vec<_>>();
-            let mut command = self.containerd.command(&args);
-            command.stdout(std::process::Stdio::null());
-            command.stderr(std::process::Stdio::null());
-            // The test has its verdict already, and the container may be gone.
-            drop(command.status());
+            clean_up(self.containerd.command(&args));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::Outcome;
+use crate::command::clean_up;
 use crate::engine::{Container, Engine, IMAGE};
 use crate::kernel::{Cgroup, Traces, assert_gone, namespace};
 
@@ -44,12 +45,8 @@ impl<'a> Pod<'a> {
 
 impl Drop for Pod<'_> {
     fn drop(&mut self) {
-        let mut remove = self
-            .engine
-            .command(&["pod", "rm", "-f", "-t", "0", self.name]);
-        remove.stdout(std::process::Stdio::null());
-        // The test has its verdict already.
-        drop(remove.status());
+        let remove = ["pod", "rm", "-f", "-t", "0", self.name];
+        clean_up(self.engine.command(&remove));
     }
 }
 
