@@ -331,18 +331,6 @@ impl Waiting<'_> {
             // Nobody can be told: the gate itself is broken.
             return 1;
         };
-        let fault = self.last_steps(&starter);
-        report(&starter, &fault)
-    }
-
-    fn last_steps(&self, starter: &Channel) -> Fault {
-        if let Err(fault) = run_hooks(
-            &self.plan.hooks.start_container,
-            &self.state,
-            Status::Created,
-        ) {
-            return fault;
-        }
         let last = LastSteps {
             process: &self.plan.process,
             preserve_fds: self.plan.options.preserve_fds,
@@ -351,8 +339,10 @@ impl Waiting<'_> {
             program: &self.program,
             args: &self.args,
             env: &self.env,
+            hooks: &self.plan.hooks.start_container,
+            state: Some(&self.state),
         };
-        last.run(starter)
+        report(&starter, &last.run(&starter))
     }
 }
 
@@ -366,10 +356,13 @@ pub(crate) struct LastSteps<'a> {
     pub(crate) program: &'a std::ffi::CStr,
     pub(crate) args: &'a CStrings,
     pub(crate) env: &'a CStrings,
+    /// `startContainer` hooks; an exec has none, and no state for them.
+    pub(crate) hooks: &'a [gl_plan::Hook],
+    pub(crate) state: Option<&'a StateDocument>,
 }
 
 impl LastSteps<'_> {
-    /// Limits, label, filter, execve. Returns what failed.
+    /// Limits, label, filter, hooks, execve. Returns what failed.
     pub(crate) fn run(&self, starter: &Channel) -> Fault {
         match self.before_execve(starter) {
             Err(fault) => fault,
@@ -383,7 +376,6 @@ impl LastSteps<'_> {
     fn before_execve(&self, starter: &Channel) -> Result<(), Fault> {
         gl_sys::reset_for_exec().map_err(Fault::of(Own::Signals))?;
         self.labels.apply()?;
-        stdio::release_descriptors(self.preserve_fds)?;
         identity::set_rlimits(self.process)?;
         // From here on only write, read, capget, capset, prctl and execve, which the filter has to
         // allow anyway or which fail closed.
@@ -394,6 +386,11 @@ impl LastSteps<'_> {
             }
         }
         identity::finish(self.process)?;
+        // The image's own programs, perhaps: nothing that holds for the container is left out.
+        if let Some(state) = self.state {
+            run_hooks(self.hooks, state, Status::Created)?;
+        }
+        stdio::release_descriptors(self.preserve_fds)?;
         starter
             .send(&Record::new(Message::Executing, 0))
             .map_err(Fault::of(Own::Sync))

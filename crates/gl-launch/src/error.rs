@@ -40,11 +40,11 @@ pub enum Error {
         /// The kind that the config says.
         kind: Kind,
     },
-    /// A kernel parameter of a namespace that the config enters by path and that is the host's.
-    #[error("write linux.sysctl[{key:?}]: linux.namespaces[{index}] is the namespace of the host")]
-    HostSysctl {
-        /// The parameter, with dots.
-        key: String,
+    /// Something to be set in a namespace that the config enters by path and that is the host's.
+    #[error("set {field}: linux.namespaces[{index}] is the namespace of the host")]
+    HostSetting {
+        /// The config field.
+        field: String,
         /// Position of its namespace in `linux.namespaces`.
         index: usize,
     },
@@ -200,7 +200,7 @@ impl Error {
             | Self::Hook(_)
             | Self::Killed
             | Self::NotWaiting
-            | Self::HostSysctl { .. }
+            | Self::HostSetting { .. }
             | Self::NamespaceKind { .. } => None,
         }
     }
@@ -270,7 +270,7 @@ impl Classify for Error {
             Self::Prepare(err) => err.class(),
             Self::Hook(_) | Self::Killed => Class::Internal,
             Self::NotWaiting => Class::Conflict,
-            Self::HostSysctl { .. } | Self::NamespaceKind { .. } => Class::Invalid,
+            Self::HostSetting { .. } | Self::NamespaceKind { .. } => Class::Invalid,
             Self::Program { errno, .. } if *errno == Errno::NOENT => Class::NotFound,
             _ => match self.errno() {
                 Some(Errno::PERM | Errno::ACCESS) => Class::Denied,
@@ -284,7 +284,7 @@ impl Classify for Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Prepare(err) => err.code(),
-            Self::HostSysctl { .. } | Self::Namespace { .. } | Self::NamespaceKind { .. } => {
+            Self::HostSetting { .. } | Self::Namespace { .. } | Self::NamespaceKind { .. } => {
                 "E_NAMESPACE"
             }
             Self::Fork { .. } => "E_FORK",
@@ -311,7 +311,7 @@ impl Classify for Error {
             Self::Namespace { index, .. } | Self::NamespaceKind { index, .. } => {
                 Some(format!("linux.namespaces[{index}].path").into())
             }
-            Self::HostSysctl { key, .. } => Some(format!("linux.sysctl[{key:?}]").into()),
+            Self::HostSetting { field, .. } => Some(field.as_str().into()),
             Self::Fork { .. } => Some("linux.namespaces".into()),
             Self::IdMap { field, .. } => Some((*field).into()),
             Self::Rlimit { index, .. } => Some(format!("process.rlimits[{index}]").into()),
@@ -336,7 +336,7 @@ impl Classify for Error {
             Self::Namespace { .. } | Self::NamespaceKind { .. } => {
                 "name a namespace file of that type that still exists".into()
             }
-            Self::HostSysctl { .. } => {
+            Self::HostSetting { .. } => {
                 "leave it out, or give the container a namespace of its own".into()
             }
             Self::Fork { source } if *source == Errno::AGAIN => {

@@ -147,6 +147,8 @@ fn child(request: &ExecRequest<'_>, runtime: &Channel) -> i32 {
                 program: &ready.program,
                 args: &ready.args,
                 env: &ready.env,
+                hooks: &[],
+                state: None,
             };
             last.run(runtime)
         }

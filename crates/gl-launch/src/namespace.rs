@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use gl_plan::{Kind, Namespaces, Sysctl, TimeOffset};
+use gl_plan::{Kind, Namespaces, Plan, TimeOffset};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags};
@@ -53,31 +53,43 @@ pub(crate) fn open(namespaces: &Namespaces) -> Result<Vec<Opened>, Error> {
         .collect()
 }
 
-/// Refuses kernel parameters of a namespace that is entered by path and is the runtime's own: they
-/// would be set for the host.
-pub(crate) fn check_sysctls(opened: &[Opened], sysctls: &[Sysctl]) -> Result<(), Error> {
-    for sysctl in sysctls {
+/// Refuses what the plan would set in a namespace that is entered by path and is the runtime's own:
+/// it would be set for the host.
+pub(crate) fn check_host(opened: &[Opened], plan: &Plan) -> Result<(), Error> {
+    for sysctl in &plan.sysctl {
         let kind = match sysctl.path.split_once('/') {
             Some(("net", _)) => Kind::Network,
             Some(("kernel", "domainname")) => Kind::Uts,
             _ => Kind::Ipc,
         };
-        let Some(target) = opened.iter().find(|opened| opened.kind == kind) else {
-            continue;
-        };
-        let identity = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
-        let failed = |source| Error::Namespace {
+        let key = sysctl.path.replace('/', ".");
+        refuse_host(opened, kind, || format!("linux.sysctl[{key:?}]"))?;
+    }
+    if plan.hostname.is_some() {
+        refuse_host(opened, Kind::Uts, || "hostname".to_owned())?;
+    }
+    if plan.domainname.is_some() {
+        refuse_host(opened, Kind::Uts, || "domainname".to_owned())?;
+    }
+    Ok(())
+}
+
+fn refuse_host(opened: &[Opened], kind: Kind, field: impl FnOnce() -> String) -> Result<(), Error> {
+    let Some(target) = opened.iter().find(|opened| opened.kind == kind) else {
+        return Ok(());
+    };
+    let identity = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    let failed = |source| Error::Namespace {
+        index: target.index,
+        path: target.path.clone(),
+        source,
+    };
+    let own = own_namespace(kind)?;
+    if identity(&own).map_err(failed)? == identity(&target.fd).map_err(failed)? {
+        return Err(Error::HostSetting {
+            field: field(),
             index: target.index,
-            path: target.path.clone(),
-            source,
-        };
-        let own = own_namespace(kind)?;
-        if identity(&own).map_err(failed)? == identity(&target.fd).map_err(failed)? {
-            return Err(Error::HostSysctl {
-                key: sysctl.path.replace('/', "."),
-                index: target.index,
-            });
-        }
+        });
     }
     Ok(())
 }

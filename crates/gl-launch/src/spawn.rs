@@ -69,7 +69,7 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
     stdio::shield_null().map_err(failed("open the null device"))?;
     let prepared = gl_rootfs::prepare(plan, request.bundle, &mut idmap::user_namespace)?;
     let namespaces = namespace::open(&plan.namespaces)?;
-    namespace::check_sysctls(&namespaces, &plan.sysctl)?;
+    namespace::check_host(&namespaces, plan)?;
     let gate = gate::listen(request.state_dir).map_err(failed("make the start gate"))?;
     let (ours, theirs) = Channel::pair().map_err(failed("make a socket pair"))?;
     let entered = ForFork::enter(&plan.namespaces, &namespaces, &plan.time_offsets)?;

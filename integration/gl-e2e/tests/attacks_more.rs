@@ -41,6 +41,8 @@ fn main() -> ExitCode {
         root_as_a_masked_or_readonly_path_is_refused,
         passwd_behind_a_link_into_procfs_is_not_read,
         sysctl_of_a_joined_namespace_of_the_host_is_refused,
+        name_of_a_joined_namespace_of_the_host_is_refused,
+        hook_inside_the_container_runs_under_its_filter,
         hook_that_left_its_group_ends_with_its_time,
         hook_with_the_longest_timeout_runs,
         cgroup_frozen_by_the_container_does_not_keep_it_from_deletion,
@@ -402,6 +404,42 @@ fn sysctl_of_a_joined_namespace_of_the_host_is_refused() -> Outcome {
         out.failed().says(key);
     }
     Ok(())
+}
+
+fn name_of_a_joined_namespace_of_the_host_is_refused() -> Outcome {
+    known_elsewhere("sets it for the host", || {
+        for key in ["hostname", "domainname"] {
+            // The host's own name, so that nothing changes if it is set all the same.
+            let own = fs::read_to_string(format!("/proc/sys/kernel/{key}")).unwrap();
+            let host = format!("/proc/{}/ns/uts", std::process::id());
+            let box_ = Bundle::new()
+                .args(&["true"])
+                .unset("/hostname")
+                .namespace("uts", Some(json!({"type": "uts", "path": host})))
+                .set(&format!("/{key}"), json!(own.trim()));
+            box_.run().failed().says(key);
+        }
+    })
+}
+
+fn hook_inside_the_container_runs_under_its_filter() -> Outcome {
+    known_elsewhere("runs hooks before the filter", || {
+        let script = "grep -w Seccomp /proc/self/status > /seen; mkdir /made 2>> /seen; true";
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+        let box_ = Bundle::sh("cat /seen; ls -d /made")
+            .set("/root/readonly", json!(false))
+            .set("/hooks", json!({"startContainer": [hook]}))
+            .set(
+                "/linux/seccomp",
+                json!({
+                    "defaultAction": "SCMP_ACT_ALLOW",
+                    "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
+                }),
+            );
+        let seen = box_.run().stdout;
+        assert!(seen.starts_with("Seccomp:\t2\n"), "{seen}");
+        assert!(seen.contains("Operation not permitted"), "{seen}");
+    })
 }
 
 fn hook_that_left_its_group_ends_with_its_time() -> Outcome {
