@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::controller::Controller;
 use crate::error::Error;
 use crate::layout::{Layout, Version};
+use crate::oom::{self, OomWatch};
 use crate::paths::{GroupPath, Paths};
 use crate::stats::Stats;
-use crate::v1;
+use crate::{v1, v2};
 
 /// Who makes the directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,14 @@ pub enum Record {
         /// One entry for each hierarchy.
         groups: Vec<v1::Entry>,
     },
+    /// cgroup v2 through cgroupfs.
+    #[serde(rename = "cgroupfs-v2")]
+    V2 {
+        /// The cgroup, from the root of the hierarchy.
+        path: GroupPath,
+        /// How many components of `path`, from its end, were made for this container.
+        made: usize,
+    },
 }
 
 /// What [`Cgroup::apply`] and [`Cgroup::update`] did not have to do.
@@ -93,24 +102,30 @@ pub struct Cgroup {
 #[derive(Debug)]
 enum Inner {
     V1(v1::Group),
+    V2(v2::Group),
 }
 
 impl Cgroup {
     /// Makes the cgroup in every hierarchy: one `mkdirat` each where the parent is there.
+    ///
+    /// On v2 all controllers are passed on to it as far as the cgroups above allow; a limit that
+    /// needs one they refuse is an error of [`Cgroup::apply`].
     ///
     /// A new cpuset gets the processors and memory nodes of its parent, as nothing can join it
     /// before. Whatever was made is removed again if a later step fails.
     ///
     /// # Errors
     ///
-    /// - [`Error::Unsupported`] for the systemd driver and on cgroup v2.
+    /// - [`Error::Unsupported`] for the systemd driver.
     /// - [`Error::InUse`] or [`Error::Frozen`] if the cgroup exists and has processes or is frozen.
     /// - [`Error::Make`], [`Error::Read`] or [`Error::Write`] if the kernel refuses.
     pub fn create(driver: Driver, layout: &Layout, paths: &Paths) -> Result<Self, Error> {
-        check(driver, layout)?;
-        Ok(Self {
-            inner: Inner::V1(v1::Group::create(layout, paths)?),
-        })
+        check(driver)?;
+        let inner = match layout.version() {
+            Version::V1 => Inner::V1(v1::Group::create(layout, paths)?),
+            Version::V2 => Inner::V2(v2::Group::create(layout, paths)?),
+        };
+        Ok(Self { inner })
     }
 
     /// The record of what [`Cgroup::create`] is about to make, to be stored before it is called: a
@@ -122,10 +137,13 @@ impl Cgroup {
     /// [`Error::Unsupported`], [`Error::InUse`] and [`Error::Frozen`] as for [`Cgroup::create`];
     /// [`Error::Inspect`].
     pub fn intent(driver: Driver, layout: &Layout, paths: &Paths) -> Result<Record, Error> {
-        check(driver, layout)?;
-        Ok(Record::V1 {
-            groups: v1::Group::intent(layout, paths)?,
-        })
+        check(driver)?;
+        match layout.version() {
+            Version::V1 => Ok(Record::V1 {
+                groups: v1::Group::intent(layout, paths)?,
+            }),
+            Version::V2 => Ok(record_v2(&v2::Group::intent(layout, paths)?)),
+        }
     }
 
     /// Opens the cgroup of a stored container. Directories that are gone count as empty.
@@ -134,22 +152,26 @@ impl Cgroup {
     ///
     /// [`Error::NotMounted`] or [`Error::Inspect`] if `/sys/fs/cgroup` is not what it was.
     pub fn open(record: &Record) -> Result<Self, Error> {
-        let Record::V1 { groups } = record;
-        Ok(Self {
-            inner: Inner::V1(v1::Group::open(groups)?),
-        })
+        let inner = match record {
+            Record::V1 { groups } => Inner::V1(v1::Group::open(groups)?),
+            Record::V2 { path, made } => Inner::V2(v2::Group::open(path, *made)?),
+        };
+        Ok(Self { inner })
     }
 
     /// What to store for [`Cgroup::open`].
     #[must_use]
     pub fn record(&self) -> Record {
-        let Inner::V1(group) = &self.inner;
-        Record::V1 {
-            groups: group.entries(),
+        match &self.inner {
+            Inner::V1(group) => Record::V1 {
+                groups: group.entries(),
+            },
+            Inner::V2(group) => record_v2(group),
         }
     }
 
-    /// Opens the `tasks` file of every hierarchy for writing, close-on-exec.
+    /// Opens the `tasks` file of every hierarchy, or `cgroup.procs` of v2, for writing,
+    /// close-on-exec.
     ///
     /// A process with one thread that writes `0` to each of them joins. That takes no lock on the
     /// thread group, unlike another process writing its id to `cgroup.procs`, which can wait 10 ms
@@ -159,8 +181,7 @@ impl Cgroup {
     ///
     /// [`Error::Join`] if one cannot be opened.
     pub fn join_fds(&self) -> Result<Vec<OwnedFd>, Error> {
-        let Inner::V1(group) = &self.inner;
-        group.join_fds()
+        self.join_fds_below(&[])
     }
 
     /// As [`Cgroup::join_fds`], for existing cgroups below the container's own.
@@ -169,8 +190,24 @@ impl Cgroup {
     ///
     /// [`Error::Join`] if there is none of that path in a hierarchy.
     pub fn join_fds_below(&self, below: &[Below]) -> Result<Vec<OwnedFd>, Error> {
-        let Inner::V1(group) = &self.inner;
-        group.join_fds_below(below)
+        match &self.inner {
+            Inner::V1(group) if below.is_empty() => group.join_fds(),
+            Inner::V1(group) => group.join_fds_below(below),
+            Inner::V2(group) => Ok(vec![group.join_fd(below)?]),
+        }
+    }
+
+    /// Opens the directory that a new process can be born into (v2, `CLONE_INTO_CGROUP`): that
+    /// takes no lock at all. None on v1. `below` as for [`Cgroup::join_fds_below`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Join`] if it cannot be opened.
+    pub fn open_dir(&self, below: &[Below]) -> Result<Option<OwnedFd>, Error> {
+        match &self.inner {
+            Inner::V1(_) => Ok(None),
+            Inner::V2(group) => group.open_dir(below).map(Some),
+        }
     }
 
     /// Sets the limits of a cgroup that nothing has joined yet.
@@ -188,8 +225,10 @@ impl Cgroup {
         resources: &LinuxResources,
         devices: DeviceDefault,
     ) -> Result<Applied, Error> {
-        let Inner::V1(group) = &self.inner;
-        group.apply(resources, devices)
+        match &self.inner {
+            Inner::V1(group) => group.apply(resources, devices),
+            Inner::V2(group) => group.apply(resources, devices),
+        }
     }
 
     /// Changes limits while processes run: only what is in `resources`.
@@ -202,8 +241,10 @@ impl Cgroup {
     /// As [`Cgroup::apply`]. What was written before the refused value stays: the caller, who knows
     /// the former limits, applies them again.
     pub fn update(&self, resources: &LinuxResources) -> Result<Applied, Error> {
-        let Inner::V1(group) = &self.inner;
-        group.update(resources)
+        match &self.inner {
+            Inner::V1(group) => group.update(resources),
+            Inner::V2(group) => group.update(resources),
+        }
     }
 
     /// Stops all processes and returns when all stand still.
@@ -214,8 +255,10 @@ impl Cgroup {
     /// - [`Error::FreezeTimeout`] if one does not stop within 10 s; all run on then.
     /// - [`Error::Write`] with `ENOENT` if the cgroup is gone.
     pub fn freeze(&self) -> Result<(), Error> {
-        let Inner::V1(group) = &self.inner;
-        group.freeze(v1::PAUSE_LIMIT)
+        match &self.inner {
+            Inner::V1(group) => group.freeze(v1::PAUSE_LIMIT),
+            Inner::V2(group) => group.freeze(v2::PAUSE_LIMIT),
+        }
     }
 
     /// Lets all processes run on.
@@ -224,8 +267,10 @@ impl Cgroup {
     ///
     /// [`Error::NoFreezer`], or [`Error::Write`] if the kernel refuses.
     pub fn thaw(&self) -> Result<(), Error> {
-        let Inner::V1(group) = &self.inner;
-        group.thaw()
+        match &self.inner {
+            Inner::V1(group) => group.thaw(),
+            Inner::V2(group) => group.thaw(),
+        }
     }
 
     /// Whether the processes stand still. A cgroup that is gone is not frozen. Three system calls.
@@ -234,8 +279,10 @@ impl Cgroup {
     ///
     /// [`Error::Read`].
     pub fn frozen(&self) -> Result<bool, Error> {
-        let Inner::V1(group) = &self.inner;
-        group.frozen()
+        match &self.inner {
+            Inner::V1(group) => group.frozen(),
+            Inner::V2(group) => group.frozen(),
+        }
     }
 
     /// The processes of the container, ascending in [`Depth::Tree`]. Those outside our pid namespace
@@ -245,8 +292,10 @@ impl Cgroup {
     ///
     /// [`Error::Read`], [`Error::Inspect`] or [`Error::Parse`].
     pub fn pids(&self, depth: Depth) -> Result<Vec<i32>, Error> {
-        let Inner::V1(group) = &self.inner;
-        group.pids(depth)
+        match &self.inner {
+            Inner::V1(group) => group.pids(depth),
+            Inner::V2(group) => group.pids(depth),
+        }
     }
 
     /// Sends `signal` to every process of the container and of the cgroups below, by pidfd and
@@ -260,8 +309,10 @@ impl Cgroup {
     /// does not stop within 0.5 s is signalled anyway, until nobody new is seen; [`Error::NotEmpty`]
     /// if that does not end.
     pub fn kill_all(&self, signal: Signal) -> Result<usize, Error> {
-        let Inner::V1(group) = &self.inner;
-        group.kill_all(signal)
+        match &self.inner {
+            Inner::V1(group) => group.kill_all(signal),
+            Inner::V2(group) => group.kill_all(signal),
+        }
     }
 
     /// Waits until no process is left, on their pidfds.
@@ -270,8 +321,10 @@ impl Cgroup {
     ///
     /// [`Error::NotEmpty`] once `limit` is over.
     pub fn wait_empty(&self, limit: Duration) -> Result<(), Error> {
-        let Inner::V1(group) = &self.inner;
-        group.wait_empty(limit)
+        match &self.inner {
+            Inner::V1(group) => group.wait_empty(limit),
+            Inner::V2(group) => group.wait_empty(limit),
+        }
     }
 
     /// Removes the directories that were made for the container, and what it made below them.
@@ -283,8 +336,10 @@ impl Cgroup {
     ///
     /// The first of [`Error::NotEmpty`] and [`Error::Remove`].
     pub fn remove(&self, parents: Parents, limit: Duration) -> Result<(), Error> {
-        let Inner::V1(group) = &self.inner;
-        group.remove(parents, limit)
+        match &self.inner {
+            Inner::V1(group) => group.remove(parents, limit),
+            Inner::V2(group) => group.remove(parents, limit),
+        }
     }
 
     /// Reads the statistics of all controllers.
@@ -293,8 +348,10 @@ impl Cgroup {
     ///
     /// [`Error::Read`] or [`Error::Parse`]. What this host does not account is zero.
     pub fn stats(&self) -> Result<Stats, Error> {
-        let Inner::V1(group) = &self.inner;
-        group.stats()
+        match &self.inner {
+            Inner::V1(group) => group.stats(),
+            Inner::V2(group) => group.stats(),
+        }
     }
 
     /// Asks the kernel to tell when the container runs out of memory.
@@ -302,9 +359,12 @@ impl Cgroup {
     /// # Errors
     ///
     /// [`Error::NoMemory`] on a host without the controller, [`Error::Watch`] if the kernel refuses.
-    pub fn oom_watch(&self) -> Result<v1::OomWatch, Error> {
-        let Inner::V1(group) = &self.inner;
-        group.oom_watch()
+    pub fn oom_watch(&self) -> Result<OomWatch, Error> {
+        let inner = match &self.inner {
+            Inner::V1(group) => oom::Inner::V1(group.oom_watch()?),
+            Inner::V2(group) => oom::Inner::V2(group.oom_watch()?),
+        };
+        Ok(OomWatch { inner })
     }
 
     /// How many processes the kernel has killed for lack of memory.
@@ -313,17 +373,26 @@ impl Cgroup {
     ///
     /// [`Error::Read`] or [`Error::Parse`].
     pub fn oom_kills(&self) -> Result<u64, Error> {
-        let Inner::V1(group) = &self.inner;
-        group.oom_kills()
+        match &self.inner {
+            Inner::V1(group) => group.oom_kills(),
+            Inner::V2(group) => group.oom_kills(),
+        }
     }
 }
 
 /// Refuses by name what has no driver yet.
-fn check(driver: Driver, layout: &Layout) -> Result<(), Error> {
-    let facility = match (driver, layout.version()) {
-        (Driver::Systemd, _) => "the systemd cgroup driver",
-        (_, Version::V2) => "cgroup v2",
-        (Driver::Cgroupfs, Version::V1) => return Ok(()),
-    };
-    Err(Error::Unsupported { facility })
+fn check(driver: Driver) -> Result<(), Error> {
+    match driver {
+        Driver::Cgroupfs => Ok(()),
+        Driver::Systemd => Err(Error::Unsupported {
+            facility: "the systemd cgroup driver",
+        }),
+    }
+}
+
+fn record_v2(group: &v2::Group) -> Record {
+    Record::V2 {
+        path: group.path.clone(),
+        made: group.made,
+    }
 }

@@ -1,4 +1,4 @@
-//! The names of cgroup v1 controllers, as the kernel and the mount points spell them.
+//! The names of cgroup controllers, as the kernel and the mount points spell them.
 
 use std::fmt;
 
@@ -21,8 +21,10 @@ pub enum Controller {
     Devices,
     /// Stopping and continuing all processes.
     Freezer,
-    /// Block input and output.
+    /// Block input and output (v1).
     Blkio,
+    /// Block input and output (v2).
+    Io,
     /// Number of processes.
     Pids,
     /// Huge pages.
@@ -43,7 +45,7 @@ pub enum Controller {
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Cpu,
         Self::Cpuacct,
         Self::Cpuset,
@@ -51,6 +53,7 @@ impl Controller {
         Self::Devices,
         Self::Freezer,
         Self::Blkio,
+        Self::Io,
         Self::Pids,
         Self::Hugetlb,
         Self::Rdma,
@@ -73,6 +76,7 @@ impl Controller {
             Self::Devices => "devices",
             Self::Freezer => "freezer",
             Self::Blkio => "blkio",
+            Self::Io => "io",
             Self::Pids => "pids",
             Self::Hugetlb => "hugetlb",
             Self::Rdma => "rdma",

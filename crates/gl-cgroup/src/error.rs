@@ -13,7 +13,7 @@ use crate::controller::Controller;
 #[non_exhaustive]
 pub enum Error {
     /// This version has no driver for it.
-    #[error("use {facility}: only cgroup v1 through cgroupfs is driven so far")]
+    #[error("use {facility}: only cgroupfs is driven so far")]
     Unsupported {
         /// What was asked for.
         facility: &'static str,
@@ -110,6 +110,36 @@ pub enum Error {
         controller: Controller,
         /// The file that would be written.
         file: Cow<'static, str>,
+    },
+    /// A limit was asked for whose controller the cgroups above do not pass on (v2).
+    #[error("set {field}: enable {controller} in {}", path.display())]
+    NotEnabled {
+        /// The config field.
+        field: Cow<'static, str>,
+        /// The controller.
+        controller: Controller,
+        /// The `cgroup.subtree_control` that lacks it.
+        path: PathBuf,
+        /// What the kernel said to adding it.
+        #[source]
+        source: Errno,
+    },
+    /// A limit was asked for that only cgroup v1 has.
+    #[error("set {field}: cgroup v2 has no such limit")]
+    V1Only {
+        /// The config field.
+        field: Cow<'static, str>,
+    },
+    /// The program that decides on devices could not be installed (v2).
+    #[error("set linux.resources.devices: {step} for {}", path.display())]
+    Devices {
+        /// What of it failed.
+        step: &'static str,
+        /// The cgroup.
+        path: PathBuf,
+        /// What `bpf` said.
+        #[source]
+        source: Errno,
     },
     /// A limit was asked for whose file this kernel does not have.
     #[error("set {field}: this kernel has no {}", path.display())]
@@ -211,6 +241,9 @@ pub enum PathFault {
     /// It names the root or the runtime's own cgroup.
     #[error("it names no cgroup of its own")]
     Root,
+    /// It is relative, and the runtime is in no cgroup of the hierarchy.
+    #[error("it is relative, and the runtime has no cgroup to start from")]
+    Outside,
     /// A name has control characters.
     #[error("it has control characters")]
     Control,
@@ -232,6 +265,8 @@ impl Error {
             | Self::Make { source, .. }
             | Self::Join { source, .. }
             | Self::Set { source, .. }
+            | Self::NotEnabled { source, .. }
+            | Self::Devices { source, .. }
             | Self::Signal { source, .. }
             | Self::Remove { source, .. }
             | Self::Wait { source, .. }
@@ -243,6 +278,7 @@ impl Error {
             | Self::InUse { .. }
             | Self::Frozen { .. }
             | Self::NoController { .. }
+            | Self::V1Only { .. }
             | Self::NoFile { .. }
             | Self::NoFreezer
             | Self::NoMemory
@@ -257,13 +293,15 @@ impl Classify for Error {
     fn class(&self) -> Class {
         match (self, self.errno()) {
             (_, Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => Class::Denied,
-            (Self::Set { .. }, Some(Errno::BUSY)) => Class::Conflict,
+            (Self::Set { .. } | Self::NotEnabled { .. }, Some(Errno::BUSY)) => Class::Conflict,
             (Self::Set { .. }, Some(Errno::NOENT | Errno::NODEV)) => Class::NotFound,
             (Self::Path { .. } | Self::Value { .. } | Self::Set { .. }, _) => Class::Invalid,
             (
                 Self::Unsupported { .. }
                 | Self::NotMounted { .. }
                 | Self::NoController { .. }
+                | Self::NotEnabled { .. }
+                | Self::V1Only { .. }
                 | Self::NoFreezer
                 | Self::NoMemory
                 | Self::NoFile { .. },
@@ -280,6 +318,9 @@ impl Classify for Error {
             Self::Set { .. }
             | Self::Value { .. }
             | Self::NoController { .. }
+            | Self::NotEnabled { .. }
+            | Self::V1Only { .. }
+            | Self::Devices { .. }
             | Self::NoFile { .. } => "E_CGROUP_LIMIT",
             Self::Path { .. } => "E_CGROUP_PATH",
             Self::InUse { .. } | Self::Frozen { .. } => "E_CGROUP_IN_USE",
@@ -291,9 +332,12 @@ impl Classify for Error {
     fn field(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::NoController { field, .. }
+            | Self::NotEnabled { field, .. }
+            | Self::V1Only { field }
             | Self::NoFile { field, .. }
             | Self::Set { field, .. }
             | Self::Value { field, .. } => Some(Cow::Borrowed(field)),
+            Self::Devices { .. } => Some(Cow::Borrowed("linux.resources.devices")),
             Self::Path { .. } | Self::InUse { .. } | Self::Frozen { .. } => {
                 Some(Cow::Borrowed("linux.cgroupsPath"))
             }
@@ -316,7 +360,18 @@ impl Classify for Error {
             (Self::InUse { .. } | Self::Frozen { .. }, _) => {
                 "choose another linux.cgroupsPath, or end what runs there"
             }
-            (Self::Unsupported { .. }, _) => "use a host with cgroup v1 or hybrid mode",
+            (Self::Unsupported { .. }, _) => "leave --systemd-cgroup out",
+            (Self::V1Only { .. }, _) => "leave the limit out, or say it in linux.resources.unified",
+            (Self::NotEnabled { .. }, Some(Errno::BUSY)) => {
+                "that cgroup has processes: move them to one below it, or choose a linux.cgroupsPath that is not below it"
+            }
+            (Self::NotEnabled { .. }, _) => {
+                "have the owner of that cgroup delegate the controller: write it with a + in front to that file"
+            }
+            (Self::Devices { .. }, Some(Errno::PERM)) => {
+                "it takes CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN, on the host"
+            }
+            (Self::Devices { .. }, _) => "boot a kernel with CONFIG_CGROUP_BPF",
             (_, Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
                 "cgroups are made as root and on a writable /sys/fs/cgroup"
             }

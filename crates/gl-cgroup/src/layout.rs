@@ -103,6 +103,11 @@ pub(crate) fn open_root() -> Result<(OwnedFd, FsWord), Error> {
     open().map_err(|source| inspect(ROOT.into(), source))
 }
 
+/// The absolute path of something below `/sys/fs/cgroup`, for messages.
+pub(crate) fn shown(relative: &str) -> PathBuf {
+    PathBuf::from(format!("{ROOT}/{relative}"))
+}
+
 fn inspect(path: PathBuf, source: Errno) -> Error {
     Error::Inspect { path, source }
 }

@@ -5,23 +5,30 @@
 //! cgroup is absolute. What is written is decided first, as a list of settings,
 //! and then only carried out.
 //!
-//! cgroup v1, also in hybrid mode, is here. cgroup v2 and the systemd driver have their place in
-//! [`Driver`] and [`Version`] and are refused by name.
+//! cgroup v1, also in hybrid mode, and cgroup v2 are here. The systemd driver has its place in
+//! [`Driver`] and is refused by name.
 #![forbid(unsafe_code)]
 
 mod cgroup;
+mod chain;
 mod controller;
+mod device;
 mod error;
 mod file;
 mod layout;
+mod oom;
 mod paths;
+mod processes;
 pub mod stats;
+mod tree;
 mod v1;
+mod v2;
 mod wait;
 
 pub use cgroup::{Applied, Below, Cgroup, Depth, DeviceDefault, Driver, Parents, Record};
 pub use controller::Controller;
 pub use error::{Error, PathFault};
 pub use layout::{Hierarchy, Layout, Version};
+pub use oom::{OomEvent, OomWatch};
 pub use paths::{GroupPath, OwnCgroups, Paths, resolve};
-pub use v1::{Entry, OomEvent, OomWatch};
+pub use v1::Entry;

@@ -61,6 +61,12 @@ impl GroupPath {
         }
     }
 
+    /// The cgroup above; the root's is itself.
+    pub(crate) fn parent(&self) -> Self {
+        let above = self.0.rsplit_once('/').map_or("", |(above, _)| above);
+        Self(above.to_owned())
+    }
+
     /// The paths of all ancestors and of the cgroup itself, outermost first, without the root.
     pub(crate) fn prefixes(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0
@@ -129,6 +135,8 @@ impl fmt::Display for GroupPath {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OwnCgroups {
     entries: Vec<(Vec<Controller>, GroupPath)>,
+    /// In the unified hierarchy of v2.
+    unified: Option<GroupPath>,
 }
 
 impl OwnCgroups {
@@ -143,13 +151,14 @@ impl OwnCgroups {
     /// [`Error::Read`] if one of the files cannot be read.
     pub fn read() -> Result<Self, Error> {
         let own = Self::parse(&read_proc("/proc/self/cgroup")?);
-        if own.entries.iter().all(|(_, path)| path.is_root()) {
+        let mut paths = own.entries.iter().map(|(_, path)| path).chain(&own.unified);
+        if paths.all(GroupPath::is_root) {
             return Ok(own);
         }
         Ok(own.below_mounts(&read_proc("/proc/self/mountinfo")?))
     }
 
-    /// Parses the text of `/proc/PID/cgroup`. Lines of unknown hierarchies and of v2 are left out.
+    /// Parses the text of `/proc/PID/cgroup`. Lines of unknown hierarchies are left out.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let entries = text
@@ -162,13 +171,24 @@ impl OwnCgroups {
                 (!controllers.is_empty()).then(|| (controllers, GroupPath::clean(path)))
             })
             .collect();
-        Self { entries }
+        let unified = text.lines().find_map(|line| line.strip_prefix("0::"));
+        Self {
+            entries,
+            unified: unified.map(GroupPath::clean),
+        }
     }
 
     /// Takes the roots of the mounts below `/sys/fs/cgroup` off the paths.
     #[must_use]
     pub fn below_mounts(mut self, mountinfo: &str) -> Self {
         for line in mountinfo.lines() {
+            if let Some(root) = unified_mount(line) {
+                let root = GroupPath::clean(&root);
+                self.unified = self
+                    .unified
+                    .map(|path| path.strip(&root).unwrap_or_default());
+                continue;
+            }
             let Some((root, dir)) = cgroup_mount(line) else {
                 continue;
             };
@@ -202,6 +222,17 @@ fn cgroup_mount(line: &str) -> Option<(String, &str)> {
     let root = fields.next()?;
     let dir = fields.next()?.strip_prefix("/sys/fs/cgroup/")?;
     Some((unescape(root), dir))
+}
+
+/// The root of the mount that a mountinfo line shows, if it is that of v2 at `/sys/fs/cgroup`.
+fn unified_mount(line: &str) -> Option<String> {
+    let (mount, filesystem) = line.split_once(" - ")?;
+    if !filesystem.starts_with("cgroup2 ") {
+        return None;
+    }
+    let mut fields = mount.split(' ').skip(3);
+    let root = fields.next()?;
+    (fields.next()? == "/sys/fs/cgroup").then(|| unescape(root))
 }
 
 /// Undoes the octal escapes of mountinfo (`\040` for a space).
@@ -251,6 +282,22 @@ impl Paths {
         match &self.below {
             None => Some(self.inner.clone()),
             Some(own) => own.path(controller).map(|own| own.join(&self.inner)),
+        }
+    }
+
+    /// The path in the one hierarchy of v2; none if the path is relative and the runtime has no
+    /// cgroup there.
+    ///
+    /// A relative path is beside the cgroup of the runtime and not below it: that has processes, and
+    /// such a cgroup gives no controllers to those below it.
+    #[must_use]
+    pub fn unified(&self) -> Option<GroupPath> {
+        match &self.below {
+            None => Some(self.inner.clone()),
+            Some(own) => own
+                .unified
+                .as_ref()
+                .map(|own| own.parent().join(&self.inner)),
         }
     }
 }

@@ -16,7 +16,7 @@ fn is_zero(value: &u64) -> bool {
 }
 
 /// Everything that cgroups account for one container.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Stats {
     /// Processor time.
     pub cpu: Cpu,
@@ -41,12 +41,34 @@ pub struct Stats {
 pub struct IntelRdt {}
 
 /// Processor time.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Cpu {
     /// What was used.
     pub usage: CpuUsage,
     /// How often the quota stopped it.
     pub throttling: Throttling,
+    /// Time lost waiting for a processor (v2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub psi: Option<Pressure>,
+}
+
+/// Pressure stall information: how much time is lost waiting for a resource.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Pressure {
+    /// By at least one process.
+    pub some: Stall,
+    /// By all of them at once.
+    pub full: Stall,
+}
+
+/// Shares of time in percent, and the time in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each is a word of the kernel's pressure files")]
+pub struct Stall {
+    pub avg10: f64,
+    pub avg60: f64,
+    pub avg300: f64,
+    pub total: u64,
 }
 
 /// Used processor time in nanoseconds.
@@ -105,7 +127,7 @@ pub struct Cpuset {
 }
 
 /// Memory by kind.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Memory {
     /// Page cache.
     #[serde(skip_serializing_if = "is_zero")]
@@ -122,6 +144,9 @@ pub struct Memory {
     /// `memory.stat` as it is.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub raw: BTreeMap<String, u64>,
+    /// Time lost waiting for memory (v2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub psi: Option<Pressure>,
 }
 
 /// One counter with its limit, in bytes.
@@ -151,7 +176,7 @@ pub struct Pids {
 }
 
 /// Block input and output by device and operation.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(
     missing_docs,
@@ -174,6 +199,8 @@ pub struct Blkio {
     pub io_time_recursive: Vec<BlkioEntry>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sectors_recursive: Vec<BlkioEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub psi: Option<Pressure>,
 }
 
 /// One counter of one device.

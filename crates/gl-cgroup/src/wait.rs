@@ -34,10 +34,14 @@ pub(crate) fn exit_of(pid: i32, deadline: Instant) -> Result<(), Errno> {
         Err(Errno::SRCH | Errno::INVAL) => return pause(short),
         Err(err) => return Err(err),
     };
+    until(&mut [PollFd::new(&pidfd, PollFlags::IN)], deadline)
+}
+
+/// Waits until one of `fds` has something or `deadline` is over.
+pub(crate) fn until(fds: &mut [PollFd<'_>], deadline: Instant) -> Result<(), Errno> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-        match poll(&mut fds, Some(&timespec(left))) {
+        match poll(fds, Some(&timespec(left))) {
             Err(Errno::INTR) => {}
             Ok(_) => return Ok(()),
             Err(err) => return Err(err),

@@ -99,17 +99,25 @@ fn co_mounted_controllers_are_one_hierarchy() {
 }
 
 #[test]
-fn v2_is_told_and_refused_by_name() {
+fn v2_is_told_and_a_limit_without_its_controller_refused_by_name() {
     let script = "umount -l /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup";
-    if !inside("v2_is_told_and_refused_by_name", script) {
+    let test = "v2_is_told_and_a_limit_without_its_controller_refused_by_name";
+    if !inside(test, script) {
         return;
     }
     let layout = Layout::detect().unwrap();
     assert_eq!(layout.version(), Version::V2);
-    let err = Cgroup::create(Driver::Cgroupfs, &layout, &path("v2")).unwrap_err();
+    let cgroup = Cgroup::create(Driver::Cgroupfs, &layout, &path("v2")).unwrap();
+    // A host with v1 has this controller there.
+    let resources = serde_json::from_str(r#"{"pids":{"limit":77}}"#).unwrap();
+    let applied = cgroup.update(&resources);
+    cgroup
+        .remove(Parents::Remove, Duration::from_secs(10))
+        .unwrap();
+    let err = applied.unwrap_err();
     assert_eq!(
         err.to_string(),
-        "use cgroup v2: only cgroup v1 through cgroupfs is driven so far"
+        "set linux.resources.pids.limit: this host has no pids controller (pids.max)"
     );
     assert_eq!(err.class(), Class::Unsupported);
 }

@@ -287,6 +287,9 @@ fn build(
         join: cgroup
             .as_ref()
             .map_or_else(|| Ok(Vec::new()), Cgroup::join_fds)?,
+        cgroup_dir: cgroup
+            .as_ref()
+            .map_or_else(|| Ok(None), |cgroup| cgroup.open_dir(&[]))?,
         cgroup: cgroup_mounts(decided)?,
         seccomp: decided.program.as_ref(),
         console,
@@ -368,7 +371,11 @@ fn cgroup_mounts(decided: &Decided) -> Result<CgroupMounts, Error> {
     };
     let namespaced = decided.plan.namespaces.has(Kind::Cgroup);
     if layout.version() == Version::V2 {
-        return Ok(CgroupMounts::V2 { own: None });
+        let own = match (namespaced, paths.unified()) {
+            (false, Some(path)) => Some(open_own(&format!("/sys/fs/cgroup{path}"))?),
+            _ => None,
+        };
+        return Ok(CgroupMounts::V2 { own });
     }
     let mut hierarchies = Vec::new();
     for hierarchy in layout.hierarchies() {

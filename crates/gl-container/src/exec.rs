@@ -92,12 +92,14 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
     let pidfd_socket = request.pidfd_socket.as_deref();
     let pidfd_socket = pidfd_socket.map(|path| socket::connect(socket::PIDFD, path));
     let pidfd_socket = pidfd_socket.transpose()?;
+    let (join, cgroup_dir) = join_files(&container, &request.sub_cgroups)?;
     let launch = gl_launch::ExecRequest {
         process: &process,
         namespaces: &plan.namespaces,
         userns: &plan.userns,
         init: init.as_fd(),
-        join: join_files(&container, &request.sub_cgroups)?,
+        join,
+        cgroup_dir,
         seccomp: program.as_ref(),
         listening: listening.as_ref(),
         console,
@@ -126,10 +128,17 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
     }
 }
 
-fn join_files(container: &Container, below: &[String]) -> Result<Vec<OwnedFd>, Error> {
+/// The files by which the process joins its cgroup, and the directory that it is born into on v2.
+fn join_files(
+    container: &Container,
+    below: &[String],
+) -> Result<(Vec<OwnedFd>, Option<OwnedFd>), Error> {
     match container.cgroup() {
-        Err(Error::NoCgroup) if below.is_empty() => Ok(Vec::new()),
-        other => Ok(other?.join_fds_below(&sub_cgroups(below)?)?),
+        Err(Error::NoCgroup) if below.is_empty() => Ok((Vec::new(), None)),
+        other => {
+            let (cgroup, below) = (other?, sub_cgroups(below)?);
+            Ok((cgroup.join_fds_below(&below)?, cgroup.open_dir(&below)?))
+        }
     }
 }
 

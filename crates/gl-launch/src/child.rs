@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::{Gid, Uid};
 
+use crate::fork::Born;
 use crate::gate;
 use crate::hook;
 use crate::identity::{self, Labels};
@@ -41,6 +42,14 @@ pub(crate) struct Inherited<'a> {
 }
 
 impl Inherited<'_> {
+    /// The same, for one that has its cgroup from birth and joins nothing.
+    pub(crate) fn born(mut self, born: Born) -> Self {
+        if born == Born::Inside {
+            self.join.clear();
+        }
+        self
+    }
+
     /// Every descriptor that init works with.
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let mut all = vec![self.gate.as_fd(), self.runtime.as_fd()];

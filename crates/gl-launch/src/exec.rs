@@ -19,7 +19,7 @@ use rustix::thread::{Gid, ThreadNameSpaceType, Uid};
 
 use crate::child::{LastSteps, become_process, join_cgroup, join_keyring, report};
 use crate::error::Error;
-use crate::fork::fork;
+use crate::fork::{Born, Place, fork};
 use crate::identity::{self, Labels};
 use crate::lookup;
 use crate::namespace::ForFork;
@@ -42,6 +42,9 @@ pub struct ExecRequest<'a> {
     pub init: BorrowedFd<'a>,
     /// Files to write `0` into to join the cgroup.
     pub join: Vec<OwnedFd>,
+    /// Its directory on v2: where the kernel can, the process is born in it and does not have to
+    /// join.
+    pub cgroup_dir: Option<OwnedFd>,
     /// The container's seccomp filter.
     pub seccomp: Option<&'a Program>,
     /// Where its listener goes, if it makes one.
@@ -92,12 +95,19 @@ pub fn exec<E: From<Error>>(
         request,
         runtime: theirs,
     };
+    // Its first CPUs are those of outside.
+    let outside = process.affinity_initial.is_some();
+    let cgroup_dir = request.cgroup_dir.as_ref().filter(|_| !outside);
+    let place = Place {
+        namespaces: 0,
+        cgroup: cgroup_dir.map(AsFd::as_fd),
+    };
     let forked = fork(
-        0,
+        place,
         request.preserve_fds,
         given,
         Given::descriptors,
-        |given| child(given.request, &given.runtime),
+        |given, born| child(given.request, &given.runtime, born),
     );
     entered
         .leave()
@@ -135,8 +145,8 @@ impl Given<'_> {
     }
 }
 
-fn child(request: &ExecRequest<'_>, runtime: &Channel) -> i32 {
-    let fault = match build(request, runtime) {
+fn child(request: &ExecRequest<'_>, runtime: &Channel, born: Born) -> i32 {
+    let fault = match build(request, runtime, born) {
         Err(fault) => fault,
         Ok(ready) => {
             let last = LastSteps {
@@ -163,13 +173,15 @@ struct Ready {
     env: CStrings,
 }
 
-fn build(request: &ExecRequest<'_>, runtime: &Channel) -> Result<Ready, Fault> {
+fn build(request: &ExecRequest<'_>, runtime: &Channel, born: Born) -> Result<Ready, Fault> {
     let process = request.process;
     stdio::seal_descriptors()?;
     runtime.expect(Message::Go).map_err(Fault::of(Own::Sync))?;
     identity::set_affinity(process.affinity_initial.as_deref())?;
     // Before the namespaces: the files are the host's.
-    join_cgroup(&request.join)?;
+    if born == Born::Outside {
+        join_cgroup(&request.join)?;
+    }
     enter_namespaces(request)?;
     rustix::process::setsid().map_err(Fault::of(Own::Session))?;
     if request.keyring == Keyring::New {

@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use crate::fork::fork;
+use crate::fork::{Place, fork};
 use crate::namespace::write_file;
 use crate::record::Channel;
 use crate::spawn::kill_and_reap;
@@ -27,7 +27,11 @@ pub(crate) fn write_maps(pid: Pid, file: &str, ranges: &[IdRange]) -> Result<(),
 /// Makes a user namespace with these maps that no process is in: what `MOUNT_ATTR_IDMAP` takes.
 pub(crate) fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, Errno> {
     let (ours, theirs) = Channel::pair()?;
-    let (pid, pidfd) = fork(Kind::User.bit(), 0, theirs, descriptor, |theirs| {
+    let place = Place {
+        namespaces: Kind::User.bit(),
+        cgroup: None,
+    };
+    let (pid, pidfd) = fork(place, 0, theirs, descriptor, |theirs, _| {
         // There is nothing to do but to be there, until the other end is closed.
         i32::from(theirs.receive().is_err())
     })?;

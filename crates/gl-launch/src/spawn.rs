@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use crate::child::{self, Inherited};
 use crate::error::Error;
-use crate::fork::{fork, fork_sibling};
+use crate::fork::{Place, fork, fork_sibling};
 use crate::gate;
 use crate::hook;
 use crate::identity;
@@ -35,6 +35,8 @@ pub struct Request<'a> {
     pub state: &'a StateDocument,
     /// Files to write `0` into to join the cgroup.
     pub join: Vec<OwnedFd>,
+    /// Its directory on v2: where the kernel can, init is born in it and does not have to join.
+    pub cgroup_dir: Option<OwnedFd>,
     /// What a cgroup mount shows.
     pub cgroup: CgroupMounts,
     /// The seccomp filter.
@@ -87,15 +89,22 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
     };
     let joins_userns = plan.userns == UserNs::Joined;
     let namespaces = if joins_userns { 0 } else { fork_flags(plan) };
-    let forked = fork(
+    let place = Place {
         namespaces,
+        cgroup: request.cgroup_dir.as_ref().map(AsFd::as_fd),
+    };
+    let forked = fork(
+        place,
         plan.options.preserve_fds,
         inherited,
         Inherited::descriptors,
-        if joins_userns {
-            run_in_joined_userns
-        } else {
-            child::run
+        |inherited, born| {
+            let inherited = inherited.born(born);
+            if joins_userns {
+                run_in_joined_userns(inherited)
+            } else {
+                child::run(inherited)
+            }
         },
     );
     entered

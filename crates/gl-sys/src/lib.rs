@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "raw system calls, each argued where it stands")]
 
 mod attributes;
+mod bpf;
 mod check;
 mod clone;
 mod exec;
@@ -18,6 +19,10 @@ mod signal;
 pub use attributes::{
     SchedAttr, ioprio_set, join_new_session_keyring, sched_setattr, set_mempolicy, set_personality,
     unshare,
+};
+pub use bpf::{
+    EbpfInsn, bpf_attach_device_program, bpf_detach_device_program, bpf_device_programs,
+    bpf_load_device_program,
 };
 pub use clone::{CloneArgs, Forked, Parent, fork_into, has_one_thread};
 pub use exec::{

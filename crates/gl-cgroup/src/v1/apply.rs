@@ -8,12 +8,13 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::devices::{Line, Policy};
-use super::group::{Dir, Group, shown};
+use super::group::{Dir, Group};
 use super::settings::{Absent, Purpose, Setting, Step, settings};
 use crate::cgroup::{Applied, DeviceDefault};
 use crate::controller::Controller;
 use crate::error::Error;
 use crate::file;
+use crate::layout::shown;
 
 /// The config field of the list of devices.
 const DEVICES: &str = "linux.resources.devices";

@@ -94,7 +94,8 @@ fn throttle(
     Ok(Setting::new(field, Blkio, file, value))
 }
 
-fn node(field: &str, major: i64, minor: i64) -> Result<String, Error> {
+/// A device as the files of both versions name it.
+pub(crate) fn node(field: &str, major: i64, minor: i64) -> Result<String, Error> {
     if major < 0 || minor < 0 {
         return Err(Error::Value {
             field: field.to_owned().into(),

@@ -18,19 +18,36 @@ pub(crate) fn cpuset(cpu: &LinuxCpu, out: &mut Settings) -> Result<(), Error> {
         let Some(list) = list.as_deref().filter(|list| !list.is_empty()) else {
             continue;
         };
-        if !list
-            .bytes()
-            .all(|b| b.is_ascii_digit() || matches!(b, b',' | b'-' | b' '))
-        {
-            return Err(Error::Value {
-                field: field.into(),
-                value: list.to_owned(),
-                reason: "a list looks like 0-3,6",
-            });
-        }
+        check_list(field, list)?;
         out.one(Setting::new(field, Cpuset, file, list));
     }
     Ok(())
+}
+
+/// Refuses what no list of processors or nodes can look like.
+pub(crate) fn check_list(field: &'static str, list: &str) -> Result<(), Error> {
+    let fits = |b: u8| b.is_ascii_digit() || matches!(b, b',' | b'-' | b' ');
+    if list.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(Error::Value {
+        field: field.into(),
+        value: list.to_owned(),
+        reason: "a list looks like 0-3,6",
+    })
+}
+
+/// Shares that were asked for: 0 means "not set".
+pub(crate) fn check_shares(cpu: &LinuxCpu) -> Result<Option<u64>, Error> {
+    match cpu.shares() {
+        None | Some(0) => Ok(None),
+        Some(shares) if SHARES.contains(&shares) => Ok(Some(shares)),
+        Some(shares) => Err(Error::Value {
+            field: "linux.resources.cpu.shares".into(),
+            value: shares.to_string(),
+            reason: "shares are 2 to 262144",
+        }),
+    }
 }
 
 /// Shares, idle, bandwidth and real time. A value of 0 means "not set", as engines send it.
@@ -38,22 +55,8 @@ pub(crate) fn cpu(cpu: &LinuxCpu, out: &mut Settings) -> Result<(), Error> {
     let idle = cpu
         .idle()
         .map(|idle| Setting::new("linux.resources.cpu.idle", Cpu, "cpu.idle", idle));
-    let shares = match cpu.shares() {
-        None | Some(0) => None,
-        Some(shares) if SHARES.contains(&shares) => Some(Setting::new(
-            "linux.resources.cpu.shares",
-            Cpu,
-            "cpu.shares",
-            shares,
-        )),
-        Some(shares) => {
-            return Err(Error::Value {
-                field: "linux.resources.cpu.shares".into(),
-                value: shares.to_string(),
-                reason: "shares are 2 to 262144",
-            });
-        }
-    };
+    let shares = check_shares(cpu)?
+        .map(|shares| Setting::new("linux.resources.cpu.shares", Cpu, "cpu.shares", shares));
     // An idle cgroup refuses shares, and leaving idle resets them.
     let (first, second) = match cpu.idle() {
         Some(0) => (idle, shares),

@@ -2,9 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
-use super::group::shown;
 use crate::error::Error;
 use crate::file;
+use crate::layout::shown;
 use crate::paths::GroupPath;
 
 /// Gives a cpuset, and every one above it that has none, the processors and nodes of its parent.

@@ -8,46 +8,11 @@
 //! kernel Documentation/admin-guide/cgroup-v1/devices.rst.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use gl_spec::oci::{LinuxDeviceCgroup, LinuxDeviceType};
+use gl_spec::oci::LinuxDeviceCgroup;
 
+use crate::device::{Access, DEFAULTS, Kind, Node, Otherwise, Parsed, refused};
 use crate::error::Error;
-
-/// Kinds of device nodes that the controller tells apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Block,
-    Char,
-}
-
-/// A device node, or all of a kind or a major number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Node {
-    kind: Kind,
-    /// All major numbers if none.
-    major: Option<u32>,
-    /// All minor numbers if none.
-    minor: Option<u32>,
-}
-
-/// A set of accesses: bits of [`READ`], [`WRITE`] and [`MKNOD`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Access(u8);
-
-const READ: u8 = 1;
-const WRITE: u8 = 2;
-const MKNOD: u8 = 4;
-const ALL: Access = Access(READ | WRITE | MKNOD);
-
-/// What happens with a device that no exception names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Otherwise {
-    /// It is refused: exceptions allow.
-    Deny,
-    /// It is allowed: exceptions deny.
-    Allow,
-}
 
 /// The whole state of a devices cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,29 +26,6 @@ pub(crate) struct Policy {
 pub(crate) struct Line {
     pub(crate) file: &'static str,
     pub(crate) text: String,
-}
-
-/// Devices that every container has: `mknod` of all, use of the harmless ones and of terminals.
-/// The same list as other runtimes', so that engines and images find what they count on.
-const DEFAULTS: [(Node, Access); 11] = [
-    (node(Kind::Char, None, None), Access(MKNOD)),
-    (node(Kind::Block, None, None), Access(MKNOD)),
-    // null, zero, full, random, urandom
-    (node(Kind::Char, Some(1), Some(3)), ALL),
-    (node(Kind::Char, Some(1), Some(5)), ALL),
-    (node(Kind::Char, Some(1), Some(7)), ALL),
-    (node(Kind::Char, Some(1), Some(8)), ALL),
-    (node(Kind::Char, Some(1), Some(9)), ALL),
-    // tty, ptmx, pts/*
-    (node(Kind::Char, Some(5), Some(0)), ALL),
-    (node(Kind::Char, Some(5), Some(2)), ALL),
-    (node(Kind::Char, Some(136), None), ALL),
-    // net/tun: without CAP_NET_ADMIN it gives no interface
-    (node(Kind::Char, Some(10), Some(200)), ALL),
-];
-
-const fn node(kind: Kind, major: Option<u32>, minor: Option<u32>) -> Node {
-    Node { kind, major, minor }
 }
 
 impl Policy {
@@ -106,11 +48,9 @@ impl Policy {
             exceptions: BTreeMap::new(),
         };
         for (at, rule) in rules.iter().enumerate() {
-            policy.apply(rule).map_err(|reason| Error::Value {
-                field: format!("linux.resources.devices[{at}]").into(),
-                value: shown(rule),
-                reason,
-            })?;
+            policy
+                .apply(rule)
+                .map_err(|reason| refused(at, rule, reason))?;
         }
         for (node, access) in DEFAULTS {
             match policy.otherwise {
@@ -122,27 +62,20 @@ impl Policy {
     }
 
     fn apply(&mut self, rule: &LinuxDeviceCgroup) -> Result<(), &'static str> {
-        let kinds: &[Kind] = match rule.typ().unwrap_or_default() {
-            LinuxDeviceType::A => &[Kind::Block, Kind::Char],
-            LinuxDeviceType::B => &[Kind::Block],
-            LinuxDeviceType::C | LinuxDeviceType::U => &[Kind::Char],
-            LinuxDeviceType::P => return Err("a fifo is not a device"),
+        let (verdict, nodes, access) = match Parsed::of(rule)? {
+            Parsed::Whole(otherwise) => {
+                self.otherwise = otherwise;
+                self.exceptions.clear();
+                return Ok(());
+            }
+            Parsed::Some {
+                verdict,
+                nodes,
+                access,
+            } => (verdict, nodes, access),
         };
-        let (major, minor) = (number(rule.major())?, number(rule.minor())?);
-        let access = access(rule)?;
-        let whole = kinds.len() == 2 && major.is_none() && minor.is_none();
-        if whole && (access == ALL || rule.access().as_deref().unwrap_or_default().is_empty()) {
-            self.otherwise = if rule.allow() {
-                Otherwise::Allow
-            } else {
-                Otherwise::Deny
-            };
-            self.exceptions.clear();
-            return Ok(());
-        }
-        for &kind in kinds {
-            let node = Node { kind, major, minor };
-            if rule.allow() == (self.otherwise == Otherwise::Allow) {
+        for node in nodes {
+            if verdict == self.otherwise {
                 self.take(node, access)?;
             } else {
                 self.add(node, access);
@@ -269,90 +202,6 @@ impl Line {
     }
 }
 
-impl Node {
-    /// Whether every device of `other` is one of `self`.
-    fn covers(self, other: Self) -> bool {
-        self.kind == other.kind
-            && (self.major.is_none() || self.major == other.major)
-            && (self.minor.is_none() || self.minor == other.minor)
-    }
-
-    /// Whether some device is one of both.
-    fn overlaps(self, other: Self) -> bool {
-        let meet = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
-        self.kind == other.kind && meet(self.major, other.major) && meet(self.minor, other.minor)
-    }
-}
-
-impl fmt::Display for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            Kind::Block => "b ",
-            Kind::Char => "c ",
-        })?;
-        match self.major {
-            Some(major) => write!(f, "{major}:")?,
-            None => f.write_str("*:")?,
-        }
-        match self.minor {
-            Some(minor) => write!(f, "{minor}"),
-            None => f.write_str("*"),
-        }
-    }
-}
-
-impl fmt::Display for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (bit, letter) in [(READ, "r"), (WRITE, "w"), (MKNOD, "m")] {
-            if self.0 & bit != 0 {
-                f.write_str(letter)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A number of the config: none and -1 stand for all.
-fn number(number: Option<i64>) -> Result<Option<u32>, &'static str> {
-    match number {
-        None | Some(-1) => Ok(None),
-        Some(number) => match u32::try_from(number) {
-            Ok(number) => Ok(Some(number)),
-            Err(_) => Err("device numbers are 0 to 4294967295, or -1 for all"),
-        },
-    }
-}
-
-fn access(rule: &LinuxDeviceCgroup) -> Result<Access, &'static str> {
-    let letters = rule.access().as_deref().unwrap_or_default();
-    if letters.is_empty() && !rule.allow() {
-        return Ok(ALL);
-    }
-    letters.bytes().try_fold(Access::default(), |sum, letter| {
-        let bit = match letter {
-            b'r' => READ,
-            b'w' => WRITE,
-            b'm' => MKNOD,
-            _ => return Err("access is made of r, w and m"),
-        };
-        Ok(Access(sum.0 | bit))
-    })
-}
-
-/// The rule as people write it, for messages.
-fn shown(rule: &LinuxDeviceCgroup) -> String {
-    let verb = if rule.allow() { "allow" } else { "deny" };
-    let kind = rule.typ().unwrap_or_default();
-    let number = |n: Option<i64>| n.map_or_else(|| "*".to_owned(), |n| n.to_string());
-    format!(
-        "{verb} {} {}:{} {}",
-        kind.as_str(),
-        number(rule.major()),
-        number(rule.minor()),
-        rule.access().as_deref().unwrap_or_default()
-    )
-}
-
 fn parse_line(line: &str) -> Option<(Node, Access)> {
     let mut words = line.split_ascii_whitespace();
     let kind = match words.next()? {
@@ -373,9 +222,9 @@ fn parse_line(line: &str) -> Option<(Node, Access)> {
     let mut access = Access::default();
     for letter in words.next()?.bytes() {
         access.0 |= match letter {
-            b'r' => READ,
-            b'w' => WRITE,
-            b'm' => MKNOD,
+            b'r' => Access::READ,
+            b'w' => Access::WRITE,
+            b'm' => Access::MKNOD,
             _ => return None,
         };
     }

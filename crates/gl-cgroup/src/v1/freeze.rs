@@ -6,10 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::group::{Dir, Group, shown};
+use rustix::io::Errno;
+
+use super::group::{Dir, Group};
 use crate::controller::Controller;
 use crate::error::Error;
 use crate::file;
+use crate::layout::shown;
 use crate::wait;
 
 /// How long processes get to stop for a pause. One in uninterruptible sleep can take any time.
@@ -72,6 +75,19 @@ impl Group {
         let done = work();
         self.thaw()?;
         done
+    }
+
+    /// What `freezer.state` shows; none where there is no freezer or no cgroup any more.
+    pub(crate) fn freezer_state(&self, dir: &Dir) -> Result<Option<String>, Error> {
+        let path = dir.file("freezer.state");
+        match file::read_line(&self.base, &path) {
+            Ok(state) => Ok(Some(state)),
+            Err(Errno::NOENT | Errno::NODEV) => Ok(None),
+            Err(source) => Err(Error::Read {
+                path: shown(&path),
+                source,
+            }),
+        }
     }
 
     fn freezer(&self) -> Result<&Dir, Error> {

@@ -4,21 +4,18 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
-use rustix::path::Arg;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::cpuset;
 use crate::cgroup::Below;
+use crate::chain::{Chain, Found, rmdir};
 use crate::controller::Controller;
 use crate::error::Error;
 use crate::file;
-use crate::layout::{self, Hierarchy, Layout};
+use crate::layout::{self, Hierarchy, Layout, shown};
 use crate::paths::{GroupPath, Paths};
-
-/// How often parents are made again that somebody else removed at the same moment.
-const MAKE_ATTEMPTS: usize = 16;
+use crate::tree::Subtree;
 
 /// One hierarchy in a stored record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,11 +62,6 @@ impl Dir {
     }
 }
 
-/// The absolute path of something below `/sys/fs/cgroup`, for messages.
-pub(crate) fn shown(relative: &str) -> PathBuf {
-    PathBuf::from(format!("{}/{relative}", layout::ROOT))
-}
-
 impl Group {
     /// Makes the directories, or leaves none behind.
     pub(crate) fn create(layout: &Layout, paths: &Paths) -> Result<Self, Error> {
@@ -94,7 +86,7 @@ impl Group {
             dirs: Vec::new(),
         };
         for entry in &mut entries {
-            entry.made = missing(layout.base(), entry)?;
+            entry.made = entry.chain().missing(layout.base())?;
             if entry.made == 0 {
                 // Whoever acts on the record would kill what is in there.
                 group.refuse_used(&Dir {
@@ -114,7 +106,10 @@ impl Group {
                 fresh: false,
             });
             if let Some(dir) = self.dirs.last_mut() {
-                make(&self.base, dir)?;
+                let mut chain = dir.entry.chain();
+                let found = chain.make(&self.base);
+                dir.entry.made = chain.made();
+                dir.fresh = found? == Found::New;
             }
             self.settle()?;
         }
@@ -138,7 +133,7 @@ impl Group {
 
     /// A cgroup that was there may hold nothing, or delete would kill a stranger.
     fn refuse_used(&self, dir: &Dir) -> Result<(), Error> {
-        let processes = self.tree_pids(dir)?.len();
+        let processes = self.subtree(dir).pids()?.len();
         if processes != 0 {
             return Err(Error::InUse {
                 path: shown(&dir.path()),
@@ -217,6 +212,17 @@ impl Group {
             .collect()
     }
 
+    /// The container's cgroup in one hierarchy, with all below it.
+    pub(crate) fn subtree(&self, dir: &Dir) -> Subtree<'_> {
+        Subtree::new(&self.base, dir.path())
+    }
+
+    /// The directory by whose processes the container's are told: that of the freezer, as kill
+    /// needs both to agree, else the first.
+    pub(crate) fn reference(&self) -> Option<&Dir> {
+        self.dir(Controller::Freezer).or_else(|| self.dirs.first())
+    }
+
     /// The directory of the hierarchy that has `controller`.
     pub(crate) fn dir(&self, controller: Controller) -> Option<&Dir> {
         self.dirs.iter().find(|dir| dir.has(controller))
@@ -253,15 +259,9 @@ impl Entry {
         format!("{}/{path}", self.dir.as_str())
     }
 
-    /// Notes that component `at` was made. All that is below it is then made by us as well, or is
-    /// not there: only an unbroken run down to it counts.
-    fn count_made(&mut self, ours: &mut [bool], at: usize) {
-        ours[at] = true;
-        let first = ours[..=at]
-            .iter()
-            .rposition(|ours| !ours)
-            .map_or(0, |not| not + 1);
-        self.made = ours.len() - first;
+    /// The directories down to the cgroup itself.
+    fn chain(&self) -> Chain {
+        Chain::new(self.path.prefixes().map(|path| self.below(path)).collect())
     }
 
     /// The directories that were made, the cgroup itself first, relative to `/sys/fs/cgroup`.
@@ -271,14 +271,6 @@ impl Entry {
             .rev()
             .take(self.made)
             .map(|path| self.below(path))
-    }
-}
-
-/// Removes one directory; one that is gone already is fine.
-pub(crate) fn rmdir(base: &OwnedFd, path: impl Arg) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(base, path, AtFlags::REMOVEDIR) {
-        Err(Errno::NOENT) => Ok(()),
-        other => other,
     }
 }
 
@@ -294,96 +286,4 @@ fn planned(layout: &Layout, paths: &Paths) -> Vec<Entry> {
         })
     };
     layout.hierarchies().iter().filter_map(entry).collect()
-}
-
-/// How many components of the path are missing, from its end.
-fn missing(base: &OwnedFd, entry: &Entry) -> Result<usize, Error> {
-    let paths: Vec<_> = entry
-        .path
-        .prefixes()
-        .map(|path| entry.below(path))
-        .collect();
-    for (missing, path) in paths.iter().rev().enumerate() {
-        match rustix::fs::statat(base, path, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => return Ok(missing),
-            Err(Errno::NOENT | Errno::NOTDIR) => {}
-            Err(source) => {
-                return Err(Error::Inspect {
-                    path: shown(path),
-                    source,
-                });
-            }
-        }
-    }
-    Ok(paths.len())
-}
-
-/// Makes the directory of one hierarchy, and its parents where they are missing.
-fn make(base: &OwnedFd, dir: &mut Dir) -> Result<(), Error> {
-    let paths: Vec<_> = dir
-        .entry
-        .path
-        .prefixes()
-        .map(|path| dir.entry.below(path))
-        .collect();
-    let Some(leaf) = paths.last() else {
-        return Ok(());
-    };
-    let mut ours = vec![false; paths.len()];
-    for _ in 0..MAKE_ATTEMPTS {
-        match mkdir(base, leaf)? {
-            Made::Yes => {
-                dir.entry.count_made(&mut ours, paths.len() - 1);
-                dir.fresh = true;
-                return Ok(());
-            }
-            Made::Exists => {
-                dir.entry.made = 0;
-                return Ok(());
-            }
-            Made::NoParent => make_parents(base, &mut dir.entry, &paths, &mut ours)?,
-        }
-    }
-    Err(Error::Make {
-        path: shown(leaf),
-        source: Errno::NOENT,
-    })
-}
-
-/// Makes all directories above the cgroup, outermost first.
-///
-/// One that vanishes between two calls ends the pass: [`make`] begins again.
-fn make_parents(
-    base: &OwnedFd,
-    entry: &mut Entry,
-    paths: &[String],
-    ours: &mut [bool],
-) -> Result<(), Error> {
-    for (at, path) in paths.iter().enumerate().take(paths.len() - 1) {
-        match mkdir(base, path)? {
-            Made::Yes => entry.count_made(ours, at),
-            Made::Exists => {}
-            Made::NoParent => return Ok(()),
-        }
-    }
-    Ok(())
-}
-
-enum Made {
-    Yes,
-    Exists,
-    NoParent,
-}
-
-fn mkdir(base: &OwnedFd, path: &str) -> Result<Made, Error> {
-    let mode = Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH;
-    match rustix::fs::mkdirat(base, path, mode) {
-        Ok(()) => Ok(Made::Yes),
-        Err(Errno::EXIST) => Ok(Made::Exists),
-        Err(Errno::NOENT) => Ok(Made::NoParent),
-        Err(source) => Err(Error::Make {
-            path: shown(path),
-            source,
-        }),
-    }
 }

@@ -3,21 +3,20 @@
 //! [`settings`] and [`devices`] decide what is written, [`apply`] writes it.
 
 mod apply;
-mod blkio;
-mod cpu;
+pub(crate) mod blkio;
+pub(crate) mod cpu;
 mod cpuset;
-mod devices;
+pub(crate) mod devices;
 mod freeze;
 mod group;
 mod memory;
 mod oom;
-mod other;
+pub(crate) mod other;
 mod remove;
 mod settings;
-mod stats;
-mod tree;
+pub(crate) mod stats;
 
 pub(crate) use freeze::PAUSE_LIMIT;
 pub use group::Entry;
 pub(crate) use group::Group;
-pub use oom::{OomEvent, OomWatch};
+pub(crate) use oom::OomWatch;

@@ -9,29 +9,16 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::group::{Group, shown};
+use super::group::Group;
 use crate::controller::Controller;
 use crate::error::Error;
 use crate::file;
-
-/// What became of the memory of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OomEvent {
-    /// Nothing new.
-    Quiet,
-    /// It ran out of memory.
-    OutOfMemory {
-        /// How many processes the kernel has killed for that so far.
-        kills: u64,
-    },
-    /// The cgroup is gone: nothing more will come.
-    Gone,
-}
+use crate::layout::shown;
+use crate::oom::OomEvent;
 
 /// A descriptor that becomes readable when the container runs out of memory or its cgroup is removed.
 #[derive(Debug)]
-pub struct OomWatch {
+pub(crate) struct OomWatch {
     event: OwnedFd,
     base: Arc<OwnedFd>,
     /// `memory.oom_control`, relative to `/sys/fs/cgroup`.
@@ -80,7 +67,7 @@ impl OomWatch {
     /// # Errors
     ///
     /// [`Error::Watch`], [`Error::Read`] or [`Error::Parse`].
-    pub fn take(&self) -> Result<OomEvent, Error> {
+    pub(crate) fn take(&self) -> Result<OomEvent, Error> {
         let mut count = [0; 8];
         match rustix::io::retry_on_intr(|| rustix::io::read(&self.event, &mut count)) {
             Ok(_) => {}

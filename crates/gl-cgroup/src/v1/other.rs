@@ -8,17 +8,19 @@ use crate::error::Error;
 
 /// 0 means "not set", and every negative number no limit.
 pub(crate) fn pids(pids: LinuxPids, out: &mut Settings) {
-    let value = match pids.limit() {
-        0 => return,
-        limit if limit < 0 => "max".to_owned(),
-        limit => limit.to_string(),
-    };
-    out.one(Setting::new(
-        "linux.resources.pids.limit",
-        Pids,
-        "pids.max",
-        value,
-    ));
+    if let Some(value) = pids_max(pids) {
+        let field = "linux.resources.pids.limit";
+        out.one(Setting::new(field, Pids, "pids.max", value));
+    }
+}
+
+/// What is written to `pids.max`, which both versions have.
+pub(crate) fn pids_max(pids: LinuxPids) -> Option<String> {
+    match pids.limit() {
+        0 => None,
+        limit if limit < 0 => Some("max".to_owned()),
+        limit => Some(limit.to_string()),
+    }
 }
 
 /// The limit on use, and the one on reservation where the kernel has it (5.7).
@@ -29,13 +31,7 @@ pub(crate) fn hugetlb(
 ) -> Result<(), Error> {
     let field = format!("linux.resources.hugepageLimits[{at}]");
     let size = limit.page_size();
-    if !is_page_size(size) {
-        return Err(Error::Value {
-            field: format!("{field}.pageSize").into(),
-            value: size.clone(),
-            reason: "a page size looks like 64KB, 2MB or 1GB",
-        });
-    }
+    check_page_size(&field, size)?;
     out.one(Setting::new(
         field.clone(),
         Hugetlb,
@@ -54,6 +50,18 @@ pub(crate) fn hugetlb(
     Ok(())
 }
 
+/// Refuses what is no size of a page.
+pub(crate) fn check_page_size(field: &str, size: &str) -> Result<(), Error> {
+    if is_page_size(size) {
+        return Ok(());
+    }
+    Err(Error::Value {
+        field: format!("{field}.pageSize").into(),
+        value: size.to_owned(),
+        reason: "a page size looks like 64KB, 2MB or 1GB",
+    })
+}
+
 /// `^[1-9][0-9]*[KMG]B$`, as the specification has it. It becomes part of a file name.
 fn is_page_size(size: &str) -> bool {
     let Some(digits) = ["KB", "MB", "GB"]
@@ -68,7 +76,19 @@ fn is_page_size(size: &str) -> bool {
 /// Handles and objects of one device.
 pub(crate) fn rdma(device: &str, limit: &LinuxRdma, out: &mut Settings) -> Result<(), Error> {
     let field = format!("linux.resources.rdma[{device:?}]");
-    check_name(&field, device)?;
+    if let Some(value) = rdma_max(&field, device, limit)? {
+        out.one(Setting::new(field, Rdma, "rdma.max", value));
+    }
+    Ok(())
+}
+
+/// What is written to `rdma.max`, which both versions have.
+pub(crate) fn rdma_max(
+    field: &str,
+    device: &str,
+    limit: &LinuxRdma,
+) -> Result<Option<String>, Error> {
+    check_name(field, device)?;
     let mut value = device.to_owned();
     for (name, count) in [
         ("hca_handle", limit.hca_handles()),
@@ -78,10 +98,7 @@ pub(crate) fn rdma(device: &str, limit: &LinuxRdma, out: &mut Settings) -> Resul
             value.push_str(&format!(" {name}={count}"));
         }
     }
-    if value != device {
-        out.one(Setting::new(field, Rdma, "rdma.max", value));
-    }
-    Ok(())
+    Ok((value != device).then_some(value))
 }
 
 /// Class and priorities; a class of 0 means "not set".

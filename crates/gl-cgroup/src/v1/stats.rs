@@ -7,13 +7,14 @@ use std::str::FromStr;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::group::{Dir, Group, shown};
+use super::group::{Dir, Group};
 use crate::controller::Controller;
 use crate::error::Error;
+use crate::file;
+use crate::layout::{self, shown};
 use crate::stats::{
     Blkio, BlkioEntry, CpuUsage, Cpuset, Hugetlb, Memory, MemoryEntry, Pids, Stats, Throttling,
 };
-use crate::{file, layout};
 
 /// `cpuacct.stat` counts in `USER_HZ`, which is 100 on every architecture that Linux containers run on.
 const TICK_NS: u64 = 1_000_000_000 / 100;
@@ -164,6 +165,7 @@ impl Files<'_> {
             kernel: self.memory_entry("memory.kmem")?,
             kernel_tcp: self.memory_entry("memory.kmem.tcp")?,
             raw,
+            psi: None,
         })
     }
 
@@ -207,6 +209,7 @@ impl Files<'_> {
                 io_merged_recursive: entries("io_merged")?,
                 io_time_recursive: entries("time")?,
                 sectors_recursive: entries("sectors")?,
+                psi: None,
             });
         }
         let suffix = match self.text("blkio.throttle.io_serviced_recursive")?.as_str() {
@@ -291,7 +294,7 @@ fn usage_all(text: &str) -> Result<(Vec<u64>, Vec<u64>), &str> {
 }
 
 /// The members of a list like `0-3,6`.
-fn ranges(text: &str) -> Option<Vec<u16>> {
+pub(crate) fn ranges(text: &str) -> Option<Vec<u16>> {
     let mut members = Vec::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

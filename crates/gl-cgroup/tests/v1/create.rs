@@ -245,7 +245,7 @@ fn systemd_driver_is_refused_by_name() {
     let err = Cgroup::create(Driver::Systemd, &layout, &paths("systemd")).unwrap_err();
     assert_eq!(
         err.to_string(),
-        "use the systemd cgroup driver: only cgroup v1 through cgroupfs is driven so far"
+        "use the systemd cgroup driver: only cgroupfs is driven so far"
     );
     assert_eq!(err.class(), Class::Unsupported);
 }

@@ -10,11 +10,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
-use super::group::{Dir, Group, rmdir, shown};
-use crate::controller::Controller;
+use crate::chain::rmdir;
 use crate::error::Error;
 use crate::file;
-use crate::layout;
+use crate::layout::{self, shown};
+
+/// A cgroup and everything below it.
+#[derive(Debug, Clone)]
+pub(crate) struct Subtree<'a> {
+    base: &'a OwnedFd,
+    path: String,
+}
 
 /// What is left to do in one directory of a walk.
 struct Level {
@@ -24,43 +30,49 @@ struct Level {
     below: Vec<CString>,
 }
 
-impl Group {
-    /// The directory by whose processes the container's are told: that of the freezer, as kill
-    /// needs both to agree, else the first.
-    pub(crate) fn reference(&self) -> Option<&Dir> {
-        self.dir(Controller::Freezer).or_else(|| self.dirs.first())
+impl<'a> Subtree<'a> {
+    /// The cgroup at `path`, relative to `base`, which is `/sys/fs/cgroup`.
+    pub(crate) fn new(base: &'a OwnedFd, path: String) -> Self {
+        Self { base, path }
     }
 
-    /// The processes in `dir` and in all cgroups below it. Gone counts as empty.
-    pub(crate) fn tree_pids(&self, dir: &Dir) -> Result<Vec<i32>, Error> {
+    pub(crate) fn base(&self) -> &'a OwnedFd {
+        self.base
+    }
+
+    /// Relative to `/sys/fs/cgroup`.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The processes in the cgroup and in all below it. Gone counts as empty.
+    pub(crate) fn pids(&self) -> Result<Vec<i32>, Error> {
         let mut pids = Vec::new();
         let enter = |fd: &OwnedFd| {
             pids.extend(pids_of(fd)?);
             Ok(())
         };
-        self.walk(dir, enter, |_, _| {})?;
+        self.walk(enter, |_, _| {})?;
         pids.sort_unstable();
         pids.dedup();
         Ok(pids)
     }
 
-    /// The processes in `dir` itself. Gone counts as empty.
-    pub(crate) fn top_pids(&self, dir: &Dir) -> Result<Vec<i32>, Error> {
-        let path = dir.path();
-        file::open(&self.base, &path, OFlags::PATH | OFlags::DIRECTORY)
+    /// The processes in the cgroup itself. Gone counts as empty.
+    pub(crate) fn top_pids(&self) -> Result<Vec<i32>, Error> {
+        file::open(self.base, &self.path, OFlags::PATH | OFlags::DIRECTORY)
             .and_then(|fd| pids_of(&fd))
             .or_else(gone_is_empty)
             .map_err(|source| Error::Read {
-                path: shown(&path),
+                path: shown(&self.path),
                 source,
             })
     }
 
-    /// Removes every directory below `dir`, children first. One that stays is found by whoever
-    /// removes `dir`.
-    pub(crate) fn remove_below(&self, dir: &Dir) -> Result<(), Error> {
+    /// Removes every directory below the cgroup, children first. One that stays is found by
+    /// whoever removes the cgroup.
+    pub(crate) fn remove_below(&self) -> Result<(), Error> {
         self.walk(
-            dir,
             |_| Ok(()),
             |parent, name| {
                 rmdir(parent, name).ok();
@@ -68,35 +80,21 @@ impl Group {
         )
     }
 
-    /// Visits `dir` and everything below it: `enter` with each directory before, `leave` with the
-    /// parent and the name of each but `dir` after what is below. What vanishes meanwhile is left out.
-    pub(super) fn walk(
+    /// Visits the cgroup and everything below it: `enter` with each directory before, `leave` with
+    /// the parent and the name of each but the first after what is below. What vanishes meanwhile
+    /// is left out.
+    pub(crate) fn walk(
         &self,
-        dir: &Dir,
         mut enter: impl FnMut(&OwnedFd) -> Result<(), Errno>,
         mut leave: impl FnMut(&OwnedFd, &CStr),
     ) -> Result<(), Error> {
-        let path = dir.path();
-        file::open(&self.base, &path, OFlags::RDONLY | OFlags::DIRECTORY)
+        file::open(self.base, &self.path, OFlags::RDONLY | OFlags::DIRECTORY)
             .and_then(|top| walk(top, &mut enter, &mut leave))
             .or_else(gone_is_empty)
             .map_err(|source| Error::Inspect {
-                path: shown(&path),
+                path: shown(&self.path),
                 source,
             })
-    }
-
-    /// What `freezer.state` shows; none where there is no freezer or no cgroup any more.
-    pub(crate) fn freezer_state(&self, dir: &Dir) -> Result<Option<String>, Error> {
-        let path = dir.file("freezer.state");
-        match file::read_line(&self.base, &path) {
-            Ok(state) => Ok(Some(state)),
-            Err(Errno::NOENT | Errno::NODEV) => Ok(None),
-            Err(source) => Err(Error::Read {
-                path: shown(&path),
-                source,
-            }),
-        }
     }
 }
 
@@ -158,7 +156,11 @@ impl Level {
 /// The processes in an open directory. Those outside our pid namespace show as 0 and are kept: they
 /// count, though nothing can be done with them.
 fn pids_of(dir: impl AsFd) -> Result<Vec<i32>, Errno> {
-    let text = file::read(dir, "cgroup.procs")?;
+    let text = match file::read(dir, "cgroup.procs") {
+        // A threaded cgroup of v2: the domain above it lists its processes.
+        Err(Errno::OPNOTSUPP) => String::new(),
+        other => other?,
+    };
     text.lines()
         .map(|line| line.parse().ok().ok_or(Errno::BADMSG))
         .collect()
