@@ -1,9 +1,9 @@
 //! Standard streams, the terminal, and descriptors that a process keeps.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use gl_plan::{Process, attr};
 use gl_rootfs::{Console, Root, Terminal, open_terminal};
@@ -72,18 +72,7 @@ pub(crate) fn shield_null() -> Result<(), Errno> {
     if !(stdin || stdout || stderr) {
         return Ok(());
     }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = rustix::mount::open_tree(CWD, c"/dev/null", flags)?;
-    if !is_null(tree.as_fd())? {
-        return Err(Errno::NODEV);
-    }
-    let change = MountAttr {
-        set: attr::RDONLY,
-        ..MountAttr::default()
-    };
-    gl_sys::mount_setattr(tree.as_fd(), &change, Depth::Top)?;
-    let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
-    let null = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let null = readonly_null()?;
     if stdin {
         rustix::stdio::dup2_stdin(&null)?;
     }
@@ -94,6 +83,37 @@ pub(crate) fn shield_null() -> Result<(), Errno> {
         rustix::stdio::dup2_stderr(&null)?;
     }
     Ok(())
+}
+
+/// Opens the host's null device on a read-only mount that is attached nowhere.
+///
+/// A mount of `/dev`, so that the descriptor reads as `/null` in the container and not as a directory;
+/// where something is mounted on the file itself, a mount of that.
+fn readonly_null() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let dev = readonly_mount(c"/dev")?;
+    if let Ok(null) = rustix::fs::openat(&dev, c"null", flags, Mode::empty())
+        && is_null(null.as_fd())?
+    {
+        return Ok(null);
+    }
+    let file = readonly_mount(c"/dev/null")?;
+    if !is_null(file.as_fd())? {
+        return Err(Errno::NODEV);
+    }
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn readonly_mount(path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = rustix::mount::open_tree(CWD, path, flags)?;
+    let change = MountAttr {
+        set: attr::RDONLY,
+        ..MountAttr::default()
+    };
+    gl_sys::mount_setattr(tree.as_fd(), &change, Depth::Top)?;
+    Ok(tree)
 }
 
 /// Whether this is the null device. A closed descriptor is not.
