@@ -164,7 +164,7 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
     }
     run_hooks(&plan.hooks.create_container, &state, Status::Creating)?;
     let cwd = open_cwd(plan, &root)?;
-    gl_rootfs::pivot(&root, plan.options.pivot)?;
+    gl_rootfs::pivot(&root, &root_path, plan.options.pivot)?;
     gl_rootfs::hide(plan, &root, null)?;
     if let (true, Some(socket)) = (plan.process.terminal, &console) {
         stdio::take_terminal(&plan.process, &root, Console::Bind, socket.as_fd())?;

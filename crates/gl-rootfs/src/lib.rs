@@ -13,6 +13,7 @@ mod copyup;
 mod dev;
 mod failure;
 mod hide;
+mod hostview;
 mod prepare;
 mod procfs;
 mod resolve;

@@ -15,6 +15,7 @@ use crate::copyup::copy_up;
 use crate::dev;
 use crate::failure::{Failure, Step};
 use crate::hide as hiding;
+use crate::hostview::drop_host_views;
 use crate::prepare::{Bind, depth};
 use crate::procfs::Procfs;
 use crate::resolve::{Leaf, Made, Root};
@@ -287,12 +288,12 @@ pub fn hide(plan: &Plan, root: &Root, null: OwnedFd) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes the tree this process's root and leaves the host's behind.
+/// Makes the tree this process's root and leaves the host's behind. `path` is where it is attached.
 ///
 /// # Errors
 ///
 /// [`Failure`] of [`Step::Pivot`] or [`Step::DropOldRoot`].
-pub fn pivot(root: &Root, how: Pivot) -> Result<(), Failure> {
+pub fn pivot(root: &Root, path: &Path, how: Pivot) -> Result<(), Failure> {
     let failed = Failure::of(Step::Pivot);
     rustix::process::fchdir(root).map_err(&failed)?;
     match how {
@@ -303,6 +304,7 @@ pub fn pivot(root: &Root, how: Pivot) -> Result<(), Failure> {
                 .map_err(Failure::of(Step::DropOldRoot))?;
         }
         Pivot::MoveRoot => {
+            drop_host_views(path).map_err(Failure::of(Step::DropOldRoot))?;
             let slash = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
             attach(root.as_fd(), slash.map_err(&failed)?.as_fd()).map_err(&failed)?;
             rustix::process::chroot(".").map_err(&failed)?;

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         sysctl_of_a_joined_namespace_of_the_host_is_refused,
         name_of_a_joined_namespace_of_the_host_is_refused,
         hook_inside_the_container_runs_under_its_filter,
+        root_moved_without_pivot_leaves_no_view_of_the_host,
         hook_that_left_its_group_ends_with_its_time,
         hook_with_the_longest_timeout_runs,
         cgroup_frozen_by_the_container_does_not_keep_it_from_deletion,
@@ -439,6 +440,20 @@ fn hook_inside_the_container_runs_under_its_filter() -> Outcome {
         let seen = box_.run().stdout;
         assert!(seen.starts_with("Seccomp:\t2\n"), "{seen}");
         assert!(seen.contains("Operation not permitted"), "{seen}");
+    })
+}
+
+fn root_moved_without_pivot_leaves_no_view_of_the_host() -> Outcome {
+    // A user namespace gets a procfs without masks where it finds a complete one.
+    const SCRIPT: &str =
+        "unshare -Urpmf mount -t proc proc /mnt && echo seen; echo end; exec sleep 1000";
+    known_elsewhere("hides less", || {
+        let box_ = capability("CAP_SYS_ADMIN").args(&["/bin/sh", "-c", SCRIPT]);
+        box_.dir_in("mnt");
+        box_.create_with(&["--no-pivot"]).ok();
+        box_.start().ok();
+        let output = box_.wait_for("end");
+        assert!(!output.contains("seen"), "{output}");
     })
 }
 
