@@ -17,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 
 use super::process::{LIMIT, dies_within, reap};
+use crate::kernel::is_v2;
 
 /// Reads until `text` was seen and returns all that was read.
 ///
@@ -182,12 +183,30 @@ pub fn mount_at(text: &str, target: &str) -> Option<Mount> {
     mounts(text).into_iter().rfind(|m| m.target == target)
 }
 
-/// The v1 cgroup directory of a controller for a container with the default `cgroupsPath`.
+/// The cgroup directory of a container with the default `cgroupsPath`: that of a controller on v1.
 pub fn cgroup(controller: &str, id: &str) -> PathBuf {
-    Path::new("/sys/fs/cgroup").join(controller).join(id)
+    let root = Path::new("/sys/fs/cgroup");
+    if is_v2() {
+        return root.join(id);
+    }
+    root.join(controller).join(id)
 }
 
-/// A value of a v1 cgroup, without its newline.
+/// Whether the container's cgroup stands still.
+///
+/// # Panics
+///
+/// If the kernel does not say.
+#[track_caller]
+pub fn frozen(id: &str) -> bool {
+    if is_v2() {
+        let events = cgroup_value("", id, "cgroup.events");
+        return events.lines().any(|line| line == "frozen 1");
+    }
+    cgroup_value("freezer", id, "freezer.state") == "FROZEN"
+}
+
+/// A value of the container's [`cgroup`], without its newline.
 ///
 /// # Panics
 ///
