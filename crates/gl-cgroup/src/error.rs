@@ -244,6 +244,9 @@ pub enum PathFault {
     /// It is relative, and the runtime is in no cgroup of the hierarchy.
     #[error("it is relative, and the runtime has no cgroup to start from")]
     Outside,
+    /// It is meant for one controller of cgroup v2.
+    #[error("cgroup v2 has one hierarchy for all controllers, so none can be named")]
+    Controller,
     /// A name has control characters.
     #[error("it has control characters")]
     Control,

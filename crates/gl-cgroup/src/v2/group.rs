@@ -126,22 +126,28 @@ impl Group {
 
     /// Opens the directory, so that a process can be born into it.
     pub(crate) fn open_dir(&self, below: &[Below]) -> Result<OwnedFd, Error> {
-        let dir = self.chosen(below);
+        let dir = self.chosen(below)?;
         self.open_to_join(dir.as_str(), OFlags::PATH | OFlags::DIRECTORY)
     }
 
     /// Opens the file by which a process joins.
     pub(crate) fn join_fd(&self, below: &[Below]) -> Result<OwnedFd, Error> {
-        let procs = format!("{}/cgroup.procs", self.chosen(below).as_str());
+        let procs = format!("{}/cgroup.procs", self.chosen(below)?.as_str());
         self.open_to_join(&procs, OFlags::WRONLY)
     }
 
-    /// The cgroup of the last choice; one for a single controller of v1 has no meaning here.
-    fn chosen(&self, below: &[Below]) -> GroupPath {
-        let mut chosen = below.iter().rev().filter(|one| one.controller.is_none());
-        match chosen.next() {
-            Some(below) => self.path.join(&below.path),
-            None => self.path.clone(),
+    /// The cgroup of the last choice, which cannot be for one controller alone.
+    fn chosen(&self, below: &[Below]) -> Result<GroupPath, Error> {
+        match below.last() {
+            Some(Below {
+                controller: Some(_),
+                path,
+            }) => Err(Error::Path {
+                path: path.to_string(),
+                fault: PathFault::Controller,
+            }),
+            Some(below) => Ok(self.path.join(&below.path)),
+            None => Ok(self.path.clone()),
         }
     }
 

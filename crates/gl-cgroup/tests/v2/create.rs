@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use gl_cgroup::{Cgroup, Depth, Driver, Error, OwnCgroups, Parents, resolve};
+use gl_cgroup::{
+    Below, Cgroup, Controller, Depth, Driver, Error, GroupPath, OwnCgroups, Parents, resolve,
+};
 use gl_spec::{Class, Classify as _};
 use rustix::process::Signal;
 
@@ -124,6 +126,37 @@ fn the_directory_can_be_opened_for_a_birth_in_it() {
     let dir = fixture.cgroup.open_dir(&[]).unwrap().expect("v2 has one");
     let same = rustix::fs::fstat(&dir).unwrap().st_ino;
     assert_eq!(same, rustix::fs::stat(fixture.dir()).unwrap().st_ino);
+}
+
+#[test]
+fn a_cgroup_below_is_joined_for_all_controllers_or_not_at_all() {
+    let Some(layout) = host("below") else { return };
+    let fixture = Fixture::new(&layout, "below");
+    fs::create_dir(fixture.dir().join("sub")).unwrap();
+    let below = |controller, path| Below {
+        controller,
+        path: GroupPath::clean(path),
+    };
+    let sub = fixture.cgroup.open_dir(&[below(None, "/../sub")]).unwrap();
+    let same = rustix::fs::fstat(sub.unwrap()).unwrap().st_ino;
+    let want = rustix::fs::stat(fixture.dir().join("sub")).unwrap().st_ino;
+    assert_eq!(same, want);
+    for (given, want) in [
+        (
+            below(Some(Controller::Pids), "sub"),
+            "place the cgroup at \"/sub\": cgroup v2 has one hierarchy for all controllers, so none can be named",
+        ),
+        (
+            below(None, "none"),
+            &format!(
+                "open {}/none/cgroup.procs to join it",
+                fixture.dir().display()
+            ),
+        ),
+    ] {
+        let err = fixture.cgroup.join_fds_below(&[given]).unwrap_err();
+        assert_eq!(err.to_string(), want);
+    }
 }
 
 #[test]
