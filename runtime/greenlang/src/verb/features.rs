@@ -19,6 +19,7 @@ pub(crate) const PAGE: Page = Page {
 /// What this version has. Only what works is listed: engines rely on it.
 const FACILITIES: &[Facility] = &[
     Facility::CgroupV1,
+    Facility::CgroupV2,
     Facility::CgroupRdma,
     Facility::IdmapMounts,
     Facility::Seccomp,
