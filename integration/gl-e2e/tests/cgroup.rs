@@ -1,4 +1,5 @@
-//! cgroup v1 through cgroupfs: limits in files, devices, joining, updating, deleting.
+//! cgroups through cgroupfs: limits in files, devices, joining, updating, deleting. What differs
+//! between the versions has a test for each.
 #![expect(
     clippy::unwrap_used,
     reason = "a test fails by panicking with what was seen"
@@ -12,10 +13,36 @@ use std::process::ExitCode;
 use gl_e2e::bundle::host::cgroups_of;
 use gl_e2e::bundle::kernel::{cgroup, cgroup_value, fields, proc_file};
 use gl_e2e::bundle::{self, Bundle, Host, finish, known_elsewhere};
+use gl_e2e::kernel::is_v2;
 use gl_e2e::{Outcome, Skip, tests};
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
+    if is_v2() {
+        return bundle::main(tests![
+            memory_limit_kills_what_exceeds_it,
+            cpuset_is_set,
+            cpuset_of_a_missing_cpu_is_refused,
+            pids_limit_is_set_and_enforced,
+            pids_limit_of_minus_one_is_unlimited,
+            device_list_is_enforced,
+            device_list_without_resources_allows_the_defaults,
+            path_with_dots_is_cleaned,
+            path_unset_is_made_from_the_id,
+            path_in_use_by_another_container,
+            update_of_a_stopped_container_fails,
+            update_survives_in_the_state,
+            update_with_bad_input_changes_nothing,
+            limits_that_the_kernel_refuses_leave_nothing,
+            v2_limits_are_in_their_files,
+            v2_limits_that_only_v1_has_are_refused_by_name,
+            v2_unified_files_are_set,
+            v2_exec_is_in_the_cgroup_of_init,
+            v2_update_changes_the_files_and_keeps_the_rest,
+            v2_delete_removes_what_the_container_made_below,
+            v2_own_cgroup_is_read_only,
+        ]);
+    }
     if fs::metadata("/sys/fs/cgroup/memory/cgroup.procs").is_err() {
         return bundle::main(tests![cgroup_v1_is_absent]);
     }
@@ -544,5 +571,128 @@ fn child_cannot_leave_its_cgroup() -> Outcome {
     let out = box_.run().ok();
     assert!(out.stderr.contains("Read-only file system"), "{out:?}");
     assert!(fs::metadata(Path::new("/sys/fs/cgroup/memory/release_agent")).is_ok());
+    Ok(())
+}
+
+/// Values of files of a container's cgroup on v2.
+#[track_caller]
+fn has_values(box_: &Bundle, values: &[(&str, &str)]) {
+    for (file, want) in values {
+        assert_eq!(cgroup_value("", box_.id(), file), *want, "{file}");
+    }
+}
+
+fn v2_limits_are_in_their_files() -> Outcome {
+    let memory = json!({
+        "limit": 64 * MIB, "reservation": 32 * MIB, "swap": 128 * MIB, "disableOOMKiller": true,
+    });
+    let cpu = json!({"shares": 2000, "quota": 50_000, "period": 200_000, "burst": 1000});
+    let box_ = with(&[("memory", memory), ("cpu", cpu)]);
+    box_.create().ok();
+    let values = [
+        ("memory.max", (64 * MIB).to_string()),
+        ("memory.low", (32 * MIB).to_string()),
+        ("memory.swap.max", (64 * MIB).to_string()),
+        ("cpu.weight", "170".to_owned()),
+        ("cpu.max", "50000 200000".to_owned()),
+        ("cpu.max.burst", "1000".to_owned()),
+    ];
+    for (file, want) in values {
+        assert_eq!(cgroup_value("", box_.id(), file), want, "{file}");
+    }
+    Ok(())
+}
+
+fn v2_limits_that_only_v1_has_are_refused_by_name() -> Outcome {
+    known_elsewhere("leaves them out", || {
+        for (key, value, field) in [
+            ("memory", json!({"swappiness": 10}), "memory.swappiness"),
+            ("network", json!({"classID": 5}), "network.classID"),
+        ] {
+            let box_ = with(&[(key, value)]);
+            let host = Host::before(&box_, &[]);
+            box_.create().failed().says(field);
+            host.unchanged(field);
+        }
+    })
+}
+
+fn v2_unified_files_are_set() -> Outcome {
+    let box_ = with(&[(
+        "unified",
+        json!({"memory.high": "33554432", "pids.max": "9"}),
+    )]);
+    box_.create().ok();
+    has_values(&box_, &[("memory.high", "33554432"), ("pids.max", "9")]);
+    let box_ = with(&[("unified", json!({"memory.nothing": "1"}))]);
+    let host = Host::before(&box_, &[]);
+    box_.create().failed().says("memory.nothing");
+    host.unchanged("a file that is not there");
+    Ok(())
+}
+
+fn v2_exec_is_in_the_cgroup_of_init() -> Outcome {
+    let box_ = Bundle::new().idle();
+    let want = format!("0::/{}\n", box_.id());
+    assert!(proc_file(box_.pid(), "cgroup").ends_with(&want));
+    let seen = box_.inside("cat /proc/self/cgroup");
+    assert!(seen.ends_with(&want), "{seen}");
+    Ok(())
+}
+
+fn v2_update_changes_the_files_and_keeps_the_rest() -> Outcome {
+    let box_ = with(&[
+        ("memory", json!({"limit": 64 * MIB, "swap": 64 * MIB})),
+        ("pids", json!({"limit": 66})),
+    ])
+    .idle();
+    box_.call(&[
+        "update",
+        "--memory",
+        "100663296",
+        "--memory-swap",
+        "-1",
+        "--cpu-share",
+        "1024",
+        "--cpu-quota",
+        "20000",
+        "--cpu-period",
+        "100000",
+        box_.id(),
+    ])
+    .ok();
+    let values = [
+        ("memory.max", "100663296"),
+        ("memory.swap.max", "max"),
+        ("cpu.weight", "100"),
+        ("cpu.max", "20000 100000"),
+        ("pids.max", "66"),
+    ];
+    has_values(&box_, &values);
+    Ok(())
+}
+
+fn v2_delete_removes_what_the_container_made_below() -> Outcome {
+    // A container with a writable view makes cgroups of its own.
+    let box_ = Bundle::sh("mkdir -p /sys/fs/cgroup/a/b/c && echo $$ > /sys/fs/cgroup/a/b/c/cgroup.procs && echo ready; exec sleep 1000")
+        .without_mount("/sys/fs/cgroup")
+        .mount("cgroup", "cgroup", "/sys/fs/cgroup", &["rw", "nosuid", "noexec", "nodev"])
+        .namespace("cgroup", Some(json!({"type": "cgroup"})));
+    let host = Host::before(&box_, &[]);
+    let box_ = box_.ready();
+    assert!(fs::metadata(cgroup("", box_.id()).join("a/b/c")).is_ok());
+    box_.delete_force().ok();
+    host.unchanged("cgroups made by the container");
+    Ok(())
+}
+
+fn v2_own_cgroup_is_read_only() -> Outcome {
+    let box_ = Bundle::sh("echo $$ > /sys/fs/cgroup/cgroup.procs; mkdir /sys/fs/cgroup/x; true");
+    let out = box_.run().ok();
+    assert_eq!(
+        out.stderr.matches("Read-only file system").count(),
+        2,
+        "{out:?}"
+    );
     Ok(())
 }

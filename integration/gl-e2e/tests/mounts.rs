@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use gl_e2e::bundle::kernel::{Mount, mount_at, mounts};
 use gl_e2e::bundle::{self, Bundle, Host, known_elsewhere};
+use gl_e2e::kernel::is_v2;
 use gl_e2e::{Outcome, tests};
 use rustix::mount::MountFlags;
 use serde_json::json;
@@ -40,8 +41,8 @@ fn main() -> ExitCode {
         sysfs_is_that_of_the_network_namespace,
         mqueue_is_that_of_the_ipc_namespace,
         devpts_is_new,
-        cgroup_v1_shows_the_own_cgroup_only,
-        cgroup_v1_with_a_cgroup_namespace,
+        cgroup_shows_the_own_cgroup_only,
+        cgroup_with_a_cgroup_namespace,
         cgroup_read_only_cannot_be_written,
         overlay_mounts_with_data,
         targets_that_are_missing_are_made_inside,
@@ -416,7 +417,25 @@ fn devpts_is_new() -> Outcome {
     Ok(())
 }
 
-fn cgroup_v1_shows_the_own_cgroup_only() -> Outcome {
+/// Where a container of this host sees its pids controller.
+fn pids_dir() -> &'static str {
+    match is_v2() {
+        true => "/sys/fs/cgroup",
+        false => "/sys/fs/cgroup/pids",
+    }
+}
+
+fn cgroup_shows_the_own_cgroup_only() -> Outcome {
+    if is_v2() {
+        let box_ = Bundle::sh("cat /sys/fs/cgroup/cgroup.procs; ls -d /sys/fs/cgroup/*-*");
+        let out = box_.run();
+        assert!(out.stdout.starts_with('1'), "{out:?}");
+        assert!(!out.stdout.contains("gl-e2e"), "{out:?}");
+        let text = mountinfo().run().ok().stdout;
+        let own = at(&text, "/sys/fs/cgroup");
+        assert!(own.kind == "cgroup2" && own.has("ro"), "{own:?}");
+        return Ok(());
+    }
     let box_ = Bundle::sh("cat /sys/fs/cgroup/pids/cgroup.procs; ls -d /sys/fs/cgroup/memory/*-*");
     let out = box_.run();
     assert!(out.stdout.starts_with('1'), "{out:?}");
@@ -427,11 +446,18 @@ fn cgroup_v1_shows_the_own_cgroup_only() -> Outcome {
     Ok(())
 }
 
-fn cgroup_v1_with_a_cgroup_namespace() -> Outcome {
-    let box_ = Bundle::sh("cat /proc/self/cgroup; cat /sys/fs/cgroup/pids/cgroup.procs | head -1")
-        .namespace("cgroup", Some(json!({"type": "cgroup"})));
+fn cgroup_with_a_cgroup_namespace() -> Outcome {
+    let script = format!(
+        "cat /proc/self/cgroup; cat {}/cgroup.procs | head -1",
+        pids_dir()
+    );
+    let box_ = Bundle::sh(&script).namespace("cgroup", Some(json!({"type": "cgroup"})));
     let out = box_.run().ok();
-    assert!(out.stdout.contains(":pids:/\n"), "{out:?}");
+    let want = match is_v2() {
+        true => "0::/\n",
+        false => ":pids:/\n",
+    };
+    assert!(out.stdout.contains(want), "{out:?}");
     assert!(!out.stdout.contains("gl-e2e"), "{out:?}");
     assert!(out.stdout.contains("\n1\n"), "{out:?}");
     Ok(())
@@ -439,8 +465,9 @@ fn cgroup_v1_with_a_cgroup_namespace() -> Outcome {
 
 fn cgroup_read_only_cannot_be_written() -> Outcome {
     for namespace in [None, Some(json!({"type": "cgroup"}))] {
-        let box_ = Bundle::sh("mkdir /sys/fs/cgroup/pids/x; echo 1 > /sys/fs/cgroup/pids/tasks")
-            .namespace("cgroup", namespace);
+        let dir = pids_dir();
+        let script = format!("mkdir {dir}/x; echo 1 > {dir}/cgroup.procs");
+        let box_ = Bundle::sh(&script).namespace("cgroup", namespace);
         let out = box_.run().failed();
         assert_eq!(
             out.stderr.matches("Read-only file system").count(),

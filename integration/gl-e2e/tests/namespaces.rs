@@ -13,6 +13,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use gl_e2e::bundle::config::id_map;
 use gl_e2e::bundle::kernel::{self, eventually, fields, namespace, proc_file};
 use gl_e2e::bundle::{self, Bundle, Host, known_elsewhere};
+use gl_e2e::kernel::is_v2;
 use gl_e2e::{Outcome, tests};
 use serde_json::{Value, json};
 
@@ -93,7 +94,11 @@ fn cgroup_namespace_is_new_when_listed() -> Outcome {
         .idle();
     assert_ne!(namespace(box_.pid(), "cgroup"), namespace(me(), "cgroup"));
     let seen = box_.inside("cat /proc/1/cgroup");
-    assert!(seen.contains(":memory:/\n"), "{seen}");
+    let want = match is_v2() {
+        true => "0::/\n",
+        false => ":memory:/\n",
+    };
+    assert!(seen.contains(want), "{seen}");
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal};
 
 use super::process::{LIMIT, descendants, dies_within, reap};
 use super::{Bundle, tag};
+use crate::kernel::is_v2;
 
 /// Host files whose content or metadata an escape would change.
 const WATCHED: [&str; 8] = [
@@ -146,6 +147,10 @@ fn walk(dir: &Path, visit: &mut dyn FnMut(&Path)) {
 /// All cgroup directories whose path contains `name`, parents first.
 pub fn cgroups_of(name: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
+    if is_v2() {
+        collect_cgroups(Path::new("/sys/fs/cgroup"), name, &mut found);
+        return found;
+    }
     for hierarchy in fs::read_dir("/sys/fs/cgroup")
         .into_iter()
         .flatten()
