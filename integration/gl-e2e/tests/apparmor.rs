@@ -100,7 +100,8 @@ fn profile_denies_init_a_write() -> Outcome {
     let box_ = with_profile(Bundle::sh(&script), &profile.0);
     let out = box_.run().ok();
     out.prints(&format!("{}\ntmp", profile.enforced()));
-    assert!(fs::metadata(box_.rootfs().join("data/file")).is_err());
+    let none = fs::metadata(box_.rootfs().join("data/file")).unwrap_err();
+    assert_eq!(none.kind(), std::io::ErrorKind::NotFound, "{none}");
     Ok(())
 }
 

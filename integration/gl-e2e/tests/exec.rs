@@ -637,7 +637,8 @@ fn exec_cwd_that_is_missing() -> Outcome {
     } else {
         out.status(255).says("/no/such/dir");
     }
-    assert!(fs::metadata("/no/such").is_err());
+    let none = fs::metadata("/no/such").unwrap_err();
+    assert_eq!(none.kind(), std::io::ErrorKind::NotFound, "{none}");
     Ok(())
 }
 

@@ -87,7 +87,8 @@ fn remove_takes_cgroups_that_the_container_made_and_waits_for_the_dying() {
     fixture.cgroup.kill_all(Signal::KILL).unwrap();
     // Not waited for: its pidfd is.
     fixture.cgroup.remove(Parents::Keep, LIMIT).unwrap();
-    assert!(fs::metadata(fixture.dir(Controller::Memory)).is_err());
+    let gone = fs::metadata(fixture.dir(Controller::Memory)).unwrap_err();
+    assert_eq!(gone.kind(), std::io::ErrorKind::NotFound, "{gone}");
     assert!(fs::metadata(fixture.dir(Controller::Memory).parent().unwrap()).is_ok());
 }
 

@@ -15,12 +15,12 @@ FROM gl-box
 ENV FROM_BUILD=yes
 RUN echo first >/built && echo builder:x:77:77::/:/bin/sh >>/etc/passwd
 RUN [ \"sh\", \"-c\", \"id -u >>/built; pwd >>/built\" ]
-WORKDIR /work
+WORKDIR /job
 USER builder
 RUN id -un >who && pwd >>who
-COPY note /work/
+COPY note /job/
 RUN cat note >>who && echo $FROM_BUILD >>who
-CMD [\"cat\", \"/built\", \"/work/who\"]
+CMD [\"cat\", \"/built\", \"/job/who\"]
 ";
 
 fn context(engine: &Engine) -> PathBuf {
@@ -36,7 +36,7 @@ fn build(engine: &Engine, tag: &str, buildkit: &str) -> Output {
     let dir = context(engine);
     // WORKDIR belongs to root; the user of the build may write there all the same.
     let dockerfile = fs::read_to_string(dir.join("Dockerfile")).unwrap_or_default();
-    let writable = dockerfile.replace("USER builder", "RUN chmod 777 /work\nUSER builder");
+    let writable = dockerfile.replace("USER builder", "RUN chmod 777 /job\nUSER builder");
     fs::write(dir.join("Dockerfile"), writable).expect("write Dockerfile");
     let network = "--network=none";
     let parent = format!("--cgroup-parent={}/build", engine.sandbox.cgroup);
@@ -59,7 +59,7 @@ fn assert_image_works(engine: &Engine, tag: &str, built: &Output) {
     let out = engine.cli(&["run", "--rm", "--network=none", tag]);
     assert_eq!(
         out.ok(),
-        "first\n0\n/\nbuilder\n/work\ncopied\nyes",
+        "first\n0\n/\nbuilder\n/job\ncopied\nyes",
         "{out}\nbuilt by {built}"
     );
     engine.cli(&["rmi", "-f", tag]).ok();
