@@ -146,7 +146,8 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
         keyring: request.keyring,
         preserve_fds: request.preserve_fds,
     };
-    let plan = gl_plan::plan(&spec, &options, &gl_launch::facts())?;
+    let mut plan = gl_plan::plan(&spec, &options, &gl_launch::facts())?;
+    gl_launch::check_labels(&mut plan.process)?;
     let linux = spec.linux().as_ref();
     let program = linux
         .and_then(|linux| linux.seccomp().as_ref())

@@ -78,7 +78,8 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
     let facts = gl_launch::facts();
     let process = inherit(&request.process, &spec);
     gl_spec::validate_process(&process)?;
-    let process = gl_plan::plan_process(&process, &spec, &facts)?;
+    let mut process = gl_plan::plan_process(&process, &spec, &facts)?;
+    gl_launch::check_labels(&mut process)?;
     let plan = gl_plan::plan(&spec, &gl_plan::Options::default(), &facts)?;
     gl_launch::keep_descriptors(request.preserve_fds).map_err(|number| Error::Option {
         option: "--preserve-fds",

@@ -11,7 +11,7 @@ use gl_rootfs::{CgroupMounts, Console, Leaf, Prepared, Procfs, Root};
 use gl_seccomp::Program;
 use gl_spec::{StateDocument, Status};
 use gl_sys::CStrings;
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::{Gid, Uid};
@@ -140,7 +140,7 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
     identity::hide()?;
     rustix::process::setsid().map_err(Fault::of(Own::Session))?;
     if plan.options.keyring == Keyring::New {
-        join_keyring()?;
+        take_keyring(plan)?;
     }
     let Prepared {
         root_path,
@@ -249,12 +249,15 @@ fn maps_root(plan: &Plan) -> bool {
 }
 
 /// Leaves the caller's keys behind.
-pub(crate) fn join_keyring() -> Result<(), Fault> {
-    match gl_sys::join_new_session_keyring() {
-        // A kernel without keys has none to leak.
-        Ok(()) | Err(Errno::NOSYS) => Ok(()),
-        Err(errno) => Err(Fault::of(Own::Keyring)(errno)),
-    }
+fn take_keyring(plan: &Plan) -> Result<(), Fault> {
+    let Some(context) = &plan.process.selinux else {
+        return identity::join_keyring();
+    };
+    // Nothing of the container is mounted yet: this is the host's.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open("/proc", flags, Mode::empty());
+    let proc = Procfs::new(proc.map_err(Fault::of(Own::KeyringLabel))?)?;
+    identity::join_labelled_keyring(context, &proc)
 }
 
 fn set_names(plan: &Plan) -> Result<(), Fault> {

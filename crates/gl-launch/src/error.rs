@@ -82,6 +82,23 @@ pub enum Error {
         #[source]
         source: Errno,
     },
+    /// An `AppArmor` profile that the kernel does not have.
+    #[error("use process.apparmorProfile: the profile {profile:?} is not loaded")]
+    Profile {
+        /// Its name, as the config has it; of a stack, the one that is missing.
+        profile: String,
+    },
+    /// A context that the `SELinux` policy does not have.
+    #[error("use {field}: the policy has no context {context:?}")]
+    Context {
+        /// The config field.
+        field: &'static str,
+        /// The context.
+        context: String,
+        /// What the kernel said.
+        #[source]
+        source: Errno,
+    },
     /// A hook that the runtime runs.
     #[error(transparent)]
     Hook(#[from] HookError),
@@ -194,12 +211,14 @@ impl Error {
             | Self::OomScore { source, .. }
             | Self::Host { source, .. }
             | Self::Listener { source, .. }
+            | Self::Context { source, .. }
             | Self::Step { source, .. } => Some(*source),
             Self::Program { errno, .. } => Some(*errno),
             Self::Prepare(_)
             | Self::Hook(_)
             | Self::Killed
             | Self::NotWaiting
+            | Self::Profile { .. }
             | Self::HostSetting { .. }
             | Self::NamespaceKind { .. } => None,
         }
@@ -257,7 +276,12 @@ fn field(step: Step, index: usize, plan: Option<&Plan>) -> Option<String> {
             Own::Bounding | Own::Capabilities | Own::Ambient => {
                 Some("process.capabilities".to_owned())
             }
-            Own::Label | Own::LabelCheck => Some("process.apparmorProfile".to_owned()),
+            Own::Label | Own::LabelCheck if index == 0 => {
+                Some("process.apparmorProfile".to_owned())
+            }
+            Own::Label | Own::LabelCheck | Own::KeyringLabel => {
+                Some("process.selinuxLabel".to_owned())
+            }
             Own::Seccomp | Own::Listener => Some("linux.seccomp".to_owned()),
             _ => None,
         },
@@ -270,7 +294,10 @@ impl Classify for Error {
             Self::Prepare(err) => err.class(),
             Self::Hook(_) | Self::Killed => Class::Internal,
             Self::NotWaiting => Class::Conflict,
-            Self::HostSetting { .. } | Self::NamespaceKind { .. } => Class::Invalid,
+            Self::HostSetting { .. }
+            | Self::NamespaceKind { .. }
+            | Self::Profile { .. }
+            | Self::Context { .. } => Class::Invalid,
             Self::Program { errno, .. } if *errno == Errno::NOENT => Class::NotFound,
             _ => match self.errno() {
                 Some(Errno::PERM | Errno::ACCESS) => Class::Denied,
@@ -291,6 +318,7 @@ impl Classify for Error {
             Self::IdMap { .. } => "E_IDMAP",
             Self::Rlimit { .. } => "E_RLIMIT",
             Self::OomScore { .. } => "E_OOM_SCORE",
+            Self::Profile { .. } | Self::Context { .. } => "E_LABEL",
             Self::Hook(_) => "E_HOOK",
             Self::Host { .. } => "E_HOST",
             Self::Program { .. } => "E_PROGRAM",
@@ -316,6 +344,8 @@ impl Classify for Error {
             Self::IdMap { field, .. } => Some((*field).into()),
             Self::Rlimit { index, .. } => Some(format!("process.rlimits[{index}]").into()),
             Self::OomScore { .. } => Some("process.oomScoreAdj".into()),
+            Self::Profile { .. } => Some("process.apparmorProfile".into()),
+            Self::Context { field, .. } => Some((*field).into()),
             Self::Program { .. } => Some("process.args[0]".into()),
             Self::Step { field, .. } => field.as_deref().map(Cow::Borrowed),
             Self::Listener { .. } => Some("linux.seccomp.listenerPath".into()),
@@ -350,6 +380,13 @@ impl Classify for Error {
                 "raising a hard limit needs CAP_SYS_RESOURCE; lower it to the host's".into()
             }
             Self::OomScore { .. } => "lowering it needs CAP_SYS_RESOURCE".into(),
+            Self::Profile { .. } => {
+                "load it with apparmor_parser --replace FILE, or name one that aa-status lists"
+                    .into()
+            }
+            Self::Context { .. } => {
+                "write user:role:type:level of the policy that is loaded (seinfo lists them)".into()
+            }
             Self::Hook(_) => "look at what the hook wrote to the runtime's stderr".into(),
             Self::Program { errno, .. } if *errno == Errno::NOENT => {
                 "the program, or the interpreter that it names, must exist in the container".into()

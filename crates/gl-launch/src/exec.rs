@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{Gid, ThreadNameSpaceType, Uid};
 
-use crate::child::{LastSteps, become_process, join_cgroup, join_keyring, report};
+use crate::child::{LastSteps, become_process, join_cgroup, report};
 use crate::error::Error;
 use crate::fork::{Born, Place, fork};
 use crate::identity::{self, Labels};
@@ -184,11 +184,8 @@ fn build(request: &ExecRequest<'_>, runtime: &Channel, born: Born) -> Result<Rea
     }
     enter_namespaces(request)?;
     rustix::process::setsid().map_err(Fault::of(Own::Session))?;
-    if request.keyring == Keyring::New {
-        join_keyring()?;
-    }
     let root = open_root().map_err(Fault::of(Own::Cwd))?;
-    let labels = open_labels(process)?;
+    let labels = labels(request)?;
     if let (true, Some(socket)) = (process.terminal, &request.console) {
         stdio::take_terminal(process, &root, Console::Leave, socket.as_fd())?;
     }
@@ -242,11 +239,23 @@ fn open_root() -> Result<Root, Errno> {
     Ok(Root::new(rustix::fs::open("/", flags, Mode::empty())?))
 }
 
-fn open_labels(process: &Process) -> Result<Labels, Fault> {
-    if process.apparmor.is_none() && process.selinux.is_none() {
-        return Ok(Labels::default());
+/// The labels for the execve, and a keyring of the process's own.
+fn labels(request: &ExecRequest<'_>) -> Result<Labels, Fault> {
+    let process = request.process;
+    let proc = match (&process.apparmor, &process.selinux) {
+        (None, None) => None,
+        _ => Some(Procfs::private()?),
+    };
+    if request.keyring == Keyring::New {
+        match (&process.selinux, &proc) {
+            (Some(context), Some(proc)) => identity::join_labelled_keyring(context, proc)?,
+            _ => identity::join_keyring()?,
+        }
     }
-    Labels::open(process, &Procfs::private()?)
+    match &proc {
+        Some(proc) => Labels::open(process, proc),
+        None => Ok(Labels::default()),
+    }
 }
 
 /// Unlike at create nothing is made: the container is running and its files are its own.

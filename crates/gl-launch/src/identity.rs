@@ -4,10 +4,11 @@
 //! [`finish`], which runs after the seccomp filter where `no_new_privs` is not set: attaching one
 //! needs `CAP_SYS_ADMIN` then.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use gl_plan::Process;
-use gl_rootfs::Procfs;
+use gl_rootfs::{Note, Procfs};
 use gl_sys::SchedAttr;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -196,7 +197,21 @@ pub(crate) fn resource(number: u32) -> Option<Resource> {
 /// Security labels that take effect at the execve, each with its open attribute file.
 #[derive(Debug, Default)]
 pub(crate) struct Labels {
-    files: Vec<(std::os::fd::OwnedFd, Vec<u8>)>,
+    files: Vec<Label>,
+}
+
+/// Whose label it is; the number goes into a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Module {
+    AppArmor = 0,
+    SeLinux = 1,
+}
+
+#[derive(Debug)]
+struct Label {
+    module: Module,
+    file: OwnedFd,
+    label: Vec<u8>,
 }
 
 impl Labels {
@@ -204,51 +219,108 @@ impl Labels {
     pub(crate) fn open(process: &Process, proc: &Procfs) -> Result<Self, Fault> {
         let mut labels = Self::default();
         if let Some(profile) = &process.apparmor {
-            let value = format!("exec {profile}").into_bytes();
-            labels.add(proc, &["attr/apparmor/exec", "attr/exec"], value)?;
+            let names = ["attr/apparmor/exec", "attr/exec"];
+            labels.add(proc, &names, (Module::AppArmor, profile))?;
         }
         if let Some(context) = &process.selinux {
-            labels.add(proc, &["attr/exec"], context.clone().into_bytes())?;
+            labels.add(proc, &["attr/exec"], (Module::SeLinux, context))?;
         }
         Ok(labels)
     }
 
-    fn add(&mut self, proc: &Procfs, names: &[&str], value: Vec<u8>) -> Result<(), Fault> {
+    fn add(
+        &mut self,
+        proc: &Procfs,
+        names: &[&str],
+        (module, label): (Module, &str),
+    ) -> Result<(), Fault> {
         let mut errno = Errno::NOENT;
         for name in names {
             match proc.open(&Path::new("thread-self").join(name), OFlags::RDWR) {
                 Ok(file) => {
-                    self.files.push((file, value));
+                    let label = label.as_bytes().to_vec();
+                    self.files.push(Label {
+                        module,
+                        file,
+                        label,
+                    });
                     return Ok(());
                 }
                 Err(seen) => errno = seen,
             }
         }
-        Err(Fault::of(Own::Label)(errno))
+        Err(Fault::at(Own::Label, module as usize)(errno))
     }
 
     /// Writes the labels and reads them back.
     pub(crate) fn apply(&self) -> Result<(), Fault> {
-        for (file, value) in &self.files {
-            let written = rustix::io::write(file, value).map_err(Fault::of(Own::Label))?;
-            let mut seen = [0; 4096];
-            let len = rustix::io::pread(file, &mut seen, 0).map_err(Fault::of(Own::LabelCheck))?;
-            let wanted = value.strip_prefix(b"exec ").unwrap_or(value);
-            let seen = seen.get(..len).unwrap_or_default();
-            if written != value.len() || !shows(seen, wanted) {
-                return Err(Fault::named(Own::LabelCheck, seen)(Errno::ACCESS));
-            }
+        self.files.iter().try_for_each(Label::apply)
+    }
+}
+
+impl Label {
+    fn apply(&self) -> Result<(), Fault> {
+        let (module, wanted) = (self.module, self.label.as_slice());
+        let command: &[u8] = match module {
+            Module::AppArmor => b"exec ",
+            Module::SeLinux => b"",
+        };
+        let value = [command, wanted].concat();
+        let written = rustix::io::write(&self.file, &value);
+        let written = written.map_err(Fault::at(Own::Label, module as usize))?;
+        let failed = Fault::at(Own::LabelCheck, module as usize);
+        let mut seen = [0; 4096];
+        let len = rustix::io::pread(&self.file, &mut seen, 0).map_err(&failed)?;
+        let seen = seen.get(..len).unwrap_or_default();
+        if written != value.len() || !shows(module, seen, wanted) {
+            return Err(Fault {
+                note: Note::new(seen),
+                ..failed(Errno::ACCESS)
+            });
         }
         Ok(())
     }
 }
 
-/// Whether what the attribute file shows is this label: `label`, or `label (mode)`.
-fn shows(seen: &[u8], wanted: &[u8]) -> bool {
+/// Joins a new session keyring that has this `SELinux` context.
+///
+/// The context is for this one key: the process makes none with it later.
+pub(crate) fn join_labelled_keyring(context: &str, proc: &Procfs) -> Result<(), Fault> {
+    let failed = Fault::at(Own::KeyringLabel, Module::SeLinux as usize);
+    let path = Path::new("thread-self/attr/keycreate");
+    let file = proc.open(path, OFlags::RDWR).map_err(&failed)?;
+    let written = rustix::io::write(&file, context.as_bytes()).map_err(&failed)?;
+    let mut seen = [0; 4096];
+    let len = rustix::io::pread(&file, &mut seen, 0).map_err(&failed)?;
+    let seen = seen.get(..len).unwrap_or_default();
+    if written != context.len() || !shows(Module::SeLinux, seen, context.as_bytes()) {
+        return Err(Fault {
+            note: Note::new(seen),
+            ..failed(Errno::ACCESS)
+        });
+    }
+    join_keyring()?;
+    // One byte, which is cut off: a write of nothing does not reach the module.
+    rustix::io::write(&file, b"\n").map(drop).map_err(failed)
+}
+
+/// Leaves the caller's keys behind.
+pub(crate) fn join_keyring() -> Result<(), Fault> {
+    match gl_sys::join_new_session_keyring() {
+        // A kernel without keys has none to leak.
+        Ok(()) | Err(Errno::NOSYS) => Ok(()),
+        Err(errno) => Err(Fault::of(Own::Keyring)(errno)),
+    }
+}
+
+/// Whether what the attribute file shows is this label: `label`, and for `AppArmor` `label (mode)`.
+fn shows(module: Module, seen: &[u8], wanted: &[u8]) -> bool {
     let seen = seen.trim_ascii_end();
     let seen = seen.strip_suffix(b"\0").unwrap_or(seen);
-    seen.strip_prefix(wanted)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b" ("))
+    seen.strip_prefix(wanted).is_some_and(|rest| match module {
+        Module::AppArmor => rest.is_empty() || rest.starts_with(b" ("),
+        Module::SeLinux => rest.is_empty(),
+    })
 }
 
 #[cfg(test)]
@@ -257,20 +329,22 @@ mod tests {
 
     #[test]
     fn label_is_recognised_with_and_without_its_mode() {
-        for (seen, want) in [
-            (&b"docker-default"[..], true),
-            (b"docker-default (enforce)\n", true),
-            (b"docker-default\0", true),
-            (b"docker-default2", false),
-            (b"unconfined", false),
-            (b"", false),
+        for (seen, apparmor, selinux) in [
+            (&b"docker-default"[..], true, true),
+            (b"docker-default (enforce)\n", true, false),
+            (b"docker-default\0", true, true),
+            (b"docker-default2", false, false),
+            (b"unconfined", false, false),
+            (b"", false, false),
         ] {
-            assert_eq!(
-                shows(seen, b"docker-default"),
-                want,
-                "{}",
-                seen.escape_ascii()
-            );
+            for (module, want) in [(Module::AppArmor, apparmor), (Module::SeLinux, selinux)] {
+                assert_eq!(
+                    shows(module, seen, b"docker-default"),
+                    want,
+                    "{module:?} {}",
+                    seen.escape_ascii()
+                );
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ pub(crate) enum Own {
     BecomeRoot,
     Session,
     Keyring,
+    KeyringLabel,
     Hostname,
     Domainname,
     Hook,
@@ -60,7 +61,7 @@ pub(crate) enum Own {
     Execve,
 }
 
-const OWN: [(Own, &str); 42] = [
+const OWN: [(Own, &str); 43] = [
     (Own::Sync, "talk to the runtime"),
     (Own::Hide, "hide from other processes"),
     (Own::JoinCgroup, "join the cgroup"),
@@ -71,6 +72,7 @@ const OWN: [(Own, &str); 42] = [
     (Own::BecomeRoot, "become root of the user namespace"),
     (Own::Session, "start a session"),
     (Own::Keyring, "join a new session keyring"),
+    (Own::KeyringLabel, "label the session keyring"),
     (Own::Hostname, "set the host name"),
     (Own::Domainname, "set the domain name"),
     (Own::Hook, "run the hook"),
