@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use gl_cgroup::{Cgroup, DeviceDefault, Driver, Layout, OwnCgroups, Parents, Version};
-use gl_plan::{Keyring, Kind, MountKind, Options, Pivot, Plan, UserNs};
+use gl_plan::{Keyring, Kind, MountKind, Options, Pivot, Plan};
 use gl_rootfs::{CgroupMounts, Hierarchy};
 use gl_seccomp::Program;
 use gl_spec::oci::Spec;
-use gl_spec::{ContainerId, StateDocument, Status, Timestamp};
+use gl_spec::{Class, Classify, ContainerId, StateDocument, Status, Timestamp};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
 use crate::container::{Container, PATIENCE};
 use crate::error::Error;
+use crate::limits;
 use crate::process;
 use crate::record::{CONFIG, Init, Phase, RECORD, Record, SECCOMP};
 use crate::socket;
@@ -291,7 +292,7 @@ fn build(
         cgroup_dir: cgroup
             .as_ref()
             .map_or_else(|| Ok(None), |cgroup| cgroup.open_dir(&[]))?,
-        cgroup: cgroup_mounts(decided)?,
+        cgroup: cgroup_mounts(decided, cgroup.as_ref())?,
         seccomp: decided.program.as_ref(),
         console,
     })?;
@@ -341,17 +342,29 @@ fn make_cgroup(container: &mut Container, decided: &Decided) -> Result<Option<Cg
     let created = Cgroup::create(*driver, layout, paths);
     // What it could not make it has removed, and what is left there is somebody else's.
     container.record.cgroup = created.as_ref().ok().map(Cgroup::record);
-    Ok(Some(created?))
+    match created {
+        // Without root there may be none to be had, and nothing that it would be needed for.
+        Err(err) if err.class() == Class::Denied && limits::dispensable(&decided.spec) => {
+            let record = encode(&container.record);
+            container.dir.replace(RECORD, &record).map(|()| None)
+        }
+        other => Ok(Some(other?)),
+    }
 }
 
 fn set_limits(cgroup: &Cgroup, decided: &Decided) -> Result<(), Error> {
     let linux = decided.spec.linux().as_ref();
     let resources = linux.and_then(|linux| linux.resources().clone());
-    let devices = match decided.plan.userns {
-        UserNs::Shared => DeviceDefault::Deny,
-        UserNs::New(_) | UserNs::Joined => DeviceDefault::Keep,
+    let mut resources = resources.unwrap_or_default();
+    let devices = match decided.plan.bind_devices {
+        true => DeviceDefault::Keep,
+        false => DeviceDefault::Deny,
     };
-    cgroup.apply(&resources.unwrap_or_default(), devices)?;
+    if gl_launch::in_user_namespace() {
+        // Only the host's root may set it, and nothing here can make a node.
+        resources.set_devices(None);
+    }
+    cgroup.apply(&resources, devices)?;
     Ok(())
 }
 
@@ -361,13 +374,14 @@ pub(crate) fn encode(record: &Record) -> Vec<u8> {
 }
 
 /// What a cgroup mount of the container will show, if it has one.
-fn cgroup_mounts(decided: &Decided) -> Result<CgroupMounts, Error> {
+fn cgroup_mounts(decided: &Decided, made: Option<&Cgroup>) -> Result<CgroupMounts, Error> {
     let wanted = decided
         .plan
         .mounts
         .iter()
         .any(|mount| mount.kind == MountKind::Cgroup);
-    let (Some(Group { layout, paths, .. }), true) = (&decided.cgroup, wanted) else {
+    let group = decided.cgroup.as_ref().filter(|_| made.is_some());
+    let (Some(Group { layout, paths, .. }), true) = (group, wanted) else {
         return Ok(CgroupMounts::V1(Vec::new()));
     };
     let namespaced = decided.plan.namespaces.has(Kind::Cgroup);

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
-use gl_plan::{Facts, attr};
+use gl_plan::{Facts, Setgroups, attr};
 use gl_sys::{CStrings, Depth, MountAttr};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use rustix::io::Errno;
@@ -12,10 +12,16 @@ use rustix::mount::OpenTreeFlags;
 
 use crate::error::Error;
 
-/// Looks at what a plan depends on: two system calls.
+/// Looks at what a plan depends on: a few system calls.
 pub fn facts() -> Facts {
     let present = |path: &str| rustix::fs::stat(path).is_ok();
+    let in_user_namespace = in_user_namespace();
     Facts {
+        in_user_namespace,
+        setgroups: match in_user_namespace {
+            true => setgroups(),
+            false => Setgroups::Allowed,
+        },
         apparmor: present("/sys/kernel/security/apparmor/profiles")
             || present("/sys/module/apparmor/parameters/enabled") && apparmor_enabled(),
         selinux: present("/sys/fs/selinux/enforce"),
@@ -23,12 +29,35 @@ pub fn facts() -> Facts {
 }
 
 fn apparmor_enabled() -> bool {
-    let path = "/sys/module/apparmor/parameters/enabled";
-    let Ok(file) = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else {
-        return false;
-    };
-    let mut byte = [0];
-    matches!(rustix::io::read(&file, &mut byte), Ok(1)) && byte == *b"Y"
+    read_start("/sys/module/apparmor/parameters/enabled").is_some_and(|text| text.starts_with(b"Y"))
+}
+
+/// Whether this process is in another user namespace than the host's first one, which alone maps
+/// every id to itself. Where that cannot be told, it is taken to be in the first: what then turns out
+/// to be forbidden is an error and not left out.
+pub fn in_user_namespace() -> bool {
+    let map = read_start("/proc/self/uid_map").unwrap_or_default();
+    let map = String::from_utf8_lossy(&map);
+    let whole = map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
+    !map.is_empty() && !whole
+}
+
+fn setgroups() -> Setgroups {
+    match read_start("/proc/self/setgroups") {
+        Some(text) if text.starts_with(b"deny") => Setgroups::Denied,
+        // If it is denied all the same, setting groups will be an error.
+        _ => Setgroups::Allowed,
+    }
+}
+
+/// The first bytes of a small file of the kernel.
+fn read_start(path: &str) -> Option<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    let mut bytes = vec![0; 128];
+    let len = rustix::io::read(&file, &mut bytes).ok()?;
+    bytes.truncate(len);
+    Some(bytes)
 }
 
 /// Attributes of the copy. No host mounts a file system with this combination, so a program that

@@ -27,7 +27,7 @@ pub use error::Error;
 pub use exec::{ExecRequest, Executed, exec};
 pub use gate::{GATE, Waiting, waiting};
 pub use hook::{HookError, run as run_hook, run_all as run_hooks};
-pub use host::{facts, reexec_readonly};
+pub use host::{facts, in_user_namespace, reexec_readonly};
 pub use label::{canonicalize, check_labels};
 pub use spawn::{Launching, Request, spawn};
 pub use start::{Listening, start};

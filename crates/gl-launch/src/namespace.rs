@@ -174,10 +174,9 @@ impl ForFork {
     /// The child is visible in the pid namespace from its first moment, so by then the host's root
     /// must not be its own any more: `CAP_SYS_PTRACE` is enough to look through `/proc/PID/root`.
     pub(crate) fn enter_pid_of(pidfd: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let own = vec![
-            (Kind::Pid, open_own("/proc/self/ns/pid")?),
-            (Kind::Mount, open_own("/proc/self/ns/mnt")?),
-        ];
+        // The pid namespace of later children stays: an exec has none, and root of a user namespace
+        // may not go back to one that is the host's.
+        let own = vec![(Kind::Mount, open_own("/proc/self/ns/mnt")?)];
         let place = Some(Place::here()?);
         let kinds = ThreadNameSpaceType::PROCESS_ID | ThreadNameSpaceType::MOUNT;
         rustix::thread::move_into_thread_name_spaces(pidfd, kinds)?;

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::fork::{Place, fork, fork_sibling};
 use crate::gate;
 use crate::hook;
+use crate::host;
 use crate::identity;
 use crate::idmap::{self, write_maps};
 use crate::namespace::{self, ForFork, write_file};
@@ -286,8 +287,12 @@ pub(crate) fn raise_limits(pid: Pid, process: &Process) -> Result<(), Error> {
     }
     if let Some(value) = process.oom_score_adj {
         let path = format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero());
-        write_file(Path::new(&path), value.to_string().as_bytes())
-            .map_err(|source| Error::OomScore { value, source })?;
+        match write_file(Path::new(&path), value.to_string().as_bytes()) {
+            // Lower than the caller's takes the host's root. It is no restriction: the container
+            // keeps the caller's, and is killed sooner than it asked for.
+            Err(Errno::ACCESS) if host::in_user_namespace() => {}
+            written => written.map_err(|source| Error::OomScore { value, source })?,
+        }
     }
     Ok(())
 }

@@ -91,11 +91,17 @@ pub(crate) fn shield_null() -> Result<(), Errno> {
 /// where something is mounted on the file itself, a mount of that.
 fn readonly_null() -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let dev = readonly_mount(c"/dev")?;
-    if let Ok(null) = rustix::fs::openat(&dev, c"null", flags, Mode::empty())
-        && is_null(null.as_fd())?
-    {
-        return Ok(null);
+    match readonly_mount(c"/dev") {
+        Ok(dev) => {
+            if let Ok(null) = rustix::fs::openat(&dev, c"null", flags, Mode::empty())
+                && is_null(null.as_fd())?
+            {
+                return Ok(null);
+            }
+        }
+        // In a user namespace what is mounted below cannot be left out.
+        Err(Errno::INVAL) => {}
+        Err(errno) => return Err(errno),
     }
     let file = readonly_mount(c"/dev/null")?;
     if !is_null(file.as_fd())? {

@@ -22,7 +22,8 @@ pub use device::{Device, DeviceKind};
 pub use error::Refusal;
 pub use hook::{Hook, Hooks};
 pub use model::{
-    Facts, IdMaps, IdRange, Keyring, Options, Pivot, Plan, Root, Sysctl, TimeOffset, UserNs,
+    Facts, IdMaps, IdRange, Keyring, Options, Pivot, Plan, Root, Setgroups, Sysctl, TimeOffset,
+    UserNs,
 };
 pub use mount::{AttrChange, Idmap, Mount, MountKind};
 pub use mount_option::{Propagation, Spread, attr};

@@ -7,7 +7,7 @@ use gl_spec::oci::{LinuxIdMapping, Spec};
 use crate::device::{self, Device};
 use crate::error::Refusal;
 use crate::hook::{self, Hooks};
-use crate::mount::{self, Mount, MountKind};
+use crate::mount::{self, Mount, MountKind, Place};
 use crate::mount_option::{Propagation, Spread, rootfs_propagation};
 use crate::namespace::{self, Kind, Namespaces};
 use crate::process::{self, Process};
@@ -19,6 +19,20 @@ pub struct Facts {
     pub apparmor: bool,
     /// SELinux is enabled.
     pub selinux: bool,
+    /// The runtime is not in the initial user namespace: its root is not the host's.
+    pub in_user_namespace: bool,
+    /// Whether groups can be set.
+    pub setgroups: Setgroups,
+}
+
+/// Whether `setgroups(2)` works.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Setgroups {
+    /// It does.
+    #[default]
+    Allowed,
+    /// The runtime's user namespace denies it for good (`user_namespaces(7)`).
+    Denied,
 }
 
 /// How the root is changed.
@@ -131,6 +145,8 @@ pub struct Plan {
     pub dev_setup: bool,
     /// Nodes to make when `dev_setup`.
     pub devices: Vec<Device>,
+    /// Whether the host's devices are bound, as a user namespace cannot make nodes.
+    pub bind_devices: bool,
     /// Paths that read as empty.
     pub masked_paths: Vec<PathBuf>,
     /// Paths that cannot be written.
@@ -164,7 +180,12 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
         });
     }
     let userns = userns(spec, &namespaces);
-    let mounts = mounts(spec, &namespaces, &userns)?;
+    let place = Place {
+        namespaces: &namespaces,
+        userns: &userns,
+        in_user_namespace: facts.in_user_namespace,
+    };
+    let mounts = mounts(spec, &place)?;
     let process = spec
         .process()
         .as_ref()
@@ -172,6 +193,7 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
     mount_label(spec, facts)?;
     unbuilt(spec)?;
     Ok(Plan {
+        bind_devices: facts.in_user_namespace || userns != UserNs::Shared,
         userns,
         time_offsets: time_offsets(spec),
         root: root(spec)?,
@@ -196,10 +218,10 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
     })
 }
 
-fn mounts(spec: &Spec, namespaces: &Namespaces, userns: &UserNs) -> Result<Vec<Mount>, Refusal> {
+fn mounts(spec: &Spec, place: &Place<'_>) -> Result<Vec<Mount>, Refusal> {
     let list = spec.mounts().as_deref().unwrap_or_default().iter();
     list.enumerate()
-        .map(|(index, entry)| mount::build(index, entry, namespaces, userns))
+        .map(|(index, entry)| mount::build(index, entry, place))
         .collect()
 }
 

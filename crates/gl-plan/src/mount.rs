@@ -118,12 +118,16 @@ struct Words<'a> {
     data: Vec<&'a str>,
 }
 
-pub(crate) fn build(
-    index: usize,
-    mount: &oci::Mount,
-    namespaces: &Namespaces,
-    userns: &UserNs,
-) -> Result<Mount, Refusal> {
+/// Whose a mount will be.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) namespaces: &'a Namespaces,
+    pub(crate) userns: &'a UserNs,
+    /// The runtime itself is in a user namespace.
+    pub(crate) in_user_namespace: bool,
+}
+
+pub(crate) fn build(index: usize, mount: &oci::Mount, place: &Place<'_>) -> Result<Mount, Refusal> {
     let words = read_words(index, mount)?;
     let fstype = mount.typ().as_deref().unwrap_or_default();
     let bound = words
@@ -145,7 +149,7 @@ pub(crate) fn build(
             attr.set |= tree_attr.set & !attr.clear;
             MountKind::Cgroup
         }
-        (None, "sysfs") if shares_network(namespaces) => {
+        (None, "sysfs") if shares_network(place) => {
             // Only the owner of the network namespace may mount sysfs; its view is the host's.
             // Below it are the host's cgroups.
             let confined = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
@@ -158,7 +162,7 @@ pub(crate) fn build(
         }
         (None, fstype) => filesystem(fstype, mount, &words),
     };
-    let idmap = idmap(mount, &words, userns);
+    let idmap = idmap(mount, &words, place.userns);
     match (&kind, &idmap, words.idmap) {
         (MountKind::Bind { .. }, Some(_), _) | (_, None, None) => {}
         (MountKind::Bind { .. }, None, _) => {
@@ -187,8 +191,9 @@ pub(crate) fn build(
     })
 }
 
-fn shares_network(namespaces: &Namespaces) -> bool {
-    namespaces.has(Kind::User) && !namespaces.creates(Kind::Network)
+fn shares_network(place: &Place<'_>) -> bool {
+    let unprivileged = place.in_user_namespace || place.namespaces.has(Kind::User);
+    unprivileged && !place.namespaces.creates(Kind::Network)
 }
 
 fn read_words(index: usize, mount: &oci::Mount) -> Result<Words<'_>, Refusal> {
@@ -306,8 +311,11 @@ mod tests {
         build(
             2,
             &mount(typ, options),
-            &Namespaces::default(),
-            &UserNs::Shared,
+            &Place {
+                namespaces: &Namespaces::default(),
+                userns: &UserNs::Shared,
+                in_user_namespace: false,
+            },
         )
     }
 
@@ -349,19 +357,22 @@ mod tests {
 
     #[test]
     fn sysfs_of_the_host_is_read_only_with_all_below() {
-        let namespaces = Namespaces {
-            new: Kind::User.bit(),
-            ..Namespaces::default()
-        };
-        let seen = build(
-            2,
-            &mount("sysfs", &["rw", "rrw"]),
-            &namespaces,
-            &UserNs::Joined,
-        )
-        .unwrap();
-        assert_eq!(seen.attr.set & attr::RDONLY, attr::RDONLY, "{seen:?}");
-        assert_eq!(seen.tree_attr.set & attr::RDONLY, attr::RDONLY, "{seen:?}");
+        for (new, userns, in_user_namespace) in [
+            (Kind::User.bit(), &UserNs::Joined, false),
+            (0, &UserNs::Shared, true),
+        ] {
+            let place = Place {
+                namespaces: &Namespaces {
+                    new,
+                    ..Namespaces::default()
+                },
+                userns,
+                in_user_namespace,
+            };
+            let seen = build(2, &mount("sysfs", &["rw", "rrw"]), &place).unwrap();
+            assert_eq!(seen.attr.set & attr::RDONLY, attr::RDONLY, "{seen:?}");
+            assert_eq!(seen.tree_attr.set & attr::RDONLY, attr::RDONLY, "{seen:?}");
+        }
     }
 
     #[test]

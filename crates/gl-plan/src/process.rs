@@ -9,7 +9,7 @@ use gl_spec::oci::{
 };
 
 use crate::error::Refusal;
-use crate::model::Facts;
+use crate::model::{Facts, Setgroups};
 
 /// The five capability sets, bit n for capability number n of `<linux/capability.h>`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -145,7 +145,7 @@ pub(crate) fn build(
         uid: user.uid(),
         gid: user.gid(),
         groups: user.additional_gids().clone().unwrap_or_default(),
-        keep_groups: keeps_groups(spec),
+        keep_groups: keeps_groups(spec) || groups_stay(user, facts)?,
         umask: user.umask().unwrap_or(0o022),
         capabilities: capabilities(process.capabilities().as_ref()),
         rlimits: rlimits(process.rlimits().as_deref().unwrap_or_default()),
@@ -188,6 +188,21 @@ pub(crate) fn build(
             (rows != 0 || columns != 0).then_some(Size { rows, columns })
         }),
     })
+}
+
+/// Whether the groups cannot be changed, where none are asked for. Asking for some is refused then.
+fn groups_stay(user: &oci::User, facts: &Facts) -> Result<bool, Refusal> {
+    if facts.setgroups == Setgroups::Allowed {
+        return Ok(false);
+    }
+    if user.additional_gids().iter().flatten().next().is_some() {
+        return Err(Refusal::Unenforceable {
+            field: "process.user.additionalGids".to_owned(),
+            missing: "the user namespace that this runs in denies setgroups(2)",
+            remedy: "remove the groups, or map group ids with newgidmap (/etc/subgid)",
+        });
+    }
+    Ok(true)
 }
 
 fn keeps_groups(spec: &Spec) -> bool {

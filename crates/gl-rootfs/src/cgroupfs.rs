@@ -92,7 +92,8 @@ fn mount_v1(mount: &Mount, target: &OwnedFd, hierarchies: &[Hierarchy]) -> Resul
             }
         }
     }
-    if mount.attr.set & attr::RDONLY != 0 {
+    // An empty one is all that a container without a cgroup gets: nothing to be written there.
+    if mount.attr.set & attr::RDONLY != 0 || hierarchies.is_empty() {
         set_attr(&tree, attr::RDONLY)?;
     }
     Ok(())

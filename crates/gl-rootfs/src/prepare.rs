@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use gl_plan::{
-    Device, DeviceKind, IdMaps, Mount, MountKind, Plan, Propagation, Spread, UserNs, attr,
-};
+use gl_plan::{Device, DeviceKind, IdMaps, Mount, MountKind, Plan, Propagation, Spread, attr};
 use gl_spec::{Class, Classify};
 use gl_sys::{Depth, MountAttr};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -211,9 +209,9 @@ pub fn prepare(
         devices: plan
             .devices
             .iter()
-            .map(|device| match plan.userns {
-                UserNs::New(_) | UserNs::Joined if plan.dev_setup => open_device(device).map(Some),
-                _ => Ok(None),
+            .map(|device| match plan.bind_devices && plan.dev_setup {
+                true => open_device(device).map(Some),
+                false => Ok(None),
             })
             .collect::<Result<_, _>>()?,
         null: open_numbered(

@@ -98,7 +98,9 @@ pub(crate) struct Context<'a> {
 impl<'a> Context<'a> {
     fn new(global: Global, log: &'a Log) -> Self {
         let is_root = match global.rootless {
-            Rootless::Auto => rustix::process::geteuid().is_root(),
+            Rootless::Auto => {
+                rustix::process::geteuid().is_root() && !gl_container::in_user_namespace()
+            }
             Rootless::Yes => false,
             Rootless::No => true,
         };
