@@ -257,19 +257,24 @@ fn device_list_is_what_the_config_says() -> Outcome {
 }
 
 fn device_list_is_enforced() -> Outcome {
+    // A mount of its own: the host's /tmp, which holds the bundle, may be `nodev`.
     let box_ = Bundle::sh(
-        "mknod /tmp/null c 1 3 && echo x > /tmp/null && echo null; \
-         head -c1 /kmsg; head -c1 /disk; mknod /tmp/kmsg c 1 11 && head -c1 /tmp/kmsg; true",
+        "cd /nodes; mknod null c 1 3 && echo x > null && echo null; \
+         head -c1 kmsg; head -c1 disk; mknod kmsg2 c 1 11 && head -c1 kmsg2; true",
     );
+    let nodes = box_.rootfs().join("nodes");
+    fs::create_dir(&nodes).unwrap();
     for (name, kind, device) in [
         ("kmsg", rustix::fs::FileType::CharacterDevice, (1, 11)),
         ("disk", rustix::fs::FileType::BlockDevice, (254, 0)),
     ] {
-        let path = box_.rootfs().join(name);
+        let path = nodes.join(name);
         let mode = rustix::fs::Mode::from_raw_mode(0o666);
         let device = rustix::fs::makedev(device.0, device.1);
         rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, device).unwrap();
     }
+    let source = nodes.to_str().unwrap();
+    let box_ = box_.mount("bind", source, "/nodes", &["bind", "dev"]);
     let out = box_.run().ok().prints("null");
     assert_eq!(
         out.stderr.matches("Operation not permitted").count(),
