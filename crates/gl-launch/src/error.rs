@@ -89,10 +89,8 @@ pub enum Error {
         profile: String,
     },
     /// A context that the `SELinux` policy does not have.
-    #[error("use {field}: the policy has no context {context:?}")]
+    #[error("use process.selinuxLabel: the policy has no context {context:?}")]
     Context {
-        /// The config field.
-        field: &'static str,
         /// The context.
         context: String,
         /// What the kernel said.
@@ -345,7 +343,7 @@ impl Classify for Error {
             Self::Rlimit { index, .. } => Some(format!("process.rlimits[{index}]").into()),
             Self::OomScore { .. } => Some("process.oomScoreAdj".into()),
             Self::Profile { .. } => Some("process.apparmorProfile".into()),
-            Self::Context { field, .. } => Some((*field).into()),
+            Self::Context { .. } => Some("process.selinuxLabel".into()),
             Self::Program { .. } => Some("process.args[0]".into()),
             Self::Step { field, .. } => field.as_deref().map(Cow::Borrowed),
             Self::Listener { .. } => Some("linux.seccomp.listenerPath".into()),

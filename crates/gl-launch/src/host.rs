@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::sync::OnceLock;
 
 use gl_plan::{Facts, Setgroups, attr};
 use gl_sys::{CStrings, Depth, MountAttr};
@@ -35,11 +36,16 @@ fn apparmor_enabled() -> bool {
 /// Whether this process is in another user namespace than the host's first one, which alone maps
 /// every id to itself. Where that cannot be told, it is taken to be in the first: what then turns out
 /// to be forbidden is an error and not left out.
+///
+/// Read once: the runtime stays where it was started, only its children go elsewhere.
 pub fn in_user_namespace() -> bool {
-    let map = read_start("/proc/self/uid_map").unwrap_or_default();
-    let map = String::from_utf8_lossy(&map);
-    let whole = map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
-    !map.is_empty() && !whole
+    static SEEN: OnceLock<bool> = OnceLock::new();
+    *SEEN.get_or_init(|| {
+        let map = read_start("/proc/self/uid_map").unwrap_or_default();
+        let map = String::from_utf8_lossy(&map);
+        let whole = map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
+        !map.is_empty() && !whole
+    })
 }
 
 fn setgroups() -> Setgroups {

@@ -35,23 +35,18 @@ pub fn check_labels(process: &mut Process) -> Result<(), Error> {
         }
     }
     if let Some(context) = &mut process.selinux {
-        canonicalize(context, "process.selinuxLabel")?;
+        canonicalize(context)?;
     }
     Ok(())
 }
 
 /// Replaces an `SELinux` context by the kernel's spelling of it, where selinuxfs may be used.
-///
-/// # Errors
-///
-/// [`Error::Context`] with the config's `field` if the policy has no such context.
-pub fn canonicalize(context: &mut String, field: &'static str) -> Result<(), Error> {
+fn canonicalize(context: &mut String) -> Result<(), Error> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::open(CONTEXT, flags, Mode::empty()) else {
         return Ok(());
     };
     let refused = |source| Error::Context {
-        field,
         context: context.clone(),
         source,
     };
