@@ -135,7 +135,7 @@ pub(crate) fn build(index: usize, mount: &oci::Mount, place: &Place<'_>) -> Resu
         .or(matches!(fstype, "bind" | "none").then_some(Spread::Top));
     let (mut attr, mut tree_attr) = (words.attr, words.tree_attr);
     let kind = match (bound, fstype) {
-        _ if words.remount => MountKind::Remount,
+        _ if words.remount => remount(index, &words)?,
         (Some(spread), _) => bind(index, mount, &words, spread)?,
         (None, "") => {
             return Err(Refusal::value(
@@ -264,6 +264,20 @@ fn bind(
         ));
     }
     Ok(MountKind::Bind { source, spread })
+}
+
+/// What is mounted already: its attributes and propagation change, its filesystem does not, as that
+/// may be the host's.
+fn remount(index: usize, words: &Words<'_>) -> Result<MountKind, Refusal> {
+    let (flag, data) = (words.flags.first(), words.data.first());
+    match flag.or(data) {
+        None => Ok(MountKind::Remount),
+        Some(option) => Err(Refusal::value(
+            format!("mounts[{index}].options"),
+            *option,
+            "remount changes flags of the mount, and none of its filesystem",
+        )),
+    }
 }
 
 fn filesystem(fstype: &str, mount: &oci::Mount, words: &Words<'_>) -> MountKind {

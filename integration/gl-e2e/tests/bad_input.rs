@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         values_out_of_range,
         values_that_nobody_knows,
         values_that_nobody_knows_and_others_take,
+        fields_that_this_version_lacks,
+        mount_options_that_have_no_place,
         duplicate_namespaces,
         duplicate_rlimits,
         duplicate_names_in_an_object,
@@ -425,6 +427,51 @@ fn values_that_nobody_knows_and_others_take() -> Outcome {
                 "/linux/cgroupsPath",
                 json!("/a\0b"),
                 "linux.cgroupsPath",
+            ),
+        ]);
+    })
+}
+
+fn fields_that_this_version_lacks() -> Outcome {
+    known_elsewhere("has them, or leaves them out", || {
+        all_refused(&[
+            row(
+                "network device",
+                "/linux/netDevices",
+                json!({"lo": {"name": "lo1"}}),
+                "linux.netDevices",
+            ),
+            row(
+                "Intel RDT",
+                "/linux/intelRdt",
+                json!({"closID": "group1"}),
+                "linux.intelRdt",
+            ),
+        ]);
+    })
+}
+
+fn mount_options_that_have_no_place() -> Outcome {
+    known_elsewhere("leaves them out", || {
+        let row = |what, kind, options: &[&str]| {
+            row(
+                what,
+                "/mounts",
+                unknown_mount(kind, options),
+                "mounts[1].options",
+            )
+        };
+        all_refused(&[
+            row("of a bind", "bind", &["bind", "sideways"]),
+            row(
+                "of a remount, for the filesystem",
+                "tmpfs",
+                &["remount", "size=1m"],
+            ),
+            row(
+                "of a remount, for the superblock",
+                "tmpfs",
+                &["remount", "sync"],
             ),
         ]);
     })

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         options_that_name_the_defaults_change_nothing,
         options_later_ones_win,
         options_of_recursion_change_the_whole_tree,
+        remount_changes_the_mount_that_is_there,
         tmpfs_takes_data,
         tmpfs_copies_up,
         proc_is_that_of_the_pid_namespace,
@@ -364,6 +365,34 @@ fn options_of_recursion_change_the_whole_tree() -> Outcome {
         }
     }
     Ok(())
+}
+
+fn remount_changes_the_mount_that_is_there() -> Outcome {
+    known_elsewhere("resets the flags that a remount does not name", || {
+        let box_ = Bundle::sh("touch /a/x; touch /b/x && echo b; cat /proc/self/mountinfo")
+            .mount("tmpfs", "tmpfs", "/a", &["nosuid"])
+            .mount("tmpfs", "tmpfs", "/b", &["ro", "nodev"])
+            .mount("tmpfs", "tmpfs", "/a", &["remount", "ro", "noexec"])
+            .mount("none", "", "/b", &["remount", "bind", "rw"]);
+        let out = box_.run().ok();
+        assert!(out.stdout.starts_with("b\n"), "{out:?}");
+        assert_eq!(out.stderr.matches("Read-only file system").count(), 1);
+        for (target, options) in [
+            ("/a", ["ro", "nosuid", "noexec"]),
+            ("/b", ["rw", "nodev", ""]),
+        ] {
+            let there: Vec<_> = mounts(&out.stdout)
+                .into_iter()
+                .filter(|mount| mount.target == target)
+                .collect();
+            let [mount] = &there[..] else {
+                panic!("{there:?}")
+            };
+            for option in options.into_iter().filter(|option| !option.is_empty()) {
+                assert!(mount.has(option), "{option}: {mount:?}");
+            }
+        }
+    })
 }
 
 fn tmpfs_takes_data() -> Outcome {
