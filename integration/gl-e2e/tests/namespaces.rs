@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         user_namespace_takes_several_ranges,
         user_namespace_process_user_is_mapped,
         user_namespace_has_working_mounts_and_devices,
+        user_namespace_without_own_network_shows_the_hosts_sysfs_read_only,
         user_namespace_owns_the_other_namespaces,
         user_namespace_by_path_is_joined,
         user_namespace_exec_is_mapped,
@@ -389,6 +390,39 @@ fn user_namespace_has_working_mounts_and_devices() -> Outcome {
         );
     }
     Ok(())
+}
+
+fn user_namespace_without_own_network_shows_the_hosts_sysfs_read_only() -> Outcome {
+    known_elsewhere("cannot mount sysfs there", || {
+        let devices = || {
+            let mut names: Vec<_> = fs::read_dir("/sys/class/net")
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort_unstable();
+            names
+        };
+        let script = "ls /sys/class/net; mkdir /sys/x; cat /proc/self/mountinfo";
+        let box_ = in_user_namespace(Bundle::sh(script))
+            .namespace("network", None)
+            .set("/mounts/3/options", json!(["rw"]));
+        assert_eq!(box_.config["mounts"][3]["type"], "sysfs");
+        let out = box_.run().ok();
+        let mut seen: Vec<_> = out.stdout.lines().take(devices().len()).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, devices(), "{out:?}");
+        assert!(out.stderr.contains("Read-only file system"), "{out:?}");
+        let below = |target: &str| target == "/sys" || target.starts_with("/sys/");
+        let all = kernel::mounts(&out.stdout);
+        let sysfs: Vec<_> = all.iter().filter(|mount| below(&mount.target)).collect();
+        let own = kernel::mount_at(&out.stdout, "/sys").unwrap();
+        assert_eq!(own.kind, "sysfs", "{own:?}");
+        for mount in sysfs {
+            for option in ["ro", "nosuid", "nodev", "noexec"] {
+                assert!(mount.has(option), "{option}: {mount:?}");
+            }
+        }
+    })
 }
 
 fn user_namespace_owns_the_other_namespaces() -> Outcome {

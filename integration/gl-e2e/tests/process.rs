@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         ids_are_those_of_the_config,
         supplementary_groups_are_exactly_those_listed,
         supplementary_groups_are_none_by_default,
+        supplementary_groups_of_the_caller_are_kept_on_demand,
         umask_is_set,
         umask_defaults_to_022,
         home_comes_from_the_images_passwd,
@@ -56,6 +57,8 @@ fn main() -> ExitCode {
         io_priority_is_set,
         affinity_is_set_for_exec,
         personality_is_set,
+        memory_policy_is_set,
+        memory_policy_with_a_missing_node_is_refused,
         runtime_is_not_dumpable_to_the_container,
         cmdline_of_init_is_the_programs,
     ])
@@ -97,6 +100,29 @@ fn supplementary_groups_are_none_by_default() -> Outcome {
         "{seen:?}"
     );
     Ok(())
+}
+
+fn supplementary_groups_of_the_caller_are_kept_on_demand() -> Outcome {
+    known_elsewhere("does not know the annotation", || {
+        for (annotation, want) in [(None, ""), (Some("1"), "1234 2345"), (Some("0"), "")] {
+            let mut box_ = self_status();
+            if let Some(value) = annotation {
+                box_ = box_.set(
+                    "/annotations",
+                    json!({"run.oci.keep_original_groups": value}),
+                );
+            }
+            box_.write_config();
+            let mut command = Command::new("setpriv");
+            command
+                .args(["--groups", "1234,2345", "--"])
+                .arg(bundle::runtime())
+                .args(["--root", "state", "run", box_.id()])
+                .current_dir(box_.dir());
+            let seen = fields(&finish(&mut command).ok().stdout);
+            assert_eq!(seen["Groups"], want, "{annotation:?}: {seen:?}");
+        }
+    })
 }
 
 fn umask_is_set() -> Outcome {
@@ -611,6 +637,49 @@ fn personality_is_set() -> Outcome {
         .ok()
         .prints("x86_64");
     Ok(())
+}
+
+/// The policies that a `numa_maps` names.
+fn policies(text: &str) -> std::collections::BTreeSet<&str> {
+    text.lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .collect()
+}
+
+fn memory_policy_is_set() -> Outcome {
+    if fs::metadata("/proc/self/numa_maps").is_err() {
+        return Err(Skip("this kernel has no NUMA".to_owned()));
+    }
+    known_elsewhere("older spec", || {
+        for (policy, want) in [
+            (json!({"mode": "MPOL_BIND", "nodes": "0"}), "bind:0"),
+            (json!({"mode": "MPOL_PREFERRED", "nodes": "0"}), "prefer:0"),
+            (json!({"mode": "MPOL_LOCAL"}), "local"),
+            (json!({"mode": "MPOL_DEFAULT"}), "default"),
+            (
+                json!({"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}),
+                "interleave=static:0",
+            ),
+        ] {
+            let box_ = Bundle::new()
+                .set("/linux/memoryPolicy", policy.clone())
+                .idle();
+            let init = kernel::proc_file(box_.pid(), "numa_maps");
+            assert_eq!(Vec::from_iter(policies(&init)), [want], "{policy}: {init}");
+            let exec = box_.inside("cat /proc/self/numa_maps");
+            assert_eq!(Vec::from_iter(policies(&exec)), [want], "{policy}: {exec}");
+        }
+    })
+}
+
+fn memory_policy_with_a_missing_node_is_refused() -> Outcome {
+    known_elsewhere("older spec", || {
+        let policy = json!({"mode": "MPOL_BIND", "nodes": "1000"});
+        let box_ = Bundle::new().set("/linux/memoryPolicy", policy);
+        let host = bundle::Host::before(&box_, &[]);
+        box_.create().status(1).says("linux.memoryPolicy");
+        host.unchanged("a node that is not there");
+    })
 }
 
 fn runtime_is_not_dumpable_to_the_container() -> Outcome {
