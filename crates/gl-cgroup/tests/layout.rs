@@ -1,7 +1,8 @@
 //! How other hosts' mounts below `/sys/fs/cgroup` are understood.
 //!
 //! Each test runs itself again in a mount namespace of its own, over mounts that a script made there.
-//! Only hierarchies that the host has are mounted, so nothing changes outside.
+//! Only hierarchies that the host has, or controllers that it uses nowhere, are mounted, so nothing
+//! changes outside.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -14,7 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use gl_cgroup::Controller::{Blkio, Cpu, Cpuacct, Pids, Rdma};
-use gl_cgroup::{Cgroup, Driver, Error, Layout, Parents, Paths, Version, resolve};
+use gl_cgroup::{Cgroup, DeviceDefault, Driver, Error, Layout, Parents, Paths, Version, resolve};
 use gl_spec::{Class, Classify as _};
 
 /// Tells the second run of a test that it is the second.
@@ -159,4 +160,55 @@ fn a_read_only_mount_is_said_to_be_denied() {
         err.hint().as_deref(),
         Some("cgroups are made as root and on a writable /sys/fs/cgroup")
     );
+}
+
+#[test]
+fn network_class_and_priorities_are_set() {
+    let test = "network_class_and_priorities_are_set";
+    let unused = fs::read_to_string("/proc/cgroups").unwrap();
+    let is_unused = |name| unused.contains(&format!("\n{name}\t0\t"));
+    if !is_unused("net_cls") || !is_unused("net_prio") {
+        println!("SKIP {test}: needs net_cls and net_prio, and nobody who uses them");
+        return;
+    }
+    let script = "
+        mount -t tmpfs tmpfs /sys/fs/cgroup; cd /sys/fs/cgroup
+        mkdir net_cls,net_prio
+        mount -t cgroup -o net_cls,net_prio cgroup net_cls,net_prio
+        ln -s net_cls,net_prio net_cls; ln -s net_cls,net_prio net_prio";
+    if !inside(test, script) {
+        return;
+    }
+    let layout = Layout::detect().unwrap();
+    let cgroup = Cgroup::create(Driver::Cgroupfs, &layout, &path("net")).unwrap();
+    let apply = |json| {
+        let resources = serde_json::from_str(json).unwrap();
+        cgroup.apply(&resources, DeviceDefault::Keep)
+    };
+    let applied =
+        apply(r#"{"network":{"classID":1048577,"priorities":[{"name":"lo","priority":3}]}}"#);
+    let read = |file| {
+        let pid = std::process::id();
+        fs::read_to_string(format!(
+            "/sys/fs/cgroup/net_cls,net_prio/greenlang-test-{pid}-net/{file}"
+        ))
+    };
+    let (class, priorities) = (read("net_cls.classid"), read("net_prio.ifpriomap"));
+    let refused = apply(r#"{"network":{"priorities":[{"name":"no_such0","priority":3}]}}"#);
+    cgroup
+        .remove(Parents::Remove, Duration::from_secs(10))
+        .unwrap();
+    applied.unwrap();
+    assert_eq!(class.unwrap(), "1048577\n");
+    let priorities = priorities.unwrap();
+    assert!(
+        priorities.lines().any(|line| line == "lo 3"),
+        "{priorities}"
+    );
+    let err = refused.unwrap_err();
+    assert_eq!(
+        err.field().as_deref(),
+        Some("linux.resources.network.priorities[0]")
+    );
+    assert_eq!(err.class(), Class::NotFound, "{err}");
 }

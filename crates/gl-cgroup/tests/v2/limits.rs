@@ -6,6 +6,7 @@ use gl_cgroup::{Error, OomEvent};
 use gl_spec::{Class, Classify as _};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::disk::LoopDevice;
 use crate::support::{Fixture, has, host, resources};
 
 #[test]
@@ -223,7 +224,7 @@ fn stats_count_what_was_used() {
 #[test]
 fn io_throttles_and_statistics_of_a_loop_device() {
     let Some(layout) = host("io") else { return };
-    let Some(device) = LoopDevice::new("io") else {
+    let Some(device) = LoopDevice::new("io", 1) else {
         return;
     };
     let fixture = Fixture::new(&layout, "io");
@@ -257,50 +258,4 @@ fn io_throttles_and_statistics_of_a_loop_device() {
         .apply(r#"{"blockIO":{"throttleReadBpsDevice":[{"major":99,"minor":99,"rate":1}]}}"#)
         .unwrap_err();
     assert_eq!(err.class(), Class::NotFound, "{err}");
-}
-
-/// A loop device over a file of 1 MiB, detached at the end.
-struct LoopDevice {
-    path: String,
-    file: std::path::PathBuf,
-}
-
-impl LoopDevice {
-    fn new(test: &str) -> Option<Self> {
-        let file = std::env::temp_dir().join(crate::support::name(test));
-        fs::write(&file, vec![1; 1 << 20]).unwrap();
-        let output = std::process::Command::new("losetup")
-            .args(["--find", "--show"])
-            .arg(&file)
-            .output();
-        match output {
-            Ok(output) if output.status.success() => Some(Self {
-                path: String::from_utf8(output.stdout).unwrap().trim().to_owned(),
-                file,
-            }),
-            other => {
-                println!("SKIP {test}: no loop device to be had: {other:?}");
-                fs::remove_file(&file).unwrap();
-                None
-            }
-        }
-    }
-
-    fn numbers(&self) -> String {
-        let name = self.path.rsplit('/').next().unwrap();
-        let text = fs::read_to_string(format!("/sys/block/{name}/dev")).unwrap();
-        text.trim().to_owned()
-    }
-}
-
-impl Drop for LoopDevice {
-    fn drop(&mut self) {
-        let detached = std::process::Command::new("losetup")
-            .args(["--detach", &self.path])
-            .status();
-        fs::remove_file(&self.file).unwrap();
-        if !std::thread::panicking() {
-            assert!(detached.unwrap().success());
-        }
-    }
 }

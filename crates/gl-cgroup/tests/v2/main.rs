@@ -10,6 +10,8 @@
 
 mod create;
 mod devices;
+mod disk;
+mod enforced;
 mod limits;
 mod processes;
 mod support;
