@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, CpuSet, Gid, Uid};
 
+use crate::label;
 use crate::step::{Fault, Own};
 
 /// Bit of `CAP_SYS_ADMIN`.
@@ -313,14 +314,18 @@ pub(crate) fn join_keyring() -> Result<(), Fault> {
     }
 }
 
-/// Whether what the attribute file shows is this label: `label`, and for `AppArmor` `label (mode)`.
+/// Whether what the attribute file shows is this label.
 fn shows(module: Module, seen: &[u8], wanted: &[u8]) -> bool {
     let seen = seen.trim_ascii_end();
     let seen = seen.strip_suffix(b"\0").unwrap_or(seen);
-    seen.strip_prefix(wanted).is_some_and(|rest| match module {
-        Module::AppArmor => rest.is_empty() || rest.starts_with(b" ("),
-        Module::SeLinux => rest.is_empty(),
-    })
+    match (
+        module,
+        std::str::from_utf8(seen),
+        std::str::from_utf8(wanted),
+    ) {
+        (Module::AppArmor, Ok(seen), Ok(wanted)) => label::shows_profile(seen, wanted),
+        _ => seen == wanted,
+    }
 }
 
 #[cfg(test)]

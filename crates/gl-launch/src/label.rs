@@ -4,6 +4,8 @@
 //! the execve. What can be asked earlier is asked here, so that a config with a label that is not
 //! there is refused at create. Where the policy cannot be read, the kernel's word at start stands.
 
+use std::collections::BTreeSet;
+
 use gl_plan::Process;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -83,14 +85,12 @@ fn check_profile(label: &str, loaded: &str) -> Result<(), Error> {
     let stacked = label.strip_prefix('&').unwrap_or(label);
     for profile in stacked.split("//&") {
         let wanted = Name::parse(profile);
-        // Not listed, and always there. Of another namespace the list says nothing if that is empty.
-        let is_default = wanted.profile == "unconfined"
-            || wanted.profile.is_empty() && !wanted.namespace.is_empty();
         let mut names = loaded.lines().map(|line| {
             let name = line.rsplit_once(" (").map_or(line, |(name, _)| name);
             Name::parse(name)
         });
-        if !is_default && !names.any(|name| name == wanted) {
+        // Of another namespace the list says nothing if that is empty.
+        if !wanted.is_default() && !names.any(|name| name == wanted) {
             return Err(Error::Profile {
                 profile: profile.to_owned(),
             });
@@ -99,14 +99,40 @@ fn check_profile(label: &str, loaded: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a profile that the kernel shows is the one that was written.
+///
+/// The kernel shows a stack sorted, each profile once, without `unconfined`, which adds nothing to
+/// it, and with `(mode)` at the end. A label on top of the caller's (`&a`) has the caller's in it.
+pub(crate) fn shows_profile(seen: &str, wanted: &str) -> bool {
+    let seen = seen.rsplit_once(" (").map_or(seen, |(names, _)| names);
+    let on_top = wanted.strip_prefix('&');
+    let seen = confining(seen);
+    let wanted = confining(on_top.unwrap_or(wanted));
+    match on_top {
+        Some(_) => wanted.is_subset(&seen),
+        None => wanted == seen,
+    }
+}
+
+/// The profiles of a stack that confine; none if all are `unconfined`.
+fn confining(stack: &str) -> BTreeSet<Name<'_>> {
+    let names = stack.split("//&").map(Name::parse);
+    names.filter(|name| !name.is_default()).collect()
+}
+
 /// A profile and the policy namespace that it is in, from the reader's.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Name<'a> {
     namespace: &'a str,
     profile: &'a str,
 }
 
 impl<'a> Name<'a> {
+    /// Whether it is the profile that every namespace has, which confines nothing and is not listed.
+    fn is_default(&self) -> bool {
+        self.profile == "unconfined" || self.profile.is_empty() && !self.namespace.is_empty()
+    }
+
     /// Reads `name`, `:namespace:name` or `:namespace://name`.
     fn parse(text: &'a str) -> Self {
         match text.strip_prefix(':').and_then(|rest| rest.split_once(':')) {
@@ -146,6 +172,32 @@ mod tests {
             "parent//&:guest:inner",
         ] {
             assert!(check_profile(label, LOADED).is_ok(), "{label}");
+        }
+    }
+
+    #[test]
+    fn stack_is_recognised_in_the_order_of_the_kernel() {
+        for (seen, wanted, want) in [
+            ("a", "a", true),
+            ("a (enforce)", "a", true),
+            ("snap name (complain)", "snap name", true),
+            ("a2 (enforce)", "a", false),
+            ("a//&b (enforce)", "a//&b", true),
+            ("a//&b (enforce)", "b//&a//&b", true),
+            ("a//&b (mixed)", "a//&:guest:b", false),
+            ("a//&:guest://b (enforce)", ":guest:b//&a", true),
+            ("a (enforce)", "a//&unconfined", true),
+            ("a (enforce)", "a//&b", false),
+            ("a//&b (enforce)", "a", false),
+            ("a (enforce)", "&a", true),
+            ("a//&caller (enforce)", "&a", true),
+            ("caller (enforce)", "&a", false),
+            ("unconfined", "unconfined", true),
+            ("unconfined", "a", false),
+            ("a (enforce)", "unconfined", false),
+            ("", "a", false),
+        ] {
+            assert_eq!(shows_profile(seen, wanted), want, "{seen:?} {wanted:?}");
         }
     }
 

@@ -33,6 +33,11 @@ fn main() -> ExitCode {
         profile_that_is_not_loaded_is_refused,
         exec_with_a_profile_that_is_not_loaded_is_refused,
         profile_with_a_line_feed_is_refused,
+        stacked_profiles_are_all_in_force,
+        stacked_profiles_in_any_order_are_set,
+        stack_of_two_modes_is_set,
+        stack_on_top_of_the_callers_is_set,
+        stack_with_one_that_is_not_loaded_is_refused,
     ])
 }
 
@@ -203,6 +208,75 @@ fn profile_with_a_line_feed_is_refused() -> Outcome {
     let box_ = with_profile(Bundle::sh("echo ran"), &name);
     let out = box_.run().failed();
     assert!(!out.stdout.contains("ran"), "{out:?}");
+    Ok(())
+}
+
+/// Two profiles that each deny one of the writes of [`WRITES`]: the first `/data`, the second `/tmp`.
+fn two_profiles() -> (Profile, Profile) {
+    (
+        Profile::no_data("stack-a"),
+        Profile::load("stack-b", "", "deny /tmp/** w,"),
+    )
+}
+
+fn stacked_profiles_are_all_in_force() -> Outcome {
+    let (first, second) = two_profiles();
+    let stack = format!("{}//&{}", first.0, second.0);
+    let script = format!("cat /proc/self/attr/current; {WRITES} && echo end");
+    let box_ = with_profile(Bundle::sh(&script), &stack);
+    box_.run().ok().prints(&format!("{stack} (enforce)\nend"));
+    let idle = box_.idle();
+    let out = idle.exec(&[], &["/bin/sh", "-c", &script]).ok();
+    out.prints(&format!("{stack} (enforce)\nend"));
+    // Each alone leaves one of the writes: it is the stack that denies both.
+    for (profile, want) in [(&first, "tmp"), (&second, "data")] {
+        let out = idle.exec(&["--apparmor", &profile.0], &["/bin/sh", "-c", WRITES]);
+        out.ok().prints(want);
+    }
+    Ok(())
+}
+
+fn stacked_profiles_in_any_order_are_set() -> Outcome {
+    // The kernel sorts a stack: what it shows is not what was written.
+    let (first, second) = two_profiles();
+    let given = format!("{}//&{}//&{}", second.0, first.0, second.0);
+    let shown = format!("{}//&{} (enforce)", first.0, second.0);
+    let box_ = with_profile(Bundle::sh("cat /proc/self/attr/current"), &given);
+    box_.run().ok().prints(&shown);
+    Ok(())
+}
+
+fn stack_of_two_modes_is_set() -> Outcome {
+    let profile = Profile::no_data("mode-a");
+    let complains = Profile::load("mode-b", ",complain", "deny /never/** w,");
+    let stack = format!("{}//&{}", profile.0, complains.0);
+    let script = format!("cat /proc/self/attr/current; {WRITES}");
+    let box_ = with_profile(Bundle::sh(&script), &stack);
+    box_.run().ok().prints(&format!("{stack} (mixed)\ntmp"));
+    Ok(())
+}
+
+fn stack_on_top_of_the_callers_is_set() -> Outcome {
+    let profile = Profile::no_data("top");
+    let script = format!("cat /proc/self/attr/current; {WRITES}");
+    let box_ = with_profile(Bundle::sh(&script), &format!("&{}", profile.0));
+    let out = box_.run().ok();
+    assert!(out.stdout.contains(&profile.0), "{out:?}");
+    assert!(out.stdout.ends_with("\ntmp\n"), "{out:?}");
+    Ok(())
+}
+
+fn stack_with_one_that_is_not_loaded_is_refused() -> Outcome {
+    let profile = Profile::no_data("half");
+    let missing = format!("{}missing", tag());
+    let box_ = with_profile(Bundle::new(), &format!("{}//&{missing}", profile.0));
+    let host = Host::before(&box_, &[]);
+    let out = box_.create().failed();
+    assert!(out.stderr.to_lowercase().contains("apparmor"), "{out:?}");
+    if bundle::is_greenlang() {
+        out.says(&missing);
+    }
+    host.unchanged_soon("create with a stack of which one profile is not loaded");
     Ok(())
 }
 
