@@ -148,7 +148,7 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
         preserve_fds: request.preserve_fds,
     };
     let mut plan = gl_plan::plan(&spec, &options, &gl_launch::facts())?;
-    gl_launch::check_labels(&mut plan.process)?;
+    gl_launch::check_plan_labels(&mut plan)?;
     let linux = spec.linux().as_ref();
     let program = linux
         .and_then(|linux| linux.seccomp().as_ref())

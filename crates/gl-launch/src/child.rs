@@ -212,6 +212,7 @@ pub(crate) fn enter_namespaces(opened: &[Opened]) -> Result<(), Fault> {
 
 /// Takes our place in the namespaces that are new.
 fn settle_in(plan: &Plan) -> Result<(), Fault> {
+    gl_rootfs::label_new_queues(plan)?;
     if plan.userns != UserNs::Shared && maps_root(plan) {
         let failed = Fault::of(Own::BecomeRoot);
         let (uid, gid) = (Uid::ROOT, Gid::ROOT);

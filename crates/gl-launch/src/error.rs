@@ -89,8 +89,10 @@ pub enum Error {
         profile: String,
     },
     /// A context that the `SELinux` policy does not have.
-    #[error("use process.selinuxLabel: the policy has no context {context:?}")]
+    #[error("use {field}: the policy has no context {context:?}")]
     Context {
+        /// The config field.
+        field: &'static str,
         /// The context.
         context: String,
         /// What the kernel said.
@@ -243,6 +245,7 @@ fn field(step: Step, index: usize, plan: Option<&Plan>) -> Option<String> {
             Tree::MakeDevice | Tree::CheckDevice => plan
                 .and_then(|plan| plan.devices.get(index))
                 .map(|device| device.field.clone()),
+            Tree::LabelMount | Tree::CheckLabel => Some("linux.mountLabel".to_owned()),
             Tree::Sysctl => Some("linux.sysctl".to_owned()),
             Tree::Mask => listed("linux.maskedPaths"),
             Tree::ReadonlyPath => listed("linux.readonlyPaths"),
@@ -343,7 +346,7 @@ impl Classify for Error {
             Self::Rlimit { index, .. } => Some(format!("process.rlimits[{index}]").into()),
             Self::OomScore { .. } => Some("process.oomScoreAdj".into()),
             Self::Profile { .. } => Some("process.apparmorProfile".into()),
-            Self::Context { .. } => Some("process.selinuxLabel".into()),
+            Self::Context { field, .. } => Some((*field).into()),
             Self::Program { .. } => Some("process.args[0]".into()),
             Self::Step { field, .. } => field.as_deref().map(Cow::Borrowed),
             Self::Listener { .. } => Some("linux.seccomp.listenerPath".into()),
@@ -389,7 +392,9 @@ impl Classify for Error {
             Self::Program { errno, .. } if *errno == Errno::NOENT => {
                 "the program, or the interpreter that it names, must exist in the container".into()
             }
-            Self::Program { .. } => "the program must be an executable file for this user".into(),
+            Self::Program { .. } => {
+                "the program must be an executable file for this user and its security label".into()
+            }
             Self::Step { what, source, .. }
                 if *source == Errno::NODEV
                     && *what == gl_rootfs::Step::OpenFilesystem.describe() =>

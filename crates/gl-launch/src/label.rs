@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use gl_plan::Process;
+use gl_plan::{Plan, Process};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -37,18 +37,32 @@ pub fn check_labels(process: &mut Process) -> Result<(), Error> {
         }
     }
     if let Some(context) = &mut process.selinux {
-        canonicalize(context)?;
+        canonicalize("process.selinuxLabel", context)?;
     }
     Ok(())
 }
 
+/// Checks all labels of a plan: those of its process as [`check_labels`] does, and that of its mounts.
+///
+/// # Errors
+///
+/// As [`check_labels`].
+pub fn check_plan_labels(plan: &mut Plan) -> Result<(), Error> {
+    check_labels(&mut plan.process)?;
+    match &mut plan.mount_label {
+        Some(context) => canonicalize("linux.mountLabel", context),
+        None => Ok(()),
+    }
+}
+
 /// Replaces an `SELinux` context by the kernel's spelling of it, where selinuxfs may be used.
-fn canonicalize(context: &mut String) -> Result<(), Error> {
+fn canonicalize(field: &'static str, context: &mut String) -> Result<(), Error> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::open(CONTEXT, flags, Mode::empty()) else {
         return Ok(());
     };
     let refused = |source| Error::Context {
+        field,
         context: context.clone(),
         source,
     };

@@ -28,7 +28,7 @@ pub use exec::{ExecRequest, Executed, exec};
 pub use gate::{GATE, Waiting, waiting};
 pub use hook::{HookError, run as run_hook, run_all as run_hooks};
 pub use host::{facts, in_user_namespace, reexec_readonly};
-pub use label::check_labels;
+pub use label::{check_labels, check_plan_labels};
 pub use spawn::{Launching, Request, spawn};
 pub use start::{Listening, start};
 pub use stdio::{keep_descriptors, send_fd};

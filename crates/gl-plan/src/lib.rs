@@ -25,7 +25,7 @@ pub use model::{
     Facts, IdMaps, IdRange, Keyring, Options, Pivot, Plan, Root, Setgroups, Sysctl, TimeOffset,
     UserNs,
 };
-pub use mount::{AttrChange, Idmap, Mount, MountKind};
+pub use mount::{AttrChange, Idmap, Labelling, Mount, MountKind};
 pub use mount_option::{Propagation, Spread, attr};
 pub use namespace::{Join, Kind, Namespaces};
 pub use process::{Capabilities, IoPriority, Process, Rlimit, Scheduling, Size};

@@ -7,7 +7,7 @@ use gl_spec::oci::{LinuxIdMapping, Spec};
 use crate::device::{self, Device};
 use crate::error::Refusal;
 use crate::hook::{self, Hooks};
-use crate::mount::{self, Mount, MountKind, Place};
+use crate::mount::{self, Labelling, Mount, MountKind, Place};
 use crate::mount_option::{Propagation, Spread, rootfs_propagation};
 use crate::namespace::{self, Kind, Namespaces};
 use crate::process::{self, Process};
@@ -141,6 +141,8 @@ pub struct Plan {
     pub root: Root,
     /// Mounts, in order.
     pub mounts: Vec<Mount>,
+    /// The `SELinux` context of every filesystem that is made for the container.
+    pub mount_label: Option<String>,
     /// Whether `/dev` gets its nodes and links: not when the host's is bound there.
     pub dev_setup: bool,
     /// Nodes to make when `dev_setup`.
@@ -190,7 +192,6 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
         .process()
         .as_ref()
         .ok_or_else(|| Refusal::value("process", "", "the config has no process"))?;
-    mount_label(spec, facts)?;
     unbuilt(spec)?;
     Ok(Plan {
         bind_devices: facts.in_user_namespace || userns != UserNs::Shared,
@@ -213,6 +214,7 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
         process: process::build(process, spec, facts)?,
         hooks: hook::build(spec.hooks().as_ref()),
         options: *options,
+        mount_label: mount_label(spec, facts, &mounts, &namespaces)?,
         namespaces,
         mounts,
     })
@@ -327,23 +329,40 @@ fn paths(list: Option<&[String]>) -> Vec<PathBuf> {
     list.unwrap_or_default().iter().map(PathBuf::from).collect()
 }
 
-fn mount_label(spec: &Spec, facts: &Facts) -> Result<(), Refusal> {
-    let label = spec
-        .linux()
-        .as_ref()
-        .and_then(|l| l.mount_label().as_deref());
-    if label.is_none_or(str::is_empty) {
-        return Ok(());
+fn mount_label(
+    spec: &Spec,
+    facts: &Facts,
+    mounts: &[Mount],
+    namespaces: &Namespaces,
+) -> Result<Option<String>, Refusal> {
+    let linux = spec.linux().as_ref();
+    let label = process::label(
+        linux.and_then(|l| l.mount_label().as_deref()),
+        "linux.mountLabel",
+        facts.selinux,
+        "SELinux is not enabled in this kernel",
+    )?;
+    let relabels = |mount: &&Mount| {
+        matches!(
+            mount.kind,
+            MountKind::Filesystem {
+                labelling: Labelling::RootDirectory,
+                ..
+            }
+        )
+    };
+    if let (true, false, Some(mount)) = (
+        label.is_some(),
+        namespaces.has(Kind::Ipc),
+        mounts.iter().find(relabels),
+    ) {
+        return Err(Refusal::Unenforceable {
+            field: format!("{}.type", mount.field()),
+            missing: "linux.mountLabel would change the label of the host's message queues",
+            remedy: "give the container an IPC namespace, or bind /dev/mqueue of the host",
+        });
     }
-    Err(Refusal::Unenforceable {
-        field: "linux.mountLabel".to_owned(),
-        missing: if facts.selinux {
-            "labelling mounts is not available in this version"
-        } else {
-            "SELinux is not enabled in this kernel"
-        },
-        remedy: "remove the label from the config",
-    })
+    Ok(label)
 }
 
 /// Fields that this version would have to ignore: it refuses them instead.

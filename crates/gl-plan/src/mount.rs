@@ -57,11 +57,26 @@ pub enum MountKind {
         data: Vec<(String, Option<String>)>,
         /// Copy what is under the mount point into it.
         copy_up: bool,
+        /// How it gets the label of `linux.mountLabel`.
+        labelling: Labelling,
     },
     /// The container's cgroup hierarchy, whichever version the host has.
     Cgroup,
     /// Other attributes for what is mounted there already.
     Remount,
+}
+
+/// How a new filesystem gets the label of `linux.mountLabel`, where the config has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Labelling {
+    /// Not at all: the kernel labels the files of proc, sysfs and cgroup itself, or the mount's
+    /// options name a context of their own.
+    Own,
+    /// By the parameter `context`: all files have the label.
+    Parameter,
+    /// By the attribute of its root directory: the superblock of mqueue is as old as the IPC
+    /// namespace and takes no `context` any more. New queues inherit the label.
+    RootDirectory,
 }
 
 /// One mount of the container.
@@ -291,9 +306,11 @@ fn filesystem(fstype: &str, mount: &oci::Mount, words: &Words<'_>) -> MountKind 
         .data
         .iter()
         .map(|option| match option.split_once('=') {
-            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            Some((key, value)) => (key.to_owned(), Some(unquoted(key, value).to_owned())),
             None => ((*option).to_owned(), None),
         });
+    let data: Vec<_> = data.collect();
+    let names_context = data.iter().any(|(key, _)| CONTEXTS.contains(&key.as_str()));
     MountKind::Filesystem {
         fstype: fstype.to_owned(),
         source: mount
@@ -301,8 +318,27 @@ fn filesystem(fstype: &str, mount: &oci::Mount, words: &Words<'_>) -> MountKind 
             .as_ref()
             .map_or_else(|| fstype.to_owned(), |s| s.to_string_lossy().into_owned()),
         flags,
-        data: data.collect(),
+        labelling: match fstype {
+            _ if names_context => Labelling::Own,
+            "proc" | "sysfs" => Labelling::Own,
+            "mqueue" => Labelling::RootDirectory,
+            _ => Labelling::Parameter,
+        },
+        data,
         copy_up: words.copy_up,
+    }
+}
+
+/// The parameters of `SELinux` that every filesystem takes; their values are contexts.
+const CONTEXTS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
+
+/// A context without the quotes that keep its commas together in a list of options, as `mount(8)`
+/// and `mount(2)` take it. `fsconfig(2)` takes one value and would count them as part of it.
+fn unquoted<'a>(key: &str, value: &'a str) -> &'a str {
+    let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+    match inner {
+        Some(inner) if CONTEXTS.contains(&key) => inner,
+        _ => value,
     }
 }
 
@@ -397,6 +433,43 @@ mod tests {
                 want,
                 "{options:?}"
             );
+        }
+    }
+
+    #[test]
+    fn label_goes_to_filesystems_that_have_none_of_their_own() {
+        for (fstype, options, want) in [
+            ("tmpfs", &["mode=755"][..], Labelling::Parameter),
+            ("devpts", &["newinstance"], Labelling::Parameter),
+            ("overlay", &["lowerdir=/a"], Labelling::Parameter),
+            ("mqueue", &[], Labelling::RootDirectory),
+            ("proc", &[], Labelling::Own),
+            ("sysfs", &[], Labelling::Own),
+            ("tmpfs", &["context=u:r:t:s0"], Labelling::Own),
+            ("tmpfs", &["rootcontext=u:r:t:s0"], Labelling::Own),
+        ] {
+            let seen = plan(fstype, options).unwrap().kind;
+            assert!(
+                matches!(seen, MountKind::Filesystem { labelling, .. } if labelling == want),
+                "{fstype} {options:?}: {seen:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn quotes_of_a_context_are_left_out_and_no_others() {
+        for (option, want) in [
+            ("context=\"u:r:t:s0:c1,c2\"", "u:r:t:s0:c1,c2"),
+            ("defcontext=\"u:r:t:s0\"", "u:r:t:s0"),
+            ("context=u:r:t:s0:c1,c2", "u:r:t:s0:c1,c2"),
+            ("context=\"u:r:t:s0", "\"u:r:t:s0"),
+            ("lowerdir=\"/a\"", "\"/a\""),
+        ] {
+            let seen = plan("tmpfs", &[option]).unwrap().kind;
+            let MountKind::Filesystem { data, .. } = seen else {
+                panic!("{seen:?}")
+            };
+            assert_eq!(data[0].1.as_deref(), Some(want), "{option}");
         }
     }
 

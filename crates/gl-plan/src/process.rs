@@ -229,7 +229,8 @@ fn strings(field: &str, values: &[String]) -> Result<Vec<CString>, Refusal> {
         .collect()
 }
 
-fn label(
+/// A security label, refused where its module is off or where it holds a NUL byte.
+pub(crate) fn label(
     label: Option<&str>,
     field: &str,
     available: bool,
@@ -237,6 +238,9 @@ fn label(
 ) -> Result<Option<String>, Refusal> {
     match label.filter(|label| !label.is_empty()) {
         None => Ok(None),
+        Some(label) if label.contains('\0') => Err(Refusal::Nul {
+            field: field.to_owned(),
+        }),
         Some(label) if available => Ok(Some(label.to_owned())),
         Some(_) => Err(Refusal::Unenforceable {
             field: field.to_owned(),

@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::attach::{Filesystem, attach};
 use crate::failure::{Failure, Step};
+use crate::label::MountLabel;
 
 /// One v1 hierarchy to show.
 #[derive(Debug)]
@@ -46,23 +47,40 @@ impl CgroupMounts {
     }
 }
 
-/// Mounts them onto `target`.
-pub(crate) fn mount(mount: &Mount, target: &OwnedFd, view: &CgroupMounts) -> Result<(), Failure> {
+/// Mounts them onto `target`. The label is for the tmpfs that holds v1 hierarchies; the kernel labels
+/// the hierarchies themselves.
+pub(crate) fn mount(
+    mount: &Mount,
+    target: &OwnedFd,
+    view: &CgroupMounts,
+    label: Option<MountLabel<'_>>,
+) -> Result<(), Failure> {
     match view {
         CgroupMounts::V2 { own: None } => {
             let tree = Filesystem::open("cgroup2")?.mount(mount.attr.set)?;
             attach(tree.as_fd(), target.as_fd()).map_err(Failure::of(Step::Attach))
         }
         CgroupMounts::V2 { own: Some(own) } => attach_own(mount, own, target),
-        CgroupMounts::V1(hierarchies) => mount_v1(mount, target, hierarchies),
+        CgroupMounts::V1(hierarchies) => mount_v1(mount, target, hierarchies, label),
     }
 }
 
-fn mount_v1(mount: &Mount, target: &OwnedFd, hierarchies: &[Hierarchy]) -> Result<(), Failure> {
+fn mount_v1(
+    mount: &Mount,
+    target: &OwnedFd,
+    hierarchies: &[Hierarchy],
+    label: Option<MountLabel<'_>>,
+) -> Result<(), Failure> {
     let filesystem = Filesystem::open("tmpfs")?;
     filesystem.set("source", Some("tmpfs"))?;
     filesystem.set("mode", Some("755"))?;
+    if let Some(label) = &label {
+        label.configure(&filesystem)?;
+    }
     let tree = filesystem.mount(mount.attr.set & !attr::RDONLY)?;
+    if let Some(label) = &label {
+        label.settle(tree.as_fd())?;
+    }
     attach(tree.as_fd(), target.as_fd()).map_err(Failure::of(Step::Attach))?;
     for hierarchy in hierarchies {
         let failed = Failure::at(Step::MountCgroup, &hierarchy.name);

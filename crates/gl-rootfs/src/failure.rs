@@ -92,10 +92,14 @@ pub enum Step {
     RootPropagation,
     /// Mount the cgroup hierarchies.
     MountCgroup,
+    /// Give a mount its security label.
+    LabelMount,
+    /// Find another label on a mount.
+    CheckLabel,
 }
 
 impl Step {
-    const ALL: [Self; 27] = [
+    const ALL: [Self; 29] = [
         Self::DetachHost,
         Self::AttachRoot,
         Self::MountPoint,
@@ -123,6 +127,8 @@ impl Step {
         Self::ReadonlyRoot,
         Self::RootPropagation,
         Self::MountCgroup,
+        Self::LabelMount,
+        Self::CheckLabel,
     ];
 
     /// The step with this number.
@@ -160,6 +166,8 @@ impl Step {
             Self::ReadonlyRoot => "make the root read-only",
             Self::RootPropagation => "set the root's propagation",
             Self::MountCgroup => "mount the cgroup hierarchies",
+            Self::LabelMount => "label the mount",
+            Self::CheckLabel => "use linux.mountLabel: the kernel shows another label",
         }
     }
 }

@@ -11,6 +11,7 @@ use rustix::mount::OpenTreeFlags;
 
 use crate::attach::{Filesystem, attach, clone_mount};
 use crate::failure::{Failure, Step};
+use crate::label::MountLabel;
 use crate::resolve::Root;
 use crate::stage::is_directory;
 
@@ -53,19 +54,21 @@ pub(crate) fn make_readonly(path: &Path, root: &Root) -> Result<(), Failure> {
 
 /// What masked paths are covered with: `/dev/null` for files, one empty directory for all others.
 #[derive(Debug)]
-pub(crate) struct Masks {
+pub(crate) struct Masks<'a> {
     null: OwnedFd,
     null_attached: bool,
     empty: Option<OwnedFd>,
+    label: Option<MountLabel<'a>>,
 }
 
-impl Masks {
-    /// Takes a detached mount of the host's `/dev/null`.
-    pub(crate) fn new(null: OwnedFd) -> Self {
+impl<'a> Masks<'a> {
+    /// Takes a detached mount of the host's `/dev/null`, and the label of the empty directory.
+    pub(crate) fn new(null: OwnedFd, label: Option<MountLabel<'a>>) -> Self {
         Self {
             null,
             null_attached: false,
             empty: None,
+            label,
         }
     }
 
@@ -87,18 +90,25 @@ impl Masks {
             let again = clone_mount(empty.as_fd()).map_err(&failed)?;
             return attach(again.as_fd(), target.as_fd()).map_err(failed);
         }
-        let empty = empty_directory()?;
+        let empty = empty_directory(self.label)?;
         attach(empty.as_fd(), target.as_fd()).map_err(failed)?;
         self.empty = Some(empty);
         Ok(())
     }
 }
 
-fn empty_directory() -> Result<OwnedFd, Failure> {
+fn empty_directory(label: Option<MountLabel<'_>>) -> Result<OwnedFd, Failure> {
     let filesystem = Filesystem::open("tmpfs")?;
     filesystem.set("source", Some("tmpfs"))?;
     filesystem.set("mode", Some("555"))?;
     // One inode, for the directory itself.
     filesystem.set("nr_inodes", Some("1"))?;
-    filesystem.mount(attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)
+    if let Some(label) = &label {
+        label.configure(&filesystem)?;
+    }
+    let tree = filesystem.mount(attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
+    if let Some(label) = &label {
+        label.settle(tree.as_fd())?;
+    }
+    Ok(tree)
 }

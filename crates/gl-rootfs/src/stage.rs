@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
-use gl_plan::{Mount, MountKind, Pivot, Plan, Propagation, attr};
+use gl_plan::{Labelling, Mount, MountKind, Pivot, Plan, Propagation, attr};
 use gl_sys::{Depth, MountAttr};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -16,6 +16,7 @@ use crate::dev;
 use crate::failure::{Failure, Step};
 use crate::hide as hiding;
 use crate::hostview::drop_host_views;
+use crate::label::MountLabel;
 use crate::prepare::{Bind, depth};
 use crate::procfs::Procfs;
 use crate::resolve::{Leaf, Made, Root};
@@ -53,7 +54,7 @@ pub fn mount_all(
 ) -> Result<Option<Procfs>, Failure> {
     let mut proc = None;
     for (mount, bind) in plan.mounts.iter().zip(binds) {
-        let mounted = mount_one(mount, root, bind, cgroup)
+        let mounted = mount_one(plan, mount, root, bind, cgroup)
             .map_err(|failure| failure.with_index(mount.index))?;
         if let (Some(fd), true) = (mounted, is_type(mount, "proc")) {
             proc = Some(Procfs::new(fd).map_err(|failure| failure.with_index(mount.index))?);
@@ -68,12 +69,14 @@ fn is_type(mount: &Mount, name: &str) -> bool {
 
 /// Makes one mount; returns its descriptor where it is a new filesystem.
 fn mount_one(
+    plan: &Plan,
     mount: &Mount,
     root: &Root,
     bind: Option<Bind>,
     cgroup: &CgroupMounts,
 ) -> Result<Option<OwnedFd>, Failure> {
     let (target, made) = mount_point(mount, root, bind.as_ref())?;
+    let context = plan.mount_label.as_deref();
     let tree = match (&mount.kind, bind) {
         (MountKind::Bind { .. }, Some(bind)) => {
             attach(bind.tree.as_fd(), target.as_fd()).map_err(Failure::of(Step::Attach))?;
@@ -85,10 +88,11 @@ fn mount_one(
             return change_propagation(mount, &target).map(|()| None);
         }
         (MountKind::Cgroup, _) => {
-            cgroupfs::mount(mount, &target, cgroup)?;
+            let label = MountLabel::new(context, Labelling::Parameter);
+            cgroupfs::mount(mount, &target, cgroup, label)?;
             return Ok(None);
         }
-        _ => new_filesystem(mount, &target, made)?,
+        _ => new_filesystem(mount, &target, made, context)?,
     };
     attach(tree.as_fd(), target.as_fd()).map_err(Failure::of(Step::Attach))?;
     change_propagation(mount, &tree)?;
@@ -152,13 +156,19 @@ fn open_real_directory(root: &Root, path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
 }
 
-fn new_filesystem(mount: &Mount, target: &OwnedFd, made: Made) -> Result<OwnedFd, Failure> {
+fn new_filesystem(
+    mount: &Mount,
+    target: &OwnedFd,
+    made: Made,
+    context: Option<&str>,
+) -> Result<OwnedFd, Failure> {
     let MountKind::Filesystem {
         fstype,
         source,
         flags,
         data,
         copy_up: copies,
+        labelling,
     } = &mount.kind
     else {
         return Err(Failure::of(Step::CreateFilesystem)(Errno::INVAL));
@@ -176,16 +186,29 @@ fn new_filesystem(mount: &Mount, target: &OwnedFd, made: Made) -> Result<OwnedFd
         let stat = rustix::fs::fstat(target).map_err(Failure::of(Step::MountPoint))?;
         filesystem.set("mode", Some(&format!("{:o}", stat.st_mode & 0o7777)))?;
     }
-    let attributes = (mount.tree_attr.set & !mount.attr.clear) | mount.attr.set;
-    if *copies {
-        let tree = filesystem.mount(attributes & !attr::RDONLY)?;
-        copy_up(target.as_fd(), tree.as_fd()).map_err(Failure::of(Step::CopyUp))?;
-        if attributes & attr::RDONLY != 0 {
-            set_readonly(&tree)?;
-        }
-        return Ok(tree);
+    let label = MountLabel::new(context, *labelling);
+    if let Some(label) = &label {
+        label.configure(&filesystem)?;
     }
-    filesystem.mount(attributes)
+    let attributes = (mount.tree_attr.set & !mount.attr.clear) | mount.attr.set;
+    let is_written = *copies || label.is_some_and(|label| label.is_written());
+    if !is_written {
+        let tree = filesystem.mount(attributes)?;
+        return settle(label, &tree).map(|()| tree);
+    }
+    let tree = filesystem.mount(attributes & !attr::RDONLY)?;
+    settle(label, &tree)?;
+    if *copies {
+        copy_up(target.as_fd(), tree.as_fd()).map_err(Failure::of(Step::CopyUp))?;
+    }
+    if attributes & attr::RDONLY != 0 {
+        set_readonly(&tree)?;
+    }
+    Ok(tree)
+}
+
+fn settle(label: Option<MountLabel<'_>>, tree: &OwnedFd) -> Result<(), Failure> {
+    label.map_or(Ok(()), |label| label.settle(tree.as_fd()))
 }
 
 fn set_readonly(tree: &OwnedFd) -> Result<(), Failure> {
@@ -279,7 +302,8 @@ pub fn hide(plan: &Plan, root: &Root, null: OwnedFd) -> Result<(), Failure> {
     for (index, path) in plan.readonly_paths.iter().enumerate() {
         hiding::make_readonly(path, root).map_err(|failure| failure.with_index(index))?;
     }
-    let mut masks = hiding::Masks::new(null);
+    let label = MountLabel::new(plan.mount_label.as_deref(), Labelling::Parameter);
+    let mut masks = hiding::Masks::new(null, label);
     for (index, path) in plan.masked_paths.iter().enumerate() {
         masks
             .cover(path, root)
