@@ -80,6 +80,74 @@ pub enum Error {
         /// The nearest word that would do.
         nearest: Option<String>,
     },
+    /// A profile that is nowhere.
+    #[error("find profile {name:?}{}: there is none{}", wanted(place.as_ref()), suggestion(nearest.as_deref()))]
+    UnknownProfile {
+        /// Where it is extended; nothing if it was asked for by name.
+        place: Option<Place>,
+        /// The name.
+        name: String,
+        /// The nearest name that exists.
+        nearest: Option<String>,
+    },
+    /// A profile that is there and cannot be read.
+    #[error("read profile {name:?}: {reason}")]
+    Unreadable {
+        /// The name.
+        name: String,
+        /// What its source says.
+        reason: String,
+    },
+    /// A file with the name of a built-in profile.
+    #[error("read {place}: {name:?} is built in; give the profile a name of its own")]
+    Reserved {
+        /// Where the name is.
+        place: Place,
+        /// The name.
+        name: String,
+    },
+    /// A profile that extends itself.
+    #[error("resolve {place}: a profile extends itself: {chain}")]
+    Cycle {
+        /// Where the first of them is named again.
+        place: Place,
+        /// The names, the first one twice.
+        chain: String,
+    },
+    /// Too many profiles that extend one another.
+    #[error("resolve {place}: more than {limit} profiles extend one another: {chain}")]
+    TooDeep {
+        /// Where the first one too many is named.
+        place: Place,
+        /// How many may.
+        limit: usize,
+        /// The names.
+        chain: String,
+    },
+    /// A variable that no layer sets.
+    #[error("resolve {place}: no variable {name:?} is set in [variables]{}", suggestion(nearest.as_deref()))]
+    UnknownVariable {
+        /// Where it is used.
+        place: Place,
+        /// Its name.
+        name: String,
+        /// The nearest name that is set.
+        nearest: Option<String>,
+    },
+    /// Two values that cannot both hold.
+    #[error("resolve {place}: contradicts {other}: {problem}")]
+    Contradiction {
+        /// The one.
+        place: Place,
+        /// The other.
+        other: Box<Place>,
+        /// Why not.
+        problem: String,
+    },
+}
+
+fn wanted(place: Option<&Place>) -> String {
+    place.map_or_else(String::new, |place| format!(" for {place}"))
 }
 
 fn suggestion(nearest: Option<&str>) -> String {
@@ -90,11 +158,17 @@ impl Error {
     /// Where the error is.
     pub fn place(&self) -> Option<&Place> {
         match self {
-            Self::TooLarge { .. } => None,
+            Self::TooLarge { .. } | Self::Unreadable { .. } => None,
+            Self::UnknownProfile { place, .. } => place.as_ref(),
             Self::Syntax { place, .. }
             | Self::UnknownKey { place, .. }
             | Self::MissingKey { place, .. }
-            | Self::Value { place, .. } => Some(place),
+            | Self::Value { place, .. }
+            | Self::Reserved { place, .. }
+            | Self::Cycle { place, .. }
+            | Self::TooDeep { place, .. }
+            | Self::UnknownVariable { place, .. }
+            | Self::Contradiction { place, .. } => Some(place),
         }
     }
 }

@@ -1,21 +1,43 @@
-//! GreenLang profiles: text in, a checked [`Layer`] or an [`Error`] with its place out.
+//! GreenLang profiles: names and texts in, a resolved [`Profile`] or an [`Error`] with its place out.
 //!
-//! Pure: no I/O, no clock, no environment.
+//! A [`Layer`] is one file. [`Profile::resolve`] puts layers over one another: the presets of a
+//! level, the profiles that a file extends, the file. Each value knows where it was set.
+//!
+//! Pure: no I/O, no clock, no environment. Files come in through a [`Source`].
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
     warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)
 )]
 
+pub mod builtin;
+mod check;
 mod decode;
+mod entry;
+mod environment;
 mod error;
 mod json;
-mod model;
+mod keys;
+mod layer;
+mod merge;
 mod node;
+mod profile;
+mod resolve;
+mod schema;
 mod value;
 mod word;
 
+pub use entry::Entry;
+pub use environment::{WORDS as ENVIRONMENT_WORDS, environment};
 pub use error::{Error, Place};
-pub use model::{Layer, Limits, Network, Process, SCHEMA_VERSION, Seccomp, parse};
+pub use keys::{FilesystemPolicy, Limits, NetworkPolicy, ProcessPolicy, SeccompPolicy};
+pub use layer::{Layer, SCHEMA_VERSION};
 pub use node::{Format, MAX_PROFILE_BYTES};
-pub use value::{Bytes, Count, Isolation, Level, Located, Mode, Name, OnMissing, Origin, Seconds};
+pub use profile::Profile;
+pub use resolve::{MAX_DEPTH, Source, SourceText, Start};
+pub use schema::schema;
+pub use value::{
+    AbsolutePath, BindMount, Bytes, Capability, Chain, Count, Host, IptablesRule, Isolation, Label,
+    Level, List, Mode, Name, Net, OnMissing, Origin, Ports, Protocol, SeccompAction, Setting,
+    SourceKind, SyscallName, Umask, Verdict,
+};

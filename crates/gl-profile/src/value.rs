@@ -1,24 +1,88 @@
-//! The kinds of values that keys hold.
+//! Values of keys: how they are written, what they mean, and where each was set.
 
+mod host;
+mod iptables;
+mod kinds;
+mod path;
+mod seccomp;
+mod words;
+
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
+use serde_json::Value as Json;
+
+use crate::error::Place;
 use crate::node::{Kind, Node};
+
+pub use host::{Host, Net, Ports};
+pub use iptables::{Chain, IptablesRule, Protocol, Verdict};
+pub use kinds::{Bytes, Capability, Count, Label, Name, Umask};
+pub use path::{AbsolutePath, BindMount};
+pub(crate) use path::{Fragment, Missing, Variables, is_variable};
+pub use seccomp::{SeccompAction, SyscallName};
+pub use words::{Isolation, Level, Mode, OnMissing};
+
+/// What kind of source a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A file that somebody wrote.
+    File,
+    /// A profile that is built in.
+    BuiltIn,
+    /// The presets of a level.
+    Level,
+    /// The environment words `GL_…`.
+    Environment,
+}
 
 /// Where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The name of the source.
+    /// The name of the source, as its reader gave it.
     pub file: Arc<str>,
-    /// Line, from 1.
+    /// Line, from 1; 0 where there are no lines.
     pub line: u32,
+    /// The key with its section, such as `limits.max_open_files`.
+    pub key: Cow<'static, str>,
+    /// What kind of source it is.
+    pub kind: SourceKind,
+}
+
+impl Origin {
+    /// The same place, for an error.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            file: Arc::clone(&self.file),
+            line: self.line,
+            key: self.key.clone().into_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.place())
+    }
 }
 
 /// A value and where it was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located<T> {
+pub struct Setting<T> {
     /// The value.
     pub value: T,
     /// Where it was set.
+    pub origin: Origin,
+}
+
+/// A list whose items each know where they were set. An empty list says "none", which is not the
+/// same as no list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List<T> {
+    /// The items, in order.
+    pub items: Vec<Setting<T>>,
+    /// Where the list was set, for one without items.
     pub origin: Origin,
 }
 
@@ -27,20 +91,43 @@ pub(crate) struct Mismatch {
     pub(crate) expected: String,
     /// The words that would do, for the nearest of them.
     pub(crate) words: &'static [&'static str],
+    /// Where inside the node, if the node is a table.
+    pub(crate) inside: Option<Inside>,
+}
+
+/// A place inside a value that is a table.
+pub(crate) struct Inside {
+    pub(crate) key: String,
+    pub(crate) line: u32,
+    pub(crate) found: String,
+    pub(crate) text: Option<String>,
 }
 
 impl Mismatch {
-    pub(crate) fn new(expected: &str) -> Self {
+    pub(crate) fn new(expected: impl Into<String>) -> Self {
         Self {
-            expected: expected.to_owned(),
+            expected: expected.into(),
             words: &[],
+            inside: None,
         }
     }
 }
 
 /// A value that a key can hold.
-pub(crate) trait Value: Sized {
+pub(crate) trait Value: Sized + PartialEq {
+    /// Reads it.
     fn decode(node: &Node) -> Result<Self, Mismatch>;
+
+    /// The one way to write it; `decode` reads it back.
+    fn json(&self) -> Json;
+
+    /// What `decode` takes, as JSON Schema.
+    fn schema() -> Json;
+
+    /// Puts variables in. Only paths have them.
+    fn expand(&mut self, _variables: &Variables) -> Result<(), Missing> {
+        Ok(())
+    }
 }
 
 impl Value for bool {
@@ -49,6 +136,14 @@ impl Value for bool {
             Kind::Bool(value) => Ok(value),
             _ => Err(Mismatch::new("true or false")),
         }
+    }
+
+    fn json(&self) -> Json {
+        Json::Bool(*self)
+    }
+
+    fn schema() -> Json {
+        serde_json::json!({"type": "boolean"})
     }
 }
 
@@ -59,175 +154,25 @@ impl Value for String {
             _ => Err(Mismatch::new("a text of one line")),
         }
     }
-}
 
-/// A number with a unit behind it, such as `512MiB`: the number times what `unit` says.
-fn scaled(node: &Node, unit: impl Fn(&str) -> Option<u64>) -> Option<u64> {
-    let value = match &node.kind {
-        Kind::Integer(number) => u64::try_from(*number).ok()?,
-        Kind::Text(text) => {
-            let end = text.find(|c: char| !c.is_ascii_digit())?;
-            let (number, suffix) = text.split_at_checked(end)?;
-            number
-                .parse::<u64>()
-                .ok()?
-                .checked_mul(unit(suffix.trim_start())?)?
-        }
-        _ => return None,
-    };
-    (value > 0 && i64::try_from(value).is_ok()).then_some(value)
-}
+    fn json(&self) -> Json {
+        Json::String(self.clone())
+    }
 
-/// A size in bytes, at least 1, below 2^63.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Bytes(pub u64);
-
-impl Value for Bytes {
-    fn decode(node: &Node) -> Result<Self, Mismatch> {
-        scaled(node, |unit| match unit {
-            "B" => Some(1),
-            "KiB" => Some(1 << 10),
-            "MiB" => Some(1 << 20),
-            "GiB" => Some(1 << 30),
-            "TiB" => Some(1 << 40),
-            _ => None,
-        })
-        .map(Self)
-        .ok_or_else(|| Mismatch::new("a size of at least 1 byte, such as 1048576 or \"512MiB\""))
+    fn schema() -> Json {
+        serde_json::json!({"type": "string"})
     }
 }
 
-/// A time in seconds, at least 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Seconds(pub u64);
-
-impl Value for Seconds {
-    fn decode(node: &Node) -> Result<Self, Mismatch> {
-        scaled(node, |unit| match unit {
-            "s" => Some(1),
-            "m" => Some(60),
-            "h" => Some(3600),
-            _ => None,
-        })
-        .map(Self)
-        .ok_or_else(|| Mismatch::new("a time of at least 1 second, such as 300 or \"5m\""))
+/// A text that `parse` takes; anything else is a mismatch with what was expected.
+pub(crate) fn text<T>(
+    node: &Node,
+    expected: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, Mismatch> {
+    match &node.kind {
+        Kind::Text(text) => parse(text),
+        _ => None,
     }
-}
-
-/// A number of things, at least 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Count(pub u32);
-
-impl Value for Count {
-    fn decode(node: &Node) -> Result<Self, Mismatch> {
-        match node.kind {
-            Kind::Integer(number) => u32::try_from(number).ok().filter(|number| *number > 0),
-            _ => None,
-        }
-        .map(Self)
-        .ok_or_else(|| Mismatch::new("a whole number from 1 to 4294967295"))
-    }
-}
-
-/// The name of a profile: a small letter, then at most 63 of `a-z0-9_-`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name(String);
-
-impl Name {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Value for Name {
-    fn decode(node: &Node) -> Result<Self, Mismatch> {
-        let fits = |text: &str| {
-            text.len() <= 64
-                && text.starts_with(|c: char| c.is_ascii_lowercase())
-                && text
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c))
-        };
-        match &node.kind {
-            Kind::Text(text) if fits(text) => Ok(Self(text.clone())),
-            _ => Err(Mismatch::new(
-                "a name of at most 64 of a-z, 0-9, _ and -, beginning with a letter",
-            )),
-        }
-    }
-}
-
-/// Words that a key chooses from, with other spellings.
-macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $($word:literal)|+,)+ }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name { $($(#[$doc])* $variant,)+ }
-
-        impl Value for $name {
-            fn decode(node: &Node) -> Result<Self, Mismatch> {
-                const WORDS: &[&str] = &[$($($word,)+)+];
-                let Kind::Text(text) = &node.kind else {
-                    return Err(Mismatch { expected: one_of(WORDS), words: &[] });
-                };
-                match text.as_str() {
-                    $($($word)|+ => Ok(Self::$variant),)+
-                    _ => Err(Mismatch { expected: one_of(WORDS), words: WORDS }),
-                }
-            }
-        }
-    };
-}
-
-fn one_of(words: &[&str]) -> String {
-    format!("one of {}", words.join(", "))
-}
-
-words! {
-    /// How much of a sandbox is built.
-    Isolation {
-        /// The caller's namespaces.
-        Basic = "basic",
-        /// Own namespaces over a read-only view of the host.
-        Namespace = "namespace" | "chroot",
-        /// An OCI bundle or root filesystem.
-        Container = "container",
-        /// Handed to runsc.
-        Gvisor = "gvisor",
-    }
-}
-
-words! {
-    /// What happens to an act that the profile does not allow.
-    Mode {
-        /// It is denied.
-        Enforcing = "enforcing",
-        /// It is logged and allowed.
-        Permissive = "permissive" | "audit_only",
-    }
-}
-
-words! {
-    /// The level whose presets fill what a profile leaves open.
-    Level {
-        /// Little.
-        Lenient = "lenient",
-        /// The default.
-        Standard = "standard" | "moderate",
-        /// As standard, with every layer required.
-        High = "high",
-        /// Most.
-        Maximum = "maximum" | "strict",
-    }
-}
-
-words! {
-    /// What happens where the host lacks a layer.
-    OnMissing {
-        /// The run is refused.
-        Refuse = "refuse",
-        /// The run goes on without it, and says so.
-        Degrade = "degrade",
-    }
+    .ok_or_else(|| Mismatch::new(expected))
 }

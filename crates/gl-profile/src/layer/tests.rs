@@ -1,9 +1,10 @@
 use super::*;
+use crate::value::{Bytes, Level};
 
 const HEAD: &str = "version = 1\nname = \"p\"\n";
 
 fn toml(text: &str) -> Result<Layer, Error> {
-    parse("p.toml", text, Format::Toml)
+    Layer::parse("p.toml", text, Format::Toml)
 }
 
 #[test]
@@ -11,13 +12,13 @@ fn toml_and_json_give_the_same_values() {
     let text = "version = 1\nname = \"p\"\nextends = [\"default\"]\nlevel = \"strict\"\n[limits]\nmemory_limit_bytes = \"512MiB\"\n[seccomp]\ngroups = [\"memory\"]\n";
     let json = "{\"version\": 1,\n\"name\": \"p\",\n\"extends\": [\"default\"],\n\"level\": \"strict\",\n\"limits\": {\n\"memory_limit_bytes\": \"512MiB\"},\n\"seccomp\": {\n\"groups\": [\"memory\"]}}";
     let one = toml(text).unwrap();
-    let other = parse("p.json", json, Format::Json).unwrap();
+    let other = Layer::parse("p.json", json, Format::Json).unwrap();
     for layer in [&one, &other] {
-        assert_eq!(layer.level.as_ref().unwrap().value, Level::Maximum);
+        assert_eq!(layer.general.level.as_ref().unwrap().value, Level::Maximum);
         let memory = layer.limits.memory_limit_bytes.as_ref().unwrap();
         assert_eq!((memory.value, memory.origin.line), (Bytes(512 << 20), 6));
         let groups = layer.seccomp.groups.as_ref().unwrap();
-        assert_eq!(groups[0].value.as_str(), "memory");
+        assert_eq!(groups.items[0].value.as_str(), "memory");
         assert_eq!(layer.extends[0].value.as_str(), "default");
     }
 }
@@ -82,10 +83,6 @@ fn toml_faults_are_named_with_their_place() {
             "[network]\nallow_network = 1",
             "read p.toml:4: network.allow_network: expected true or false, found 1",
         ),
-        (
-            "[network]\nallowed_hosts = []",
-            "read p.toml:4: network.allowed_hosts: unknown key",
-        ),
     ] {
         let got = toml(&format!("{HEAD}{body}\n")).unwrap_err().to_string();
         let fits = if want.ends_with(": ") {
@@ -136,11 +133,11 @@ fn json_faults_are_named_with_their_line() {
         ("\"a", "parse p.json:1: a string does not end"),
         ("nope", "parse p.json:1: expected a value, found \"nope\""),
     ] {
-        let got = parse("p.json", text, Format::Json).unwrap_err();
+        let got = Layer::parse("p.json", text, Format::Json).unwrap_err();
         assert_eq!(got.to_string(), want, "{text}");
     }
     let deep = "[".repeat(100_000);
-    let got = parse("p.json", &deep, Format::Json)
+    let got = Layer::parse("p.json", &deep, Format::Json)
         .unwrap_err()
         .to_string();
     assert_eq!(

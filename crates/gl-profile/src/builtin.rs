@@ -1,0 +1,85 @@
+//! The profiles that are part of the program: `profiles/*.toml` and the levels.
+
+use crate::error::Error;
+use crate::layer::Layer;
+use crate::node::Format;
+use crate::value::{Level, SourceKind};
+
+struct Builtin {
+    name: &'static str,
+    /// What messages call it.
+    file: &'static str,
+    text: &'static str,
+}
+
+macro_rules! builtin {
+    ($name:literal, $path:literal) => {
+        Builtin {
+            name: $name,
+            file: concat!("built-in ", $name),
+            text: include_str!(concat!("../../../profiles/", $path, ".toml")),
+        }
+    };
+}
+
+const PROFILES: &[Builtin] = &[
+    builtin!("default", "default"),
+    builtin!("compute_only", "compute_only"),
+    builtin!("data_processing", "data_processing"),
+    builtin!("network_client", "network_client"),
+    builtin!("blocked_dangerous", "blocked_dangerous"),
+    builtin!("lenient", "levels/lenient"),
+    builtin!("standard", "levels/standard"),
+    builtin!("high", "levels/high"),
+    builtin!("maximum", "levels/maximum"),
+];
+
+/// The names of all built-in profiles, levels included.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    PROFILES.iter().map(|profile| profile.name)
+}
+
+/// The built-in profile of a name as its file has it, aliases of levels included.
+pub fn text(name: &str) -> Option<&'static str> {
+    find(name).map(|profile| profile.text)
+}
+
+/// The built-in profile of a name as a layer.
+///
+/// # Errors
+///
+/// [`Error`] if the file is broken, which tests exclude.
+pub fn layer(name: &str) -> Result<Option<Layer>, Error> {
+    find(name)
+        .map(|profile| parse(profile, SourceKind::BuiltIn))
+        .transpose()
+}
+
+/// Every name that can be written, aliases included.
+pub(crate) fn words() -> impl Iterator<Item = &'static str> {
+    names().chain(["moderate", "strict"])
+}
+
+/// The name of a built-in profile for itself or an alias.
+pub(crate) fn canonical(name: &str) -> Option<&'static str> {
+    find(name).map(|profile| profile.name)
+}
+
+/// The presets of a level.
+pub(crate) fn presets(level: Level) -> Result<Layer, Error> {
+    match find(level.as_str()) {
+        Some(profile) => parse(profile, SourceKind::Level),
+        None => unreachable!("every level is a built-in profile"),
+    }
+}
+
+fn find(name: &str) -> Option<&'static Builtin> {
+    let level = Level::from_word(name).map(Level::as_str);
+    PROFILES
+        .iter()
+        .find(|profile| profile.name == level.unwrap_or(name))
+}
+
+fn parse(profile: &Builtin, kind: SourceKind) -> Result<Layer, Error> {
+    Layer::parse_as(kind, profile.file, profile.text, Format::Toml)
+}

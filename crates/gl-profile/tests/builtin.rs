@@ -1,0 +1,177 @@
+//! The built-in profiles: each resolves, and is what its name says.
+
+#![expect(clippy::disallowed_methods, reason = "the groups are files")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use gl_profile::{Profile, SeccompAction, builtin};
+
+fn groups(profile: &Profile) -> Vec<&str> {
+    let groups = profile.seccomp.groups.iter();
+    groups.map(|group| group.value.as_str()).collect()
+}
+
+fn denied(profile: &Profile) -> Vec<&str> {
+    let groups = profile.seccomp.deny_groups.iter();
+    groups.map(|group| group.value.as_str()).collect()
+}
+
+#[test]
+fn every_profile_resolves_under_its_name_and_says_what_it_is_for() {
+    let names: Vec<_> = builtin::names().collect();
+    assert_eq!(
+        names,
+        [
+            "default",
+            "compute_only",
+            "data_processing",
+            "network_client",
+            "blocked_dangerous",
+            "lenient",
+            "standard",
+            "high",
+            "maximum"
+        ]
+    );
+    for name in names {
+        let profile = Profile::resolve(name, &()).unwrap();
+        assert_eq!(profile.name.value.as_str(), name);
+        let description = profile.description.unwrap().value;
+        assert!(description.len() > 20, "{name}: {description:?}");
+        assert!(
+            builtin::text(name).unwrap().contains(&description),
+            "{name}"
+        );
+    }
+    assert_eq!(builtin::text("strict"), builtin::text("maximum"));
+    assert_eq!(builtin::text("nope"), None);
+}
+
+#[test]
+fn every_file_of_a_profile_is_built_in() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../profiles");
+    let mut found = BTreeSet::new();
+    for dir in [dir.clone(), dir.join("levels")] {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+            {
+                found.insert(path.file_stem().unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    let names: BTreeSet<_> = builtin::names().map(str::to_owned).collect();
+    assert_eq!(found, names);
+}
+
+#[test]
+fn every_group_that_a_profile_names_exists() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../profiles/seccomp");
+    for name in builtin::names() {
+        let profile = Profile::resolve(name, &()).unwrap();
+        for group in groups(&profile).into_iter().chain(denied(&profile)) {
+            let text = fs::read_to_string(dir.join(format!("{group}.toml")));
+            assert!(text.is_ok(), "{name}: {group}: {text:?}");
+        }
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn profiles_add_groups_to_one_another() {
+    let compute = [
+        "process-self",
+        "memory",
+        "threads",
+        "time",
+        "descriptors",
+        "terminal-read",
+        "files-read",
+        "files-write",
+    ];
+    let data = [
+        "processes",
+        "scheduling",
+        "files-attributes",
+        "files-watch",
+        "self-sandboxing",
+        "ipc-sysv",
+        "sockets-pair",
+        "device-control",
+    ];
+    let default = [
+        "sockets-client",
+        "sockets-server",
+        "sockets-unix",
+        "identity",
+        "aio",
+    ];
+    for (name, want, deny) in [
+        ("compute_only", [&compute[..]].concat(), &[][..]),
+        (
+            "data_processing",
+            [&compute[..], &data].concat(),
+            &["terminal-injection"],
+        ),
+        (
+            "network_client",
+            [&compute[..], &data, &["sockets-client"]].concat(),
+            &["terminal-injection"],
+        ),
+        (
+            "default",
+            [&compute[..], &data, &default].concat(),
+            &["terminal-injection"],
+        ),
+    ] {
+        let profile = Profile::resolve(name, &()).unwrap();
+        assert_eq!(groups(&profile), want, "{name}");
+        assert_eq!(denied(&profile), deny, "{name}");
+        let action = profile.seccomp.default.as_ref().unwrap().value;
+        assert_eq!(action, SeccompAction::Errno(1), "{name}");
+        assert!(profile.process.no_new_privileges.unwrap().value, "{name}");
+        assert_eq!(
+            profile.network.allow_network.value,
+            name == "network_client",
+            "{name}"
+        );
+    }
+    let profile = Profile::resolve("blocked_dangerous", &()).unwrap();
+    assert_eq!(
+        profile.seccomp.default.as_ref().unwrap().value,
+        SeccompAction::Allow
+    );
+    assert_eq!(groups(&profile), Vec::<&str>::new());
+    assert_eq!(
+        denied(&profile),
+        [
+            "mounts",
+            "debugging",
+            "profiling",
+            "kernel-code",
+            "keyring",
+            "userfaults",
+            "io-uring",
+            "namespaces",
+            "file-handles",
+            "system-control",
+            "terminal-injection",
+            "process-forging",
+            "sockets-kernel"
+        ]
+    );
+}
+
+#[test]
+fn profiles_for_computing_keep_no_capability() {
+    for name in ["compute_only", "data_processing", "network_client"] {
+        let profile = Profile::resolve(name, &()).unwrap();
+        assert_eq!(profile.process.capabilities.unwrap().items, [], "{name}");
+    }
+    let profile = Profile::resolve("default", &()).unwrap();
+    assert_eq!(profile.process.capabilities, None);
+}
