@@ -509,6 +509,15 @@ mod tests {
     }
 
     #[test]
+    fn label_with_a_nul_byte_is_refused_by_name() {
+        let err = label(Some("a\0b"), "linux.mountLabel", true, "off").unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "use linux.mountLabel: it contains a NUL byte"
+        );
+    }
+
+    #[test]
     fn label_without_its_module_is_refused_by_name() {
         let err = label(
             Some("docker-default"),

@@ -63,17 +63,17 @@ impl<'a> MountLabel<'a> {
     }
 }
 
-/// Labels the message queues of a new IPC namespace that was made with a new user namespace.
+/// Labels the message queues of a new IPC namespace of a container with a user namespace.
 ///
 /// To be called before the process takes an id of that user namespace: the queues' root directory
-/// belongs to who made the namespaces, whose id has no name inside, and only its owner may label it.
+/// belongs to who made the IPC namespace, whose id has no name inside, and only its owner may label it.
 /// [`mount_all`](crate::mount_all) then finds the label.
 ///
 /// # Errors
 ///
 /// [`Failure`] of [`Step::LabelMount`] or [`Step::CheckLabel`], or of making the filesystem.
 pub fn label_new_queues(plan: &Plan) -> Result<(), Failure> {
-    let is_new = matches!(plan.userns, UserNs::New(_)) && plan.namespaces.creates(Kind::Ipc);
+    let is_new = plan.userns != UserNs::Shared && plan.namespaces.creates(Kind::Ipc);
     let is_shown = plan.mounts.iter().any(|mount| {
         matches!(
             mount.kind,

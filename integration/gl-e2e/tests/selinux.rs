@@ -48,6 +48,8 @@ const ENFORCED: &[gl_e2e::Test] = tests![
     mounts_without_a_mount_label_have_that_of_their_type,
     mounts_that_are_read_only_or_filled_have_the_label,
     mounts_in_a_user_namespace_have_the_label,
+    mounts_in_a_joined_user_namespace_have_the_label,
+    overlay_has_the_label,
     mount_with_a_context_of_its_own_keeps_it,
     mount_label_that_the_policy_does_not_have_is_refused,
     message_queues_of_the_host_are_not_labelled,
@@ -384,6 +386,57 @@ fn mounts_in_a_user_namespace_have_the_label() -> Outcome {
         .idle();
     assert_eq!(current(box_.pid()), LABEL);
     all_have(&box_, &NEW, MOUNT);
+    Ok(())
+}
+
+fn mounts_in_a_joined_user_namespace_have_the_label() -> Outcome {
+    policy()?;
+    let mapped = |box_: Bundle| {
+        box_.dir_in("data");
+        labelled(box_).mount("tmpfs", "tmpfs", "/data", &["mode=755"])
+    };
+    let first = mapped(Bundle::new())
+        .namespace("user", Some(json!({"type": "user"})))
+        .set("/linux/uidMappings", id_map(100_000, 65536))
+        .set("/linux/gidMappings", id_map(100_000, 65536))
+        .idle();
+    // With message queues of its own, and with those of the other container.
+    for shared in [&["user"][..], &["user", "ipc"]] {
+        let mut box_ = mapped(Bundle::new());
+        for kind in shared {
+            let path = format!("/proc/{}/ns/{kind}", first.pid());
+            box_ = box_.namespace(kind, Some(json!({"type": kind, "path": path})));
+        }
+        let box_ = box_
+            .namespace("network", None)
+            .without_mount("/sys/fs/cgroup");
+        let box_ = box_.idle();
+        all_have(
+            &box_,
+            &["/dev", "/dev/shm", "/dev/pts", "/dev/mqueue", "/data"],
+            MOUNT,
+        );
+    }
+    Ok(())
+}
+
+fn overlay_has_the_label() -> Outcome {
+    policy()?;
+    let box_ = labelled(Bundle::new());
+    // An overlay does not take another one for its upper layer, which the bundle may be on.
+    let layers = box_.outside("layers");
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", &layers, "tmpfs", flags, None).unwrap();
+    for name in ["lower", "upper", "work"] {
+        fs::create_dir(layers.join(name)).unwrap();
+    }
+    fs::write(layers.join("lower/file"), "x").unwrap();
+    let option = |key: &str| format!("{key}dir={}/{key}", layers.display());
+    let (lower, upper, work) = (option("lower"), option("upper"), option("work"));
+    let box_ = box_.mount("overlay", "overlay", "/layers", &[&lower, &upper, &work]);
+    let box_ = box_.idle();
+    box_.inside("touch /layers/new");
+    all_have(&box_, &["/layers", "/layers/file", "/layers/new"], MOUNT);
     Ok(())
 }
 

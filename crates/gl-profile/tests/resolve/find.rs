@@ -67,10 +67,7 @@ fn profile_that_is_nowhere_is_refused_with_the_nearest() {
             "strikt",
             "find profile \"strikt\": there is none; did you mean \"strict\"?",
         ),
-        (
-            "../p",
-            "find profile \"../p\": there is none",
-        ),
+        ("../p", "find profile \"../p\": there is none"),
         ("a\nb", "find profile \"a\\nb\": there is none"),
     ] {
         assert_eq!(message(Profile::resolve(name, &files)), want, "{name}");
