@@ -8,6 +8,9 @@ use crate::node::{Kind, Member, Node};
 use crate::value::{List, Origin, Setting, SourceKind, Value};
 use crate::word::nearest;
 
+/// Items of a list, at most: what is compared with each other stays quick.
+pub(crate) const MAX_ITEMS: usize = 1024;
+
 /// The source being read.
 pub(crate) struct Reader<'a> {
     pub(crate) file: &'a Arc<str>,
@@ -60,6 +63,14 @@ impl Reader<'_> {
         let Kind::List(nodes) = &node.kind else {
             return Err(self.mismatch(key, node, "a list"));
         };
+        if nodes.len() > MAX_ITEMS {
+            return Err(Error::Value {
+                place: self.place(node.line, key),
+                expected: format!("a list of at most {MAX_ITEMS} items"),
+                found: format!("{} of them", nodes.len()),
+                nearest: None,
+            });
+        }
         let items = nodes.iter().enumerate().map(|(index, node)| {
             Ok(Setting {
                 value: self.decode(node, || format!("{key}[{index}]"))?,

@@ -1,5 +1,7 @@
 //! JSON into nodes: the tokens with their lines, which `serde_json` does not keep.
 
+use std::collections::BTreeSet;
+
 use crate::node::{Kind, Lines, Member, Node};
 
 /// Lists and objects within each other, at most: a profile has four.
@@ -94,6 +96,7 @@ impl Reader<'_> {
     fn object(&mut self, depth: usize) -> Result<Kind, Failure> {
         self.skip();
         let mut members: Vec<Member> = Vec::new();
+        let mut keys = BTreeSet::new();
         if self.take(b'}') {
             return Ok(Kind::Table(members));
         }
@@ -104,7 +107,7 @@ impl Reader<'_> {
                 return Err(self.failure("expected a key in quotes"));
             }
             let key = self.string()?;
-            if members.iter().any(|member| member.key == key) {
+            if !keys.insert(key.clone()) {
                 return Err(Failure {
                     offset: start,
                     problem: format!("duplicate key {key:?}"),

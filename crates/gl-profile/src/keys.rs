@@ -171,7 +171,7 @@ keys! {
         max_open_files: preset Count,
         /// Size of each file that is written.
         max_file_size_bytes: optional Bytes,
-        /// Processes.
+        /// Processes at a time.
         max_processes: preset Count,
         /// Tasks: the threads of all processes together.
         max_threads: preset Count,

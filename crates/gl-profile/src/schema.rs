@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
+use crate::decode::MAX_ITEMS;
 use crate::keys::{
     FilesystemLayer, GeneralLayer, LimitsLayer, NetworkLayer, ProcessLayer, SeccompLayer,
 };
@@ -24,7 +25,7 @@ pub(crate) fn property(doc: &[&str], mut schema: Json) -> Json {
 }
 
 pub(crate) fn list_schema<T: Value>() -> Json {
-    json!({"type": "array", "items": T::schema()})
+    json!({"type": "array", "items": T::schema(), "maxItems": MAX_ITEMS})
 }
 
 /// The JSON Schema (2020-12) of a profile file, as `profiles/schema.json` has it.

@@ -3,7 +3,8 @@
 /// The word of `known` that is nearest to `word`, if it is near enough to have been meant.
 ///
 /// Near enough: at most a third of its letters differ, by inserting, leaving out, replacing or
-/// swapping one; case and `-` for `_` do not count.
+/// swapping one; case and `-` for `_` do not count. Leaving out the words before the last ones, such
+/// as `CAP_`, is one fault.
 pub(crate) fn nearest<'a, I: IntoIterator<Item = &'a str>>(word: &str, known: I) -> Option<String> {
     if word.len() > 64 {
         return None;
@@ -11,10 +12,18 @@ pub(crate) fn nearest<'a, I: IntoIterator<Item = &'a str>>(word: &str, known: I)
     let word = plain(word);
     known
         .into_iter()
-        .map(|candidate| (distance(&word, &plain(candidate)), candidate))
+        .map(|candidate| (faults(&word, &plain(candidate)), candidate))
         .filter(|(distance, candidate)| *distance <= (candidate.len().max(word.len()) / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate.to_owned())
+}
+
+fn faults(word: &[char], candidate: &[char]) -> usize {
+    let before = candidate.strip_suffix(word);
+    match before.and_then(<[char]>::last) {
+        Some('_') if word.len() > 2 => 1,
+        _ => distance(word, candidate),
+    }
 }
 
 fn plain(word: &str) -> Vec<char> {
@@ -65,6 +74,8 @@ mod tests {
             ("max-open-files", Some("max_open_files")),
             ("MAX_OPEN_FILES", Some("max_open_files")),
             ("max_file_size", None),
+            ("open_files", Some("max_open_files")),
+            ("_files", None),
             ("mode", Some("mode")),
             ("modes", Some("mode")),
             ("zzz", None),
