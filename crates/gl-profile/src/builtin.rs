@@ -7,8 +7,6 @@ use crate::value::{Level, SourceKind};
 
 struct Builtin {
     name: &'static str,
-    /// What messages call it.
-    file: &'static str,
     text: &'static str,
 }
 
@@ -16,7 +14,6 @@ macro_rules! builtin {
     ($name:literal, $path:literal) => {
         Builtin {
             name: $name,
-            file: concat!("built-in ", $name),
             text: include_str!(concat!("../../../profiles/", $path, ".toml")),
         }
     };
@@ -81,5 +78,9 @@ fn find(name: &str) -> Option<&'static Builtin> {
 }
 
 fn parse(profile: &Builtin, kind: SourceKind) -> Result<Layer, Error> {
-    Layer::parse_as(kind, profile.file, profile.text, Format::Toml)
+    let file = match kind {
+        SourceKind::Level => format!("level {}", profile.name),
+        _ => format!("built-in {}", profile.name),
+    };
+    Layer::parse_as(kind, &file, profile.text, Format::Toml)
 }

@@ -1,9 +1,11 @@
 //! Keys that contradict each other once layers are merged.
 
+use std::collections::BTreeSet;
+
 use crate::error::Error;
 use crate::keys::FilesystemPolicy;
 use crate::profile::Profile;
-use crate::value::{AbsolutePath, Origin, Setting, SourceKind};
+use crate::value::{AbsolutePath, List, Origin, Setting, SourceKind};
 
 /// Refuses keys that contradict each other, and lets a preset give way to what a layer says.
 pub(crate) fn check(profile: &mut Profile) -> Result<(), Error> {
@@ -26,53 +28,45 @@ fn together(one: &Origin, other: &Origin) -> bool {
     one.file == other.file && one.kind == other.kind
 }
 
+/// A path that a key shows, and where the key says so.
+type Shown = Setting<AbsolutePath>;
+
+fn is_preset(origin: &Origin) -> bool {
+    origin.kind == SourceKind::Level
+}
+
+fn items(list: Option<&List<AbsolutePath>>) -> &[Shown] {
+    list.map_or(&[], |list| &list.items)
+}
+
 fn paths(filesystem: &mut FilesystemPolicy) -> Result<(), Error> {
-    let items = |list: &Option<crate::value::List<AbsolutePath>>| -> Vec<Setting<AbsolutePath>> {
-        list.as_ref()
-            .map_or_else(Vec::new, |list| list.items.clone())
-    };
-    let readable = items(&filesystem.read_only_paths);
-    let writable = items(&filesystem.read_write_paths);
-    for one in &writable {
-        if let Some(other) = readable.iter().find(|other| other.value == one.value) {
-            if other.origin.kind == SourceKind::Level {
-                continue;
-            }
+    let readable = items(filesystem.read_only_paths.as_ref());
+    let writable = items(filesystem.read_write_paths.as_ref());
+    for one in writable {
+        let both = |other: &&Shown| other.value == one.value && !is_preset(&other.origin);
+        if let Some(other) = readable.iter().find(both) {
             let problem = format!("{} is read-only and can be written", one.value.as_str());
             return Err(contradiction(&one.origin, &other.origin, problem));
         }
     }
-    if let Some(list) = &mut filesystem.read_only_paths {
-        // What is left of them both is of a preset, which gives way.
-        list.items
-            .retain(|item| !writable.iter().any(|other| other.value == item.value));
-    }
     let mounts = filesystem.bind_mounts.iter().flat_map(|list| &list.items);
-    let mounts = mounts.map(|mount| Setting {
-        value: mount.value.target.clone(),
-        origin: mount.origin.clone(),
-    });
-    let shown: Vec<_> = readable.into_iter().chain(writable).chain(mounts).collect();
-    for blocked in &filesystem.blocked_paths {
-        if blocked.origin.kind == SourceKind::Level {
-            continue;
-        }
-        let below = |shown: &&Setting<AbsolutePath>| {
-            shown.value.as_path().starts_with(blocked.value.as_path())
-                && shown.origin.kind != SourceKind::Level
-        };
-        if let Some(shown) = shown.iter().find(below) {
-            let (path, hidden) = (shown.value.as_str(), blocked.value.as_str());
+    let mounts = mounts.map(|mount| (&mount.value.target, &mount.origin));
+    let lists = readable.iter().chain(writable);
+    let lists = lists.map(|shown| (&shown.value, &shown.origin));
+    let shown: Vec<_> = lists
+        .chain(mounts)
+        .filter(|(_, origin)| !is_preset(origin))
+        .collect();
+    let blocked = filesystem.blocked_paths.iter();
+    for blocked in blocked.filter(|blocked| !is_preset(&blocked.origin)) {
+        let below = |shown: &&(&AbsolutePath, &Origin)| is_below(shown.0, &blocked.value);
+        if let Some((path, origin)) = shown.iter().find(below) {
+            let (path, hidden) = (path.as_str(), blocked.value.as_str());
             let problem = format!("{path} is to be seen, and {hidden} is to be hidden");
-            return Err(contradiction(&shown.origin, &blocked.origin, problem));
+            return Err(contradiction(origin, &blocked.origin, problem));
         }
     }
-    filesystem.blocked_paths.retain(|blocked| {
-        blocked.origin.kind != SourceKind::Level
-            || !shown
-                .iter()
-                .any(|shown| shown.value == blocked.value && shown.origin.kind != SourceKind::Level)
-    });
+    let shown: BTreeSet<_> = shown.into_iter().map(|(path, _)| path.clone()).collect();
     let (create, path) = (&filesystem.create_temp_root, &filesystem.temp_root_path);
     if let (Some(create), Some(path)) = (create, path)
         && !create.value
@@ -81,7 +75,29 @@ fn paths(filesystem: &mut FilesystemPolicy) -> Result<(), Error> {
         let problem = "a fresh root has a place, and there is none".to_owned();
         return Err(contradiction(&path.origin, &create.origin, problem));
     }
+    give_way(filesystem, &shown);
     Ok(())
+}
+
+/// Whether a path is another one or inside of it.
+fn is_below(path: &AbsolutePath, other: &AbsolutePath) -> bool {
+    path.as_path().starts_with(other.as_path())
+}
+
+/// Takes presets away that say something else than a layer does. `shown` is what layers show.
+fn give_way(filesystem: &mut FilesystemPolicy, shown: &BTreeSet<AbsolutePath>) {
+    let stays = |item: &Shown| !is_preset(&item.origin) || !shown.contains(&item.value);
+    filesystem.blocked_paths.retain(stays);
+    let blocked = filesystem.blocked_paths.iter();
+    let blocked: Vec<_> = blocked.filter(|item| !is_preset(&item.origin)).collect();
+    if let Some(list) = &mut filesystem.read_only_paths {
+        list.items.retain(|item| {
+            let hidden = blocked
+                .iter()
+                .any(|other| is_below(&item.value, &other.value));
+            stays(item) && !(hidden && is_preset(&item.origin))
+        });
+    }
 }
 
 fn network(profile: &Profile) -> Result<(), Error> {

@@ -15,8 +15,9 @@ use crate::merge::{Context, join, replace};
 use crate::node::{Member, Node};
 use crate::schema::{Properties, list_schema, property};
 use crate::value::{
-    AbsolutePath, BindMount, Bytes, Capability, Count, Host, IptablesRule, Isolation, Label, Level,
-    List, Mode, Name, OnMissing, Ports, SeccompAction, Setting, SyscallName, Umask, Value,
+    AbsolutePath, ApparmorName, BindMount, Bytes, Capability, Count, Host, IptablesRule, Isolation,
+    Level, List, Mode, Name, OnMissing, Ports, SeccompAction, SelinuxContext, Setting, SyscallName,
+    Umask, Value,
 };
 
 /// A section: its keys as they are in a layer and as they are in a resolved profile.
@@ -221,9 +222,9 @@ keys! {
         /// Paths of the host that are seen inside.
         bind_mounts: replaced BindMount,
         /// The AppArmor profile to run under, by its name.
-        apparmor_profile: optional Label,
+        apparmor_profile: optional ApparmorName,
         /// The SELinux context to run under.
-        selinux_context: optional Label,
+        selinux_context: optional SelinuxContext,
         /// Whether the root is read-only.
         readonly_root: optional bool,
         /// Paths inside that are covered with something empty.

@@ -37,7 +37,7 @@ pub use profile::Profile;
 pub use resolve::{MAX_DEPTH, Source, SourceText, Start};
 pub use schema::schema;
 pub use value::{
-    AbsolutePath, BindMount, Bytes, Capability, Chain, Count, Host, IptablesRule, Isolation, Label,
-    Level, List, Mode, Name, Net, OnMissing, Origin, Ports, Protocol, SeccompAction, Setting,
-    SourceKind, SyscallName, Umask, Verdict,
+    AbsolutePath, ApparmorName, BindMount, Bytes, Capability, Chain, ConnectionState, Count, Host,
+    IptablesRule, Isolation, Level, List, Mode, Name, Net, OnMissing, Origin, Ports, Protocol,
+    SeccompAction, SelinuxContext, Setting, SourceKind, SyscallName, Umask, Verdict,
 };

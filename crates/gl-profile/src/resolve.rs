@@ -60,6 +60,12 @@ impl From<&str> for Start {
     }
 }
 
+impl From<String> for Start {
+    fn from(name: String) -> Self {
+        Self::Name(name)
+    }
+}
+
 impl From<Layer> for Start {
     fn from(layer: Layer) -> Self {
         Self::Layer(Box::new(layer))

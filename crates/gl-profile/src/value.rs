@@ -17,8 +17,8 @@ use crate::error::Place;
 use crate::node::{Kind, Node};
 
 pub use host::{Host, Net, Ports};
-pub use iptables::{Chain, IptablesRule, Protocol, Verdict};
-pub use kinds::{Bytes, Capability, Count, Label, Name, Umask};
+pub use iptables::{Chain, ConnectionState, IptablesRule, Protocol, Verdict};
+pub use kinds::{ApparmorName, Bytes, Capability, Count, Name, SelinuxContext, Umask};
 pub use path::{AbsolutePath, BindMount};
 pub(crate) use path::{Fragment, Missing, Variables, is_variable};
 pub use seccomp::{SeccompAction, SyscallName};

@@ -71,6 +71,20 @@ spelled! {
     }
 }
 
+spelled! {
+    /// How a packet stands to a connection.
+    ConnectionState {
+        /// It begins one.
+        New = "NEW",
+        /// It belongs to one.
+        Established = "ESTABLISHED",
+        /// It begins one that another one announced.
+        Related = "RELATED",
+        /// It belongs to none.
+        Invalid = "INVALID",
+    }
+}
+
 /// One rule: every condition that is there must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IptablesRule {
@@ -80,12 +94,18 @@ pub struct IptablesRule {
     pub source: Option<Net>,
     /// `-d`: where it goes.
     pub destination: Option<Net>,
+    /// `-i`: the interface that it comes in by.
+    pub input: Option<String>,
+    /// `-o`: the interface that it goes out by.
+    pub output: Option<String>,
     /// `-p`: its protocol.
     pub protocol: Option<Protocol>,
     /// `--sport`: the port that it comes from.
     pub source_ports: Option<Ports>,
     /// `--dport`: the port that it goes to.
     pub destination_ports: Option<Ports>,
+    /// `--ctstate`: the states that it may have; none for any.
+    pub states: Vec<ConnectionState>,
     /// `-j`: what happens to it.
     pub verdict: Verdict,
 }
@@ -97,6 +117,10 @@ const OPTIONS: &[&str] = &[
     "--source",
     "-d",
     "--destination",
+    "-i",
+    "--in-interface",
+    "-o",
+    "--out-interface",
     "-p",
     "--protocol",
     "-m",
@@ -105,6 +129,7 @@ const OPTIONS: &[&str] = &[
     "--source-port",
     "--dport",
     "--destination-port",
+    "--ctstate",
     "-j",
     "--jump",
 ];
@@ -114,10 +139,13 @@ struct Parts<'a> {
     chain: Option<Chain>,
     source: Option<Net>,
     destination: Option<Net>,
+    input: Option<&'a str>,
+    output: Option<&'a str>,
     protocol: Option<Protocol>,
-    module: Option<&'a str>,
+    modules: Vec<&'a str>,
     source_ports: Option<Ports>,
     destination_ports: Option<Ports>,
+    states: Option<Vec<ConnectionState>>,
     verdict: Option<Verdict>,
 }
 
@@ -129,15 +157,31 @@ fn once<T>(place: &mut Option<T>, option: &str, value: T) -> Result<(), String> 
     }
 }
 
+/// The name of an interface: what the kernel takes, and no pattern.
+fn interface<'a>(option: &str, name: &'a str) -> Result<&'a str, String> {
+    let fits = name.len() <= 15
+        && ![".", ".."].contains(&name)
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte));
+    match fits {
+        true => Ok(name),
+        false => Err(format!(
+            "{option} with the name of an interface, such as lo"
+        )),
+    }
+}
+
 impl<'a> Parts<'a> {
     fn read(words: &mut SplitAsciiWhitespace<'a>) -> Result<Self, String> {
         let mut parts = Self::default();
         while let Some(option) = words.next() {
             if !OPTIONS.contains(&option) {
-                let near = nearest(option, OPTIONS.iter().copied())
+                let long = OPTIONS.iter().copied().filter(|known| known.len() > 2);
+                let near = nearest(option, long)
                     .map_or_else(String::new, |word| format!("; did you mean {word:?}?"));
                 return Err(format!(
-                    "one of -A, -s, -d, -p, -m, --sport, --dport, -j where {option:?} is{near}"
+                    "one of -A, -s, -d, -i, -o, -p, -m, --sport, --dport, --ctstate, -j where {option:?} is{near}"
                 ));
             }
             let value = words
@@ -165,7 +209,23 @@ impl<'a> Parts<'a> {
             "-p" | "--protocol" => {
                 once(&mut self.protocol, option, Protocol::parse(option, value)?)
             }
-            "-m" | "--match" => once(&mut self.module, option, value),
+            "-i" | "--in-interface" => once(&mut self.input, option, interface(option, value)?),
+            "-o" | "--out-interface" => once(&mut self.output, option, interface(option, value)?),
+            "-m" | "--match" if self.modules.contains(&value) => {
+                Err(format!("{option} {value} once"))
+            }
+            "-m" | "--match" => {
+                self.modules.push(value);
+                Ok(())
+            }
+            "--ctstate" if !self.modules.contains(&"conntrack") => {
+                Err("-m conntrack before --ctstate".to_owned())
+            }
+            "--ctstate" => {
+                let states = value.split(',');
+                let states = states.map(|state| ConnectionState::parse(option, state));
+                once(&mut self.states, option, states.collect::<Result<_, _>>()?)
+            }
             "--sport" | "--source-port" => once(&mut self.source_ports, option, ports()?),
             "--dport" | "--destination-port" => once(&mut self.destination_ports, option, ports()?),
             _ => once(&mut self.verdict, option, Verdict::parse(option, value)?),
@@ -177,11 +237,25 @@ impl<'a> Parts<'a> {
         if !ported && (self.source_ports.is_some() || self.destination_ports.is_some()) {
             return Err("-p tcp or -p udp with a port".to_owned());
         }
-        if let Some(module) = self.module {
-            let fits = ported && self.protocol.map(Protocol::as_str) == Some(module);
-            if !fits {
-                return Err("-m with the same tcp or udp as -p".to_owned());
+        let protocol = self.protocol.filter(|_| ported).map(Protocol::as_str);
+        for module in &self.modules {
+            match *module {
+                "conntrack" if self.states.is_none() => {
+                    return Err("--ctstate after -m conntrack".to_owned());
+                }
+                "conntrack" => {}
+                module if Some(module) == protocol => {}
+                _ => return Err("-m with conntrack, or with the same tcp or udp as -p".to_owned()),
             }
+        }
+        match self.chain {
+            Some(Chain::Input) if self.output.is_some() => {
+                return Err("no -o with -A INPUT".to_owned());
+            }
+            Some(Chain::Output) if self.input.is_some() => {
+                return Err("no -i with -A OUTPUT".to_owned());
+            }
+            _ => {}
         }
         let families =
             [self.source, self.destination].map(|net| net.map(|net| net.address().is_ipv4()));
@@ -204,9 +278,12 @@ impl<'a> Parts<'a> {
             chain: self.chain.ok_or("-A INPUT or -A OUTPUT")?,
             source: self.source,
             destination: self.destination,
+            input: self.input.map(str::to_owned),
+            output: self.output.map(str::to_owned),
             protocol: self.protocol,
             source_ports: self.source_ports,
             destination_ports: self.destination_ports,
+            states: self.states.unwrap_or_default(),
             verdict: self.verdict.ok_or("-j ACCEPT, -j DROP or -j REJECT")?,
         })
     }
@@ -221,6 +298,12 @@ impl fmt::Display for IptablesRule {
         if let Some(net) = self.destination {
             write!(f, " -d {net}")?;
         }
+        if let Some(name) = &self.input {
+            write!(f, " -i {name}")?;
+        }
+        if let Some(name) = &self.output {
+            write!(f, " -o {name}")?;
+        }
         if let Some(protocol) = self.protocol {
             write!(f, " -p {}", protocol.as_str())?;
         }
@@ -229,6 +312,10 @@ impl fmt::Display for IptablesRule {
         }
         if let Some(ports) = self.destination_ports {
             write!(f, " --dport {}", ports.written(':'))?;
+        }
+        if !self.states.is_empty() {
+            let states: Vec<_> = self.states.iter().map(|state| state.as_str()).collect();
+            write!(f, " -m conntrack --ctstate {}", states.join(","))?;
         }
         write!(f, " -j {}", self.verdict.as_str())
     }

@@ -142,27 +142,28 @@ impl Value for Name {
     }
 }
 
-/// The name of an AppArmor profile or an SELinux context: one word of printable ASCII.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Label(String);
+/// One word of at most 255 printable ASCII characters.
+fn is_word(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic())
+}
 
-impl Label {
-    /// The label as text.
+/// The name of an AppArmor profile that confines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApparmorName(String);
+
+impl ApparmorName {
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl Value for Label {
+impl Value for ApparmorName {
     fn decode(node: &Node) -> Result<Self, Mismatch> {
         text(
             node,
-            "a label: one word of at most 255 printable ASCII characters",
-            |text| {
-                let fits =
-                    (1..=255).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic());
-                fits.then(|| Self(text.to_owned()))
-            },
+            "the name of an AppArmor profile other than unconfined: at most 255 printable ASCII characters",
+            |text| (is_word(text) && text != "unconfined").then(|| Self(text.to_owned())),
         )
     }
 
@@ -172,6 +173,45 @@ impl Value for Label {
 
     fn schema() -> Json {
         json!({"type": "string", "pattern": "^[!-~]{1,255}$"})
+    }
+}
+
+/// A context of SELinux: user, role and type, and a range behind them where the policy has ranges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelinuxContext(String);
+
+impl SelinuxContext {
+    /// The context as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for SelinuxContext {
+    fn decode(node: &Node) -> Result<Self, Mismatch> {
+        text(
+            node,
+            "an SELinux context of at most 255 characters, such as system_u:system_r:container_t:s0",
+            |text| {
+                let mut parts = text.split(':');
+                let three = parts
+                    .by_ref()
+                    .take(3)
+                    .filter(|part| !part.is_empty())
+                    .count()
+                    == 3;
+                (three && is_word(text) && parts.all(|part| !part.is_empty()))
+                    .then(|| Self(text.to_owned()))
+            },
+        )
+    }
+
+    fn json(&self) -> Json {
+        Json::from(self.as_str())
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^[!-9;-~]+:[!-9;-~]+:[!-9;-~]+(:[!-9;-~]+)*$", "maxLength": 255})
     }
 }
 

@@ -24,7 +24,7 @@ fn profile_that_says_nothing_has_the_presets_of_standard() {
     );
     assert_eq!(profile.seccomp.default, None);
     let sources: Vec<_> = profile.sources.iter().map(AsRef::as_ref).collect();
-    assert_eq!(sources, ["built-in standard", "p.toml"]);
+    assert_eq!(sources, ["level standard", "p.toml"]);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn later_profile_wins_and_each_counts_once() {
     assert_eq!(
         sources,
         [
-            "built-in standard",
+            "level standard",
             "base.toml",
             "left.toml",
             "right.toml",
@@ -299,12 +299,21 @@ fn preset_gives_way_to_what_a_layer_shows() {
             .unwrap();
     assert_eq!(
         items(&profile, "filesystem.blocked_paths"),
-        ["\"/root\" built-in standard", "\"/boot\" built-in standard"]
+        ["\"/root\" level standard", "\"/boot\" level standard"]
+    );
+    let profile = one("[filesystem]\nblocked_paths = [\"/usr\", \"/lib\"]").unwrap();
+    assert_eq!(
+        items(&profile, "filesystem.read_only_paths"),
+        [
+            "\"/bin\" level standard",
+            "\"/sbin\" level standard",
+            "\"/lib64\" level standard"
+        ]
     );
     let profile = one("[filesystem]\nread_write_paths = [\"/usr\"]").unwrap();
     assert_eq!(
         items(&profile, "filesystem.read_only_paths")[0],
-        "\"/bin\" built-in standard"
+        "\"/bin\" level standard"
     );
 }
 
