@@ -4,15 +4,17 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use gl_spec::oci::LinuxResources;
-use rustix::process::Signal;
+use rustix::fs::Uid;
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::controller::Controller;
 use crate::error::Error;
 use crate::layout::{Layout, Version};
 use crate::oom::{self, OomWatch};
-use crate::paths::{GroupPath, Paths};
+use crate::paths::{self, GroupPath, Paths};
 use crate::stats::Stats;
+use crate::systemd::{Manager, Running};
 use crate::{v1, v2};
 
 /// Who makes the directories.
@@ -21,7 +23,7 @@ use crate::{v1, v2};
 pub enum Driver {
     /// This crate, in cgroupfs.
     Cgroupfs,
-    /// The service manager, over D-Bus (`--systemd-cgroup`). Refused so far.
+    /// The service manager, over D-Bus (`--systemd-cgroup`); only on cgroup v2.
     Systemd,
 }
 
@@ -80,6 +82,28 @@ pub enum Record {
         /// How many components of `path`, from its end, were made for this container.
         made: usize,
     },
+    /// cgroup v2, with a unit of systemd.
+    #[serde(rename = "systemd-v2")]
+    Systemd {
+        /// The unit.
+        unit: String,
+        /// Whose systemd.
+        manager: Manager,
+        /// The unit's cgroup, from the root of the hierarchy.
+        path: GroupPath,
+        /// The cgroup below it that processes are in.
+        #[serde(default)]
+        leaf: Option<GroupPath>,
+    },
+}
+
+/// Whether a new process is in the container's cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It is.
+    Inside,
+    /// Not yet: it joins by itself.
+    Outside,
 }
 
 /// What [`Cgroup::apply`] and [`Cgroup::update`] did not have to do.
@@ -102,7 +126,8 @@ pub struct Cgroup {
 #[derive(Debug)]
 enum Inner {
     V1(v1::Group),
-    V2(v2::Group),
+    /// The unit, if systemd has made the cgroup.
+    V2(v2::Group, Option<Running>),
 }
 
 impl Cgroup {
@@ -116,16 +141,21 @@ impl Cgroup {
     ///
     /// # Errors
     ///
-    /// - [`Error::Unsupported`] for the systemd driver.
     /// - [`Error::InUse`] or [`Error::Frozen`] if the cgroup exists and has processes or is frozen.
     /// - [`Error::Make`], [`Error::Read`] or [`Error::Write`] if the kernel refuses.
-    pub fn create(driver: Driver, layout: &Layout, paths: &Paths) -> Result<Self, Error> {
-        check(driver)?;
+    pub fn create(layout: &Layout, paths: &Paths) -> Result<Self, Error> {
         let inner = match layout.version() {
             Version::V1 => Inner::V1(v1::Group::create(layout, paths)?),
-            Version::V2 => Inner::V2(v2::Group::create(layout, paths)?),
+            Version::V2 => Inner::V2(v2::Group::create(layout, paths)?, None),
         };
         Ok(Self { inner })
+    }
+
+    /// The cgroup of a unit that was started.
+    pub(crate) fn of_unit(group: v2::Group, unit: Running) -> Self {
+        Self {
+            inner: Inner::V2(group, Some(unit)),
+        }
     }
 
     /// The record of what [`Cgroup::create`] is about to make, to be stored before it is called: a
@@ -134,10 +164,8 @@ impl Cgroup {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`], [`Error::InUse`] and [`Error::Frozen`] as for [`Cgroup::create`];
-    /// [`Error::Inspect`].
-    pub fn intent(driver: Driver, layout: &Layout, paths: &Paths) -> Result<Record, Error> {
-        check(driver)?;
+    /// [`Error::InUse`] and [`Error::Frozen`] as for [`Cgroup::create`]; [`Error::Inspect`].
+    pub fn intent(layout: &Layout, paths: &Paths) -> Result<Record, Error> {
         match layout.version() {
             Version::V1 => Ok(Record::V1 {
                 groups: v1::Group::intent(layout, paths)?,
@@ -154,7 +182,16 @@ impl Cgroup {
     pub fn open(record: &Record) -> Result<Self, Error> {
         let inner = match record {
             Record::V1 { groups } => Inner::V1(v1::Group::open(groups)?),
-            Record::V2 { path, made } => Inner::V2(v2::Group::open(path, *made)?),
+            Record::V2 { path, made } => Inner::V2(v2::Group::open(path, *made)?, None),
+            Record::Systemd {
+                unit,
+                manager,
+                path,
+                leaf,
+            } => {
+                let running = Running::new(*manager, unit, leaf.as_ref());
+                Inner::V2(v2::Group::open(path, 1)?, Some(running))
+            }
         };
         Ok(Self { inner })
     }
@@ -166,7 +203,13 @@ impl Cgroup {
             Inner::V1(group) => Record::V1 {
                 groups: group.entries(),
             },
-            Inner::V2(group) => record_v2(group),
+            Inner::V2(group, None) => record_v2(group),
+            Inner::V2(group, Some(unit)) => Record::Systemd {
+                unit: unit.unit.clone(),
+                manager: unit.manager,
+                path: group.path.clone(),
+                leaf: unit.leaf.clone(),
+            },
         }
     }
 
@@ -193,7 +236,7 @@ impl Cgroup {
         match &self.inner {
             Inner::V1(group) if below.is_empty() => group.join_fds(),
             Inner::V1(group) => group.join_fds_below(below),
-            Inner::V2(group) => Ok(vec![group.join_fd(below)?]),
+            Inner::V2(group, unit) => Ok(vec![group.join_fd(&chosen(unit, below))?]),
         }
     }
 
@@ -206,7 +249,7 @@ impl Cgroup {
     pub fn open_dir(&self, below: &[Below]) -> Result<Option<OwnedFd>, Error> {
         match &self.inner {
             Inner::V1(_) => Ok(None),
-            Inner::V2(group) => group.open_dir(below).map(Some),
+            Inner::V2(group, unit) => group.open_dir(&chosen(unit, below)).map(Some),
         }
     }
 
@@ -227,7 +270,49 @@ impl Cgroup {
     ) -> Result<Applied, Error> {
         match &self.inner {
             Inner::V1(group) => group.apply(resources, devices),
-            Inner::V2(group) => group.apply(resources, devices),
+            Inner::V2(group, None) => group.apply(resources, devices),
+            Inner::V2(group, Some(unit)) => {
+                unit.limit(group, resources, || group.apply(resources, devices))
+            }
+        }
+    }
+
+    /// Looks whether a new process of the container is in its cgroup, and has systemd move it there
+    /// where a user's process may not move itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] or [`Error::Systemd`].
+    pub fn adopt(&self, pid: Pid) -> Result<Place, Error> {
+        let Inner::V2(group, Some(unit)) = &self.inner else {
+            return Ok(Place::Outside);
+        };
+        let want = match &unit.leaf {
+            Some(leaf) => group.path.join(leaf),
+            None => group.path.clone(),
+        };
+        if paths::unified_of(pid)?.as_ref() == Some(&want) {
+            return Ok(Place::Inside);
+        }
+        match unit.manager {
+            Manager::System => Ok(Place::Outside),
+            Manager::User => Ok(unit.attach(pid).map(|()| Place::Inside)?),
+        }
+    }
+
+    /// Gives the cgroup to a user: the directory and the files by which its processes are arranged
+    /// below it, not those that limit it. v2 only; on v1 that would not be safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Give`].
+    pub fn delegate(&self, owner: Uid) -> Result<(), Error> {
+        match &self.inner {
+            Inner::V1(_) => Ok(()),
+            Inner::V2(group, unit) => {
+                let leaf = unit.as_ref().and_then(|unit| unit.leaf.as_ref());
+                group.delegate(leaf, owner)
+            }
         }
     }
 
@@ -243,7 +328,10 @@ impl Cgroup {
     pub fn update(&self, resources: &LinuxResources) -> Result<Applied, Error> {
         match &self.inner {
             Inner::V1(group) => group.update(resources),
-            Inner::V2(group) => group.update(resources),
+            Inner::V2(group, None) => group.update(resources),
+            Inner::V2(group, Some(unit)) => {
+                unit.limit(group, resources, || group.update(resources))
+            }
         }
     }
 
@@ -257,7 +345,7 @@ impl Cgroup {
     pub fn freeze(&self) -> Result<(), Error> {
         match &self.inner {
             Inner::V1(group) => group.freeze(v1::PAUSE_LIMIT),
-            Inner::V2(group) => group.freeze(v2::PAUSE_LIMIT),
+            Inner::V2(group, _) => group.freeze(v2::PAUSE_LIMIT),
         }
     }
 
@@ -269,7 +357,7 @@ impl Cgroup {
     pub fn thaw(&self) -> Result<(), Error> {
         match &self.inner {
             Inner::V1(group) => group.thaw(),
-            Inner::V2(group) => group.thaw(),
+            Inner::V2(group, _) => group.thaw(),
         }
     }
 
@@ -281,7 +369,7 @@ impl Cgroup {
     pub fn frozen(&self) -> Result<bool, Error> {
         match &self.inner {
             Inner::V1(group) => group.frozen(),
-            Inner::V2(group) => group.frozen(),
+            Inner::V2(group, _) => group.frozen(),
         }
     }
 
@@ -294,7 +382,9 @@ impl Cgroup {
     pub fn pids(&self, depth: Depth) -> Result<Vec<i32>, Error> {
         match &self.inner {
             Inner::V1(group) => group.pids(depth),
-            Inner::V2(group) => group.pids(depth),
+            // All of its own are in the leaf.
+            Inner::V2(group, Some(unit)) if unit.leaf.is_some() => group.pids(Depth::Tree),
+            Inner::V2(group, _) => group.pids(depth),
         }
     }
 
@@ -311,7 +401,7 @@ impl Cgroup {
     pub fn kill_all(&self, signal: Signal) -> Result<usize, Error> {
         match &self.inner {
             Inner::V1(group) => group.kill_all(signal),
-            Inner::V2(group) => group.kill_all(signal),
+            Inner::V2(group, _) => group.kill_all(signal),
         }
     }
 
@@ -323,7 +413,7 @@ impl Cgroup {
     pub fn wait_empty(&self, limit: Duration) -> Result<(), Error> {
         match &self.inner {
             Inner::V1(group) => group.wait_empty(limit),
-            Inner::V2(group) => group.wait_empty(limit),
+            Inner::V2(group, _) => group.wait_empty(limit),
         }
     }
 
@@ -338,7 +428,8 @@ impl Cgroup {
     pub fn remove(&self, parents: Parents, limit: Duration) -> Result<(), Error> {
         match &self.inner {
             Inner::V1(group) => group.remove(parents, limit),
-            Inner::V2(group) => group.remove(parents, limit),
+            Inner::V2(group, None) => group.remove(parents, limit),
+            Inner::V2(group, Some(unit)) => unit.remove(group, limit),
         }
     }
 
@@ -350,7 +441,7 @@ impl Cgroup {
     pub fn stats(&self) -> Result<Stats, Error> {
         match &self.inner {
             Inner::V1(group) => group.stats(),
-            Inner::V2(group) => group.stats(),
+            Inner::V2(group, _) => group.stats(),
         }
     }
 
@@ -362,7 +453,7 @@ impl Cgroup {
     pub fn oom_watch(&self) -> Result<OomWatch, Error> {
         let inner = match &self.inner {
             Inner::V1(group) => oom::Inner::V1(group.oom_watch()?),
-            Inner::V2(group) => oom::Inner::V2(group.oom_watch()?),
+            Inner::V2(group, _) => oom::Inner::V2(group.oom_watch()?),
         };
         Ok(OomWatch { inner })
     }
@@ -375,18 +466,20 @@ impl Cgroup {
     pub fn oom_kills(&self) -> Result<u64, Error> {
         match &self.inner {
             Inner::V1(group) => group.oom_kills(),
-            Inner::V2(group) => group.oom_kills(),
+            Inner::V2(group, _) => group.oom_kills(),
         }
     }
 }
 
-/// Refuses by name what has no driver yet.
-fn check(driver: Driver) -> Result<(), Error> {
-    match driver {
-        Driver::Cgroupfs => Ok(()),
-        Driver::Systemd => Err(Error::Unsupported {
-            facility: "the systemd cgroup driver",
-        }),
+/// Where a process goes: below the container's own cgroup if that was asked for, else where init is.
+fn chosen(unit: &Option<Running>, below: &[Below]) -> Vec<Below> {
+    let leaf = unit.as_ref().and_then(|unit| unit.leaf.clone());
+    match (below, leaf) {
+        ([], Some(path)) => vec![Below {
+            controller: None,
+            path,
+        }],
+        _ => below.to_vec(),
     }
 }
 

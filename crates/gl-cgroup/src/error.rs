@@ -12,11 +12,17 @@ use crate::controller::Controller;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// This version has no driver for it.
-    #[error("use {facility}: only cgroupfs is driven so far")]
-    Unsupported {
-        /// What was asked for.
-        facility: &'static str,
+    /// The systemd driver.
+    #[error(transparent)]
+    Systemd(#[from] crate::systemd::Error),
+    /// The kernel refused to give a cgroup to a user.
+    #[error("give {} to the container's root", path.display())]
+    Give {
+        /// The directory or file.
+        path: PathBuf,
+        /// What `fchownat` said.
+        #[source]
+        source: Errno,
     },
     /// There are no cgroups where they belong.
     #[error("find cgroups at /sys/fs/cgroup: filesystem type {found:#x} holds none")]
@@ -253,6 +259,15 @@ pub enum PathFault {
     /// A name is over 255 bytes.
     #[error("a name in it is longer than 255 bytes")]
     TooLong,
+    /// It is not in the form of the systemd driver.
+    #[error("with the systemd driver it is SLICE:PREFIX:NAME, such as system.slice:box:ID")]
+    Parts,
+    /// A name has characters that systemd does not take.
+    #[error("the name of a unit has letters, digits and :-_.\\ only")]
+    UnitName,
+    /// A slice has no name of a slice.
+    #[error("a slice is called NAME.slice, and a dash in it stands between two names")]
+    Slice,
     /// A stored path is not in the form in which paths are stored.
     #[error("it is not a cleaned path")]
     Unclean,
@@ -273,8 +288,9 @@ impl Error {
             | Self::Signal { source, .. }
             | Self::Remove { source, .. }
             | Self::Wait { source, .. }
+            | Self::Give { source, .. }
             | Self::Watch { source, .. } => Some(*source),
-            Self::Unsupported { .. }
+            Self::Systemd(_)
             | Self::NotMounted { .. }
             | Self::Parse { .. }
             | Self::Path { .. }
@@ -295,13 +311,13 @@ impl Error {
 impl Classify for Error {
     fn class(&self) -> Class {
         match (self, self.errno()) {
+            (Self::Systemd(err), _) => err.class(),
             (_, Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => Class::Denied,
             (Self::Set { .. } | Self::NotEnabled { .. }, Some(Errno::BUSY)) => Class::Conflict,
             (Self::Set { .. }, Some(Errno::NOENT | Errno::NODEV)) => Class::NotFound,
             (Self::Path { .. } | Self::Value { .. } | Self::Set { .. }, _) => Class::Invalid,
             (
-                Self::Unsupported { .. }
-                | Self::NotMounted { .. }
+                Self::NotMounted { .. }
                 | Self::NoController { .. }
                 | Self::NotEnabled { .. }
                 | Self::V1Only { .. }
@@ -327,13 +343,15 @@ impl Classify for Error {
             | Self::NoFile { .. } => "E_CGROUP_LIMIT",
             Self::Path { .. } => "E_CGROUP_PATH",
             Self::InUse { .. } | Self::Frozen { .. } => "E_CGROUP_IN_USE",
-            Self::Unsupported { .. } | Self::NotMounted { .. } => "E_CGROUP_UNSUPPORTED",
+            Self::NotMounted { .. } => "E_CGROUP_UNSUPPORTED",
+            Self::Systemd(err) => err.code(),
             _ => "E_CGROUP",
         }
     }
 
     fn field(&self) -> Option<Cow<'_, str>> {
         match self {
+            Self::Systemd(err) => err.field(),
             Self::NoController { field, .. }
             | Self::NotEnabled { field, .. }
             | Self::V1Only { field }
@@ -350,6 +368,7 @@ impl Classify for Error {
 
     fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match (self, self.errno()) {
+            (Self::Systemd(err), _) => return err.hint(),
             (Self::NoController { .. }, _) => {
                 "leave the limit out, or mount the controller below /sys/fs/cgroup"
             }
@@ -363,7 +382,6 @@ impl Classify for Error {
             (Self::InUse { .. } | Self::Frozen { .. }, _) => {
                 "choose another linux.cgroupsPath, or end what runs there"
             }
-            (Self::Unsupported { .. }, _) => "leave --systemd-cgroup out",
             (Self::V1Only { .. }, _) => "leave the limit out, or say it in linux.resources.unified",
             (Self::NotEnabled { .. }, Some(Errno::BUSY)) => {
                 "that cgroup has processes: move them to one below it, or choose a linux.cgroupsPath that is not below it"

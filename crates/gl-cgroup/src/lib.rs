@@ -5,8 +5,8 @@
 //! cgroup is absolute. What is written is decided first, as a list of settings,
 //! and then only carried out.
 //!
-//! cgroup v1, also in hybrid mode, and cgroup v2 are here. The systemd driver has its place in
-//! [`Driver`] and is refused by name.
+//! cgroup v1, also in hybrid mode, and cgroup v2 are here, and [`systemd`] for hosts with v2 whose
+//! service manager makes the cgroups.
 #![forbid(unsafe_code)]
 
 mod cgroup;
@@ -20,12 +20,13 @@ mod oom;
 mod paths;
 mod processes;
 pub mod stats;
+pub mod systemd;
 mod tree;
 mod v1;
 mod v2;
 mod wait;
 
-pub use cgroup::{Applied, Below, Cgroup, Depth, DeviceDefault, Driver, Parents, Record};
+pub use cgroup::{Applied, Below, Cgroup, Depth, DeviceDefault, Driver, Parents, Place, Record};
 pub use controller::Controller;
 pub use error::{Error, PathFault};
 pub use layout::{Hierarchy, Layout, Version};

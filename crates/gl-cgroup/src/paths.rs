@@ -7,6 +7,7 @@
 use std::fmt;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::controller::Controller;
@@ -212,6 +213,16 @@ impl OwnCgroups {
     }
 }
 
+/// The cgroup of a process in the hierarchy of v2, as seen from ours.
+///
+/// # Errors
+///
+/// [`Error::Read`] if the process is gone.
+pub(crate) fn unified_of(pid: Pid) -> Result<Option<GroupPath>, Error> {
+    let text = read_proc(&format!("/proc/{}/cgroup", pid.as_raw_nonzero()))?;
+    Ok(OwnCgroups::parse(&text).unified)
+}
+
 /// The root and the name below `/sys/fs/cgroup` of one mountinfo line, if it is a v1 cgroup there.
 fn cgroup_mount(line: &str) -> Option<(String, &str)> {
     let (mount, filesystem) = line.split_once(" - ")?;
@@ -255,7 +266,7 @@ fn unescape(field: &str) -> String {
     out
 }
 
-fn read_proc(path: &'static str) -> Result<String, Error> {
+fn read_proc(path: &str) -> Result<String, Error> {
     let read = || {
         let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         file::read_all(&fd)

@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use gl_cgroup::Controller::{Blkio, Cpu, Cpuacct, Pids, Rdma};
-use gl_cgroup::{Cgroup, DeviceDefault, Driver, Error, Layout, Parents, Paths, Version, resolve};
+use gl_cgroup::{Cgroup, DeviceDefault, Error, Layout, Parents, Paths, Version, resolve};
 use gl_spec::{Class, Classify as _};
 
 /// Tells the second run of a test that it is the second.
@@ -82,7 +82,7 @@ fn co_mounted_controllers_are_one_hierarchy() {
     ];
     assert_eq!(seen, want);
 
-    let cgroup = Cgroup::create(Driver::Cgroupfs, &layout, &path("co")).unwrap();
+    let cgroup = Cgroup::create(&layout, &path("co")).unwrap();
     let fds = cgroup.join_fds();
     let resources = serde_json::from_str(r#"{"cpu":{"shares":77}}"#).unwrap();
     let applied = cgroup.update(&resources);
@@ -108,7 +108,7 @@ fn v2_is_told_and_a_limit_without_its_controller_refused_by_name() {
     }
     let layout = Layout::detect().unwrap();
     assert_eq!(layout.version(), Version::V2);
-    let cgroup = Cgroup::create(Driver::Cgroupfs, &layout, &path("v2")).unwrap();
+    let cgroup = Cgroup::create(&layout, &path("v2")).unwrap();
     // A host with v1 has this controller there.
     let resources = serde_json::from_str(r#"{"pids":{"limit":77}}"#).unwrap();
     let applied = cgroup.update(&resources);
@@ -153,7 +153,7 @@ fn a_read_only_mount_is_said_to_be_denied() {
         return;
     }
     let layout = Layout::detect().unwrap();
-    let err = Cgroup::create(Driver::Cgroupfs, &layout, &path("ro")).unwrap_err();
+    let err = Cgroup::create(&layout, &path("ro")).unwrap_err();
     assert!(matches!(err, Error::Make { .. }), "{err:?}");
     assert_eq!(err.class(), Class::Denied);
     assert_eq!(
@@ -180,7 +180,7 @@ fn network_class_and_priorities_are_set() {
         return;
     }
     let layout = Layout::detect().unwrap();
-    let cgroup = Cgroup::create(Driver::Cgroupfs, &layout, &path("net")).unwrap();
+    let cgroup = Cgroup::create(&layout, &path("net")).unwrap();
     let apply = |json| {
         let resources = serde_json::from_str(json).unwrap();
         cgroup.apply(&resources, DeviceDefault::Keep)

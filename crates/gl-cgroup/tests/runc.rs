@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use gl_cgroup::{Cgroup, DeviceDefault, Driver, Layout, Parents, Version, resolve};
+use gl_cgroup::{Cgroup, DeviceDefault, Layout, Parents, Version, resolve};
 use serde_json::{Value, json};
 
 /// Files in which the two may differ, and why.
@@ -185,7 +185,7 @@ fn apply_leaves_the_same_values_as_runc() {
     let layout = Layout::detect().unwrap();
     let path = format!("/{}/own", container.name);
     let paths = resolve(Some(&path), "unused", || panic!("absolute")).unwrap();
-    let cgroup = Cgroup::create(Driver::Cgroupfs, &layout, &paths).unwrap();
+    let cgroup = Cgroup::create(&layout, &paths).unwrap();
     let resources = serde_json::from_value(resources).unwrap();
     let applied = cgroup.apply(&resources, DeviceDefault::Deny);
     let own = state(&layout, &path[1..]);
@@ -249,7 +249,7 @@ fn stats_have_the_shape_and_the_limits_that_runc_shows() {
     let path = format!("{}/own", container.name);
     let layout = Layout::detect().unwrap();
     let paths = resolve(Some(&format!("/{path}")), "unused", || panic!("absolute")).unwrap();
-    let cgroup = Cgroup::create(Driver::Cgroupfs, &layout, &paths).unwrap();
+    let cgroup = Cgroup::create(&layout, &paths).unwrap();
     let record = serde_json::to_string(&cgroup.record()).unwrap();
     cgroup
         .remove(Parents::Remove, Duration::from_secs(10))

@@ -4,19 +4,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use gl_cgroup::{Cgroup, DeviceDefault, Driver, Layout, OwnCgroups, Parents, Version};
-use gl_plan::{Keyring, Kind, MountKind, Options, Pivot, Plan};
-use gl_rootfs::{CgroupMounts, Hierarchy};
+use gl_cgroup::{Cgroup, Driver, Parents};
+use gl_plan::{Keyring, Kind, Options, Pivot, Plan};
 use gl_seccomp::Program;
 use gl_spec::oci::Spec;
-use gl_spec::{Class, Classify, ContainerId, StateDocument, Status, Timestamp};
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use gl_spec::{ContainerId, StateDocument, Status, Timestamp};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::OpenTreeFlags;
 
 use crate::container::{Container, PATIENCE};
 use crate::error::Error;
-use crate::limits;
+use crate::group::{self, Group};
 use crate::process;
 use crate::record::{CONFIG, Init, Phase, RECORD, Record, SECCOMP};
 use crate::socket;
@@ -107,22 +105,15 @@ pub(crate) fn create_with(
 }
 
 /// Everything that is known before the first change on the host.
-struct Decided {
-    spec: Spec,
+pub(crate) struct Decided {
+    pub(crate) spec: Spec,
     /// The config as it will be stored.
     bytes: Vec<u8>,
     warnings: Warnings,
-    plan: Plan,
+    pub(crate) plan: Plan,
     program: Option<Program>,
     bundle: PathBuf,
-    cgroup: Option<Group>,
-}
-
-/// Where the container's cgroup goes.
-struct Group {
-    driver: Driver,
-    layout: Layout,
-    paths: gl_cgroup::Paths,
+    pub(crate) cgroup: Option<Group>,
 }
 
 fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
@@ -159,7 +150,7 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
     }
     let cgroup = request
         .cgroups
-        .map(|driver| decide_group(id, driver, &spec))
+        .map(|driver| Group::decide(id, driver, &spec))
         .transpose()?;
     Ok(Decided {
         spec,
@@ -169,17 +160,6 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
         program,
         bundle,
         cgroup,
-    })
-}
-
-fn decide_group(id: &ContainerId, driver: Driver, spec: &Spec) -> Result<Group, Error> {
-    let linux = spec.linux().as_ref();
-    let asked = linux.and_then(|linux| linux.cgroups_path().as_ref());
-    let asked = asked.map(|path| path.to_string_lossy());
-    Ok(Group {
-        driver,
-        layout: Layout::detect()?,
-        paths: gl_cgroup::resolve(asked.as_deref(), id.as_str(), OwnCgroups::read)?,
     })
 }
 
@@ -279,20 +259,17 @@ fn build(
     if let Some(program) = &decided.program {
         container.dir.write_new(SECCOMP, &program.to_bytes())?;
     }
-    let cgroup = make_cgroup(container, decided)?;
+    let made = group::make(container, decided)?;
+    let cgroup = made.cgroup.as_ref();
     let state = container.record.document(Status::Creating, String::new());
     let mut launching = gl_launch::spawn(gl_launch::Request {
         plan: &decided.plan,
         bundle: &decided.bundle,
         state_dir: container.dir.as_fd(),
         state: &state,
-        join: cgroup
-            .as_ref()
-            .map_or_else(|| Ok(Vec::new()), Cgroup::join_fds)?,
-        cgroup_dir: cgroup
-            .as_ref()
-            .map_or_else(|| Ok(None), |cgroup| cgroup.open_dir(&[]))?,
-        cgroup: cgroup_mounts(decided, cgroup.as_ref())?,
+        join: cgroup.map_or_else(|| Ok(Vec::new()), Cgroup::join_fds)?,
+        cgroup_dir: cgroup.map_or_else(|| Ok(None), |cgroup| cgroup.open_dir(&[]))?,
+        cgroup: group::mounts(decided, cgroup)?,
         seccomp: decided.program.as_ref(),
         console,
     })?;
@@ -301,10 +278,9 @@ fn build(
         pid,
         ..state.clone()
     };
-    if let Some(cgroup) = &cgroup {
-        set_limits(cgroup, decided)?;
-    }
+    let placeholder = made.settle(launching.pid(), decided)?;
     launching.build(&state)?;
+    drop(placeholder);
     container.record.init = Some(Init {
         pid,
         start_time: process::start_time(pid).map_err(Error::host("inspect the init process"))?,
@@ -321,105 +297,9 @@ fn build(
     Ok(launching.commit()?)
 }
 
-/// Makes the cgroup, if there is to be one, and stores the record that says so.
-fn make_cgroup(container: &mut Container, decided: &Decided) -> Result<Option<Cgroup>, Error> {
-    let Some(Group {
-        driver,
-        layout,
-        paths,
-    }) = &decided.cgroup
-    else {
-        container
-            .dir
-            .write_new(RECORD, &encode(&container.record))?;
-        return Ok(None);
-    };
-    // Before the cgroup is made: whoever finds us killed from here on knows what to remove.
-    container.record.cgroup = Some(Cgroup::intent(*driver, layout, paths)?);
-    container
-        .dir
-        .write_new(RECORD, &encode(&container.record))?;
-    let created = Cgroup::create(*driver, layout, paths);
-    // What it could not make it has removed, and what is left there is somebody else's.
-    container.record.cgroup = created.as_ref().ok().map(Cgroup::record);
-    match created {
-        // Without root there may be none to be had, and nothing that it would be needed for.
-        Err(err) if err.class() == Class::Denied && limits::dispensable(&decided.spec) => {
-            let record = encode(&container.record);
-            container.dir.replace(RECORD, &record).map(|()| None)
-        }
-        other => Ok(Some(other?)),
-    }
-}
-
-fn set_limits(cgroup: &Cgroup, decided: &Decided) -> Result<(), Error> {
-    let linux = decided.spec.linux().as_ref();
-    let resources = linux.and_then(|linux| linux.resources().clone());
-    let mut resources = resources.unwrap_or_default();
-    let devices = match decided.plan.bind_devices {
-        true => DeviceDefault::Keep,
-        false => DeviceDefault::Deny,
-    };
-    if gl_launch::in_user_namespace() {
-        // Only the host's root may set it, and nothing here can make a node.
-        resources.set_devices(None);
-    }
-    cgroup.apply(&resources, devices)?;
-    Ok(())
-}
-
 pub(crate) fn encode(record: &Record) -> Vec<u8> {
     // All its strings are UTF-8 and its keys strings, so nothing in it can fail to serialize.
     serde_json::to_vec(record).unwrap_or_default()
-}
-
-/// What a cgroup mount of the container will show, if it has one.
-fn cgroup_mounts(decided: &Decided, made: Option<&Cgroup>) -> Result<CgroupMounts, Error> {
-    let wanted = decided
-        .plan
-        .mounts
-        .iter()
-        .any(|mount| mount.kind == MountKind::Cgroup);
-    let group = decided.cgroup.as_ref().filter(|_| made.is_some());
-    let (Some(Group { layout, paths, .. }), true) = (group, wanted) else {
-        return Ok(CgroupMounts::V1(Vec::new()));
-    };
-    let namespaced = decided.plan.namespaces.has(Kind::Cgroup);
-    if layout.version() == Version::V2 {
-        let own = match (namespaced, paths.unified()) {
-            (false, Some(path)) => Some(open_own(&format!("/sys/fs/cgroup{path}"))?),
-            _ => None,
-        };
-        return Ok(CgroupMounts::V2 { own });
-    }
-    let mut hierarchies = Vec::new();
-    for hierarchy in layout.hierarchies() {
-        let path = hierarchy.controllers.iter().find_map(|c| paths.path(*c));
-        let Some(path) = path else {
-            continue;
-        };
-        let own = match namespaced {
-            true => None,
-            false => Some(open_own(&format!(
-                "/sys/fs/cgroup/{}{path}",
-                hierarchy.dir
-            ))?),
-        };
-        hierarchies.push(Hierarchy {
-            name: hierarchy.dir.clone(),
-            options: match hierarchy.dir.as_str() {
-                "systemd" => "none,name=systemd".to_owned(),
-                controllers => controllers.to_owned(),
-            },
-            own,
-        });
-    }
-    Ok(CgroupMounts::V1(hierarchies))
-}
-
-fn open_own(path: &str) -> Result<OwnedFd, Error> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    rustix::mount::open_tree(CWD, path, flags).map_err(Error::file("open the cgroup", path))
 }
 
 /// Writes a pid file so that whoever watches it sees the whole number or no file.

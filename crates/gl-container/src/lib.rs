@@ -12,6 +12,7 @@ mod create;
 mod delete;
 mod error;
 mod exec;
+mod group;
 mod limits;
 mod owner;
 mod process;

@@ -183,7 +183,11 @@ pub const ANNOTATIONS: &[&str] = &[
 ];
 
 /// The annotations that have an effect in this version.
-const EFFECTIVE: &[&str] = &["run.oci.keep_original_groups"];
+const EFFECTIVE: &[&str] = &[
+    "org.systemd.property.",
+    "run.oci.keep_original_groups",
+    "run.oci.systemd.subgroup",
+];
 
 /// Something that a build of the runtime may or may not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

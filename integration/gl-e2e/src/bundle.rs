@@ -117,6 +117,8 @@ pub struct Bundle {
     dir: PathBuf,
     /// `config.json` as it will be written at the next create.
     pub config: Value,
+    /// Options that stand before every command.
+    globals: Vec<String>,
     stdout: RefCell<Option<PipeReader>>,
 }
 
@@ -131,6 +133,7 @@ impl Bundle {
             config: config::docker_shaped(&id),
             id,
             dir,
+            globals: Vec::new(),
             stdout: RefCell::new(None),
         };
         fs::create_dir(bundle.state_root()).unwrap();
@@ -181,6 +184,12 @@ impl Bundle {
     /// Uses another id, in the same bundle and state root.
     pub fn with_id(mut self, id: &str) -> Self {
         id.clone_into(&mut self.id);
+        self
+    }
+
+    /// Calls the runtime with this option before every command.
+    pub fn with_global(mut self, option: &str) -> Self {
+        self.globals.push(option.to_owned());
         self
     }
 
@@ -280,6 +289,7 @@ impl Bundle {
         command
             .arg("--root")
             .arg(self.state_root())
+            .args(&self.globals)
             .args(args)
             .current_dir(&self.dir)
             .stdin(Stdio::null());

@@ -74,6 +74,28 @@ impl Group {
         })
     }
 
+    /// The settings that [`Group::apply`] would write, and the period of `cpu.max` in microseconds
+    /// that they are set in.
+    pub(crate) fn decide(&self, resources: &LinuxResources) -> Result<(Vec<Setting>, u64), Error> {
+        let settings = settings(resources, &self.current(resources)?)?;
+        let settings: Vec<_> = settings
+            .steps
+            .into_iter()
+            .flat_map(|step| match step {
+                Step::One(setting) => vec![setting],
+                Step::Joint(settings) => settings,
+            })
+            .collect();
+        let has_quota = settings.iter().any(|setting| setting.file == "cpu.max");
+        let text = if has_quota {
+            self.text("cpu.max")?
+        } else {
+            None
+        };
+        let period = text.and_then(|text| text.split_ascii_whitespace().nth(1)?.parse().ok());
+        Ok((settings, period.unwrap_or(100_000)))
+    }
+
     /// Reads what the decision on `resources` depends on, and nothing else.
     fn current(&self, resources: &LinuxResources) -> Result<Current, Error> {
         let mut current = Current::default();

@@ -71,7 +71,8 @@ impl Group {
         })
     }
 
-    fn make(&mut self) -> Result<(), Error> {
+    /// Makes the directory where it is missing.
+    pub(crate) fn make(&mut self) -> Result<(), Error> {
         let mut chain = self.chain();
         let found = chain.make(&self.base);
         self.made = chain.made();
@@ -82,7 +83,7 @@ impl Group {
     }
 
     /// A cgroup that was there may hold nothing, or delete would kill a stranger.
-    fn refuse_used(&self) -> Result<(), Error> {
+    pub(crate) fn refuse_used(&self) -> Result<(), Error> {
         let processes = self.subtree().pids()?.len();
         if processes != 0 {
             return Err(Error::InUse {

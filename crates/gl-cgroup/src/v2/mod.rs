@@ -6,6 +6,7 @@
 mod apply;
 mod controllers;
 mod cpu;
+mod delegate;
 mod devices;
 mod event;
 mod freeze;
@@ -20,3 +21,4 @@ mod stats;
 pub(crate) use freeze::PAUSE_LIMIT;
 pub(crate) use group::Group;
 pub(crate) use oom::OomWatch;
+pub(crate) use settings::Setting;

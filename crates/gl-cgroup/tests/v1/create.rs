@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use gl_cgroup::{Cgroup, Controller, Depth, Driver, Error, Layout, Parents};
+use gl_cgroup::systemd::{Manager, Unit};
+use gl_cgroup::{Cgroup, Controller, Depth, Error, Layout, Parents};
 use gl_spec::{Class, Classify as _};
 use rustix::process::Signal;
 
@@ -63,7 +64,7 @@ fn create_fills_a_cpuset_that_somebody_left_empty() {
     );
     fs::create_dir(&parent).unwrap();
     let paths = paths_of(&format!("/greenlang-test-{}-empty/x", std::process::id()));
-    let cgroup = Cgroup::create(Driver::Cgroupfs, &layout, &paths);
+    let cgroup = Cgroup::create(&layout, &paths);
     let filled = fs::read_to_string(format!("{parent}/x/cpuset.cpus"));
     cgroup.unwrap().remove(Parents::Remove, LIMIT).unwrap();
     // The parent in this hierarchy is not ours to remove, so it is still there.
@@ -79,7 +80,7 @@ fn create_refuses_a_cgroup_with_processes_and_touches_nothing() {
     };
     let mut fixture = Fixture::new(&layout, "used");
     fixture.run("exec sleep 1000");
-    let err = Cgroup::create(Driver::Cgroupfs, &layout, &fixture.paths).unwrap_err();
+    let err = Cgroup::create(&layout, &fixture.paths).unwrap_err();
     assert!(matches!(err, Error::InUse { processes: 1, .. }), "{err:?}");
     assert_eq!(err.class(), Class::Conflict);
     assert_eq!(fixture.cgroup.pids(Depth::Tree).unwrap().len(), 1);
@@ -92,7 +93,7 @@ fn create_refuses_a_frozen_cgroup() {
     };
     let fixture = Fixture::new(&layout, "frozen");
     fixture.cgroup.freeze().unwrap();
-    let err = Cgroup::create(Driver::Cgroupfs, &layout, &fixture.paths).unwrap_err();
+    let err = Cgroup::create(&layout, &fixture.paths).unwrap_err();
     assert!(matches!(err, Error::Frozen { .. }), "{err:?}");
     fixture.cgroup.thaw().unwrap();
 }
@@ -113,7 +114,7 @@ fn create_that_fails_on_its_parents_removes_those_it_made() {
     let name = format!("greenlang-test-{}-parents", std::process::id());
     // The new cgroup has a file of that name: ENOTDIR below it.
     let paths = paths_of(&format!("/{name}/tasks/x"));
-    let err = Cgroup::create(Driver::Cgroupfs, &layout, &paths).unwrap_err();
+    let err = Cgroup::create(&layout, &paths).unwrap_err();
     assert!(matches!(err, Error::Make { .. }), "{err:?}");
     assert_none_left(&layout, &name);
 }
@@ -129,7 +130,7 @@ fn create_that_fails_in_the_last_hierarchy_leaves_none_in_the_others() {
     fs::create_dir(&used).unwrap();
     let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
     fs::write(format!("{used}/cgroup.procs"), child.id().to_string()).unwrap();
-    let result = Cgroup::create(Driver::Cgroupfs, &layout, &paths_of(&format!("/{name}")));
+    let result = Cgroup::create(&layout, &paths_of(&format!("/{name}")));
     child.kill().unwrap();
     child.wait().unwrap();
     fs::remove_dir(&used).unwrap();
@@ -212,12 +213,12 @@ fn open_of_a_cgroup_that_is_gone_is_empty_and_can_be_removed() {
 #[test]
 fn intent_names_what_create_makes() {
     let Some(layout) = host("intent") else { return };
-    let (driver, paths) = (Driver::Cgroupfs, paths("intent"));
-    let intent = Cgroup::intent(driver, &layout, &paths).unwrap();
-    let first = Cgroup::create(driver, &layout, &paths).unwrap();
+    let paths = paths("intent");
+    let intent = Cgroup::intent(&layout, &paths).unwrap();
+    let first = Cgroup::create(&layout, &paths).unwrap();
     let both = first.record();
-    let again = Cgroup::intent(driver, &layout, &paths).unwrap();
-    let second = Cgroup::create(driver, &layout, &paths).unwrap().record();
+    let again = Cgroup::intent(&layout, &paths).unwrap();
+    let second = Cgroup::create(&layout, &paths).unwrap().record();
     // A record stored before create is enough to remove everything.
     Cgroup::open(&intent)
         .unwrap()
@@ -242,10 +243,16 @@ fn systemd_driver_is_refused_by_name() {
     let Some(layout) = host("systemd_driver") else {
         return;
     };
-    let err = Cgroup::create(Driver::Systemd, &layout, &paths("systemd")).unwrap_err();
+    let path = Some("system.slice:box:x");
+    let none = std::iter::empty();
+    let err = Unit::decide(&layout, path, "x", none, Manager::System).unwrap_err();
     assert_eq!(
         err.to_string(),
-        "use the systemd cgroup driver: only cgroupfs is driven so far"
+        "use the systemd cgroup driver: this host has cgroup v1, and the driver is for v2"
     );
     assert_eq!(err.class(), Class::Unsupported);
+    assert_eq!(
+        err.hint().unwrap(),
+        "leave --systemd-cgroup out, or boot with systemd.unified_cgroup_hierarchy=1"
+    );
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
-use gl_cgroup::{Cgroup, Controller, Depth, Driver, Error, Parents};
+use gl_cgroup::{Cgroup, Controller, Depth, Error, Parents};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 
@@ -144,8 +144,8 @@ fn remove_leaves_directories_that_were_there_before() {
         return;
     };
     let paths = paths_of(&format!("/greenlang-test-{}-foreign", std::process::id()));
-    let first = Cgroup::create(Driver::Cgroupfs, &layout, &paths).unwrap();
-    let second = Cgroup::create(Driver::Cgroupfs, &layout, &paths).unwrap();
+    let first = Cgroup::create(&layout, &paths).unwrap();
+    let second = Cgroup::create(&layout, &paths).unwrap();
     second.remove(Parents::Remove, LIMIT).unwrap();
     let fds = first.join_fds();
     first.remove(Parents::Remove, LIMIT).unwrap();

@@ -4,9 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use gl_cgroup::{
-    Below, Cgroup, Controller, Depth, Driver, Error, GroupPath, OwnCgroups, Parents, resolve,
-};
+use gl_cgroup::{Below, Cgroup, Controller, Depth, Error, GroupPath, OwnCgroups, Parents, resolve};
 use gl_spec::{Class, Classify as _};
 use rustix::process::Signal;
 
@@ -42,9 +40,9 @@ fn create_refuses_a_cgroup_with_processes_and_touches_nothing() {
     };
     let mut fixture = Fixture::new(&layout, "used");
     fixture.run("exec sleep 1000");
-    let err = Cgroup::create(Driver::Cgroupfs, &layout, &fixture.paths).unwrap_err();
+    let err = Cgroup::create(&layout, &fixture.paths).unwrap_err();
     assert!(matches!(err, Error::InUse { processes: 1, .. }), "{err:?}");
-    let err = Cgroup::intent(Driver::Cgroupfs, &layout, &fixture.paths).unwrap_err();
+    let err = Cgroup::intent(&layout, &fixture.paths).unwrap_err();
     assert!(matches!(err, Error::InUse { processes: 1, .. }), "{err:?}");
     assert_eq!(err.class(), Class::Conflict);
     assert_eq!(fixture.cgroup.pids(Depth::Tree).unwrap().len(), 1);
@@ -57,7 +55,7 @@ fn create_refuses_a_frozen_cgroup() {
     };
     let fixture = Fixture::new(&layout, "frozen");
     fixture.cgroup.freeze().unwrap();
-    let err = Cgroup::create(Driver::Cgroupfs, &layout, &fixture.paths).unwrap_err();
+    let err = Cgroup::create(&layout, &fixture.paths).unwrap_err();
     assert!(matches!(err, Error::Frozen { .. }), "{err:?}");
     fixture.cgroup.thaw().unwrap();
 }
@@ -69,7 +67,7 @@ fn create_that_fails_on_its_parents_removes_those_it_made() {
     };
     // The new cgroup has a file of that name: ENOTDIR below it.
     let paths = paths_of(&format!("/{}/cgroup.procs/x", name("parents")));
-    let err = Cgroup::create(Driver::Cgroupfs, &layout, &paths).unwrap_err();
+    let err = Cgroup::create(&layout, &paths).unwrap_err();
     assert!(matches!(err, Error::Make { .. }), "{err:?}");
     assert_none_left("parents");
 }
@@ -82,7 +80,7 @@ fn create_in_a_cgroup_that_was_there_does_not_remove_it() {
     let dir = format!("{ROOT}/{}", name("there"));
     fs::create_dir(&dir).unwrap();
     let paths = paths_of(&format!("/{}", name("there")));
-    let cgroup = Cgroup::create(Driver::Cgroupfs, &layout, &paths).unwrap();
+    let cgroup = Cgroup::create(&layout, &paths).unwrap();
     let removed = cgroup.remove(Parents::Remove, LIMIT);
     fs::remove_dir(&dir).unwrap();
     removed.unwrap();
@@ -91,12 +89,12 @@ fn create_in_a_cgroup_that_was_there_does_not_remove_it() {
 #[test]
 fn intent_names_what_create_makes() {
     let Some(layout) = host("intent") else { return };
-    let (driver, paths) = (Driver::Cgroupfs, paths("intent"));
-    let intent = Cgroup::intent(driver, &layout, &paths).unwrap();
-    let first = Cgroup::create(driver, &layout, &paths).unwrap();
+    let paths = paths("intent");
+    let intent = Cgroup::intent(&layout, &paths).unwrap();
+    let first = Cgroup::create(&layout, &paths).unwrap();
     let both = first.record();
-    let again = Cgroup::intent(driver, &layout, &paths).unwrap();
-    let second = Cgroup::create(driver, &layout, &paths).unwrap().record();
+    let again = Cgroup::intent(&layout, &paths).unwrap();
+    let second = Cgroup::create(&layout, &paths).unwrap().record();
     // A record stored before create is enough to remove everything.
     Cgroup::open(&intent)
         .unwrap()
@@ -226,7 +224,7 @@ fn a_limit_below_a_cgroup_with_processes_names_the_file_and_the_fix() {
         .spawn()
         .unwrap();
     fs::write(format!("{parent}/cgroup.procs"), child.id().to_string()).unwrap();
-    let cgroup = Cgroup::create(Driver::Cgroupfs, &layout, &paths("inner"));
+    let cgroup = Cgroup::create(&layout, &paths("inner"));
     let applied = cgroup
         .as_ref()
         .map(|cgroup| cgroup.update(&resources(r#"{"pids":{"limit":5}}"#)));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use gl_cgroup::{Cgroup, Depth, Driver, Error, Parents};
+use gl_cgroup::{Cgroup, Depth, Error, Parents};
 use rustix::process::Signal;
 
 use crate::support::{Fixture, LIMIT, host, paths_of};
@@ -118,7 +118,7 @@ fn remove_leaves_a_parent_that_others_use() {
     let parent = fixture.dir().parent().unwrap().to_owned();
     let name = parent.file_name().unwrap().to_str().unwrap().to_owned();
     let other = paths_of(&format!("/{name}/other"));
-    let other = Cgroup::create(Driver::Cgroupfs, &layout, &other).unwrap();
+    let other = Cgroup::create(&layout, &other).unwrap();
     drop(fixture);
     let stays = fs::metadata(&parent);
     other.remove(Parents::Remove, LIMIT).unwrap();

@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use gl_cgroup::{
-    Applied, Cgroup, DeviceDefault, Driver, Error, Layout, Parents, Paths, Version, resolve,
-};
+use gl_cgroup::{Applied, Cgroup, DeviceDefault, Error, Layout, Parents, Paths, Version, resolve};
 use gl_spec::oci::LinuxResources;
 use rustix::process::Signal;
 
@@ -77,7 +75,7 @@ impl Fixture {
     pub(crate) fn new(layout: &Layout, test: &str) -> Self {
         let paths = paths(test);
         Self {
-            cgroup: Cgroup::create(Driver::Cgroupfs, layout, &paths).unwrap(),
+            cgroup: Cgroup::create(layout, &paths).unwrap(),
             paths,
             processes: Vec::new(),
         }

@@ -20,6 +20,8 @@ pub(crate) const PAGE: Page = Page {
 const FACILITIES: &[Facility] = &[
     Facility::CgroupV1,
     Facility::CgroupV2,
+    Facility::CgroupSystemd,
+    Facility::CgroupSystemdUser,
     Facility::CgroupRdma,
     Facility::IdmapMounts,
     Facility::Seccomp,
