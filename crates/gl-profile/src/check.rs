@@ -124,14 +124,17 @@ fn network(profile: &Profile) -> Result<(), Error> {
     Ok(())
 }
 
+/// More processes than tasks are refused where one source asks for both, and where only the presets
+/// stand in the way of what a layer asks for; a layer that lowers the tasks is taken at its word.
 fn limits(profile: &Profile) -> Result<(), Error> {
     let (processes, threads) = (&profile.limits.max_processes, &profile.limits.max_threads);
-    if threads.value < processes.value && together(&threads.origin, &processes.origin) {
+    let preset = is_preset(&threads.origin) && !is_preset(&processes.origin);
+    if threads.value < processes.value && (preset || together(&threads.origin, &processes.origin)) {
         let problem = format!(
-            "{} threads are fewer than {} processes, each of which has one",
-            threads.value.0, processes.value.0
+            "each of {} processes has a thread, and there are {} at most; set both",
+            processes.value.0, threads.value.0
         );
-        return Err(contradiction(&threads.origin, &processes.origin, problem));
+        return Err(contradiction(&processes.origin, &threads.origin, problem));
     }
     Ok(())
 }

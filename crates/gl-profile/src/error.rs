@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use gl_spec::{Class, Classify};
 
+use crate::node::quoted;
+
 /// A place in a profile: file, line, and key where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -81,7 +83,7 @@ pub enum Error {
         nearest: Option<String>,
     },
     /// A profile that is nowhere.
-    #[error("find profile {name:?}{}: there is none{}", wanted(place.as_ref()), suggestion(nearest.as_deref()))]
+    #[error("find profile {}{}: there is none{}", quoted(name), wanted(place.as_ref()), suggestion(nearest.as_deref()))]
     UnknownProfile {
         /// Where it is extended; nothing if it was asked for by name.
         place: Option<Place>,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use gl_profile::{Profile, SeccompAction, builtin};
+use gl_profile::{Format, Layer, Profile, SeccompAction, builtin, schema};
 
 fn groups(profile: &Profile) -> Vec<&str> {
     let groups = profile.seccomp.groups.iter();
@@ -174,4 +174,39 @@ fn profiles_for_computing_keep_no_capability() {
     }
     let profile = Profile::resolve("default", &()).unwrap();
     assert_eq!(profile.process.capabilities, None);
+}
+
+#[test]
+fn readme_names_every_key_and_its_example_resolves() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../profiles/README.md");
+    let readme = fs::read_to_string(path).unwrap();
+    let example = readme.split("```").nth(1).unwrap();
+    let example = example.strip_prefix("toml\n").unwrap();
+    let layer = Layer::parse("README.md", example, Format::Toml).unwrap();
+    let profile = Profile::resolve(layer, &()).unwrap();
+    let writable = profile.filesystem.read_write_paths.unwrap();
+    assert_eq!(writable.items[0].value.as_str(), "/srv/pictures/out");
+
+    let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
+    let mut missing = Vec::new();
+    for (key, property) in schema["properties"].as_object().unwrap() {
+        let inner = property.get("properties");
+        let inner = inner.and_then(|inner| inner.as_object()).into_iter();
+        for key in inner.flatten().map(|(key, _)| key).chain([key]) {
+            let named = [
+                format!("`{key}`"),
+                format!("**{key}**"),
+                format!("\n{key} = "),
+            ];
+            let section = format!("[{key}]");
+            if !named
+                .iter()
+                .chain([&section])
+                .any(|name| readme.contains(name))
+            {
+                missing.push(key.clone());
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
 }

@@ -68,6 +68,10 @@ fn profile_that_is_nowhere_is_refused_with_the_nearest() {
             "find profile \"strikt\": there is none; did you mean \"strict\"?",
         ),
         ("../p", "find profile \"../p\": there is none"),
+        (
+            &"a".repeat(1000),
+            &format!("find profile {:?}...: there is none", "a".repeat(77)),
+        ),
         ("a\nb", "find profile \"a\\nb\": there is none"),
     ] {
         assert_eq!(message(Profile::resolve(name, &files)), want, "{name}");

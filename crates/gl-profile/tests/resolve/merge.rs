@@ -359,3 +359,33 @@ fn environment_is_over_presets_and_under_profiles() {
     let profile = Profile::resolve_over(Some(words), "p", &files).unwrap();
     assert_eq!(profile.on_missing.origin.kind, SourceKind::Level);
 }
+
+#[test]
+fn level_that_is_extended_sets_what_one_that_is_named_only_fills() {
+    let named = one("extends = [\"network_client\"]\nlevel = \"strict\"").unwrap();
+    assert_eq!(
+        at(&named.network.allow_network),
+        (true, "built-in network_client:7".to_owned())
+    );
+    let extended = one("extends = [\"network_client\", \"strict\"]").unwrap();
+    assert_eq!(
+        at(&extended.network.allow_network),
+        (false, "built-in maximum:19".to_owned())
+    );
+    assert_eq!(extended.level.value, Level::Maximum);
+    for profile in [named, extended] {
+        assert_eq!(profile.limits.max_threads.value, Count(16));
+    }
+}
+
+#[test]
+fn fewer_tasks_than_the_processes_of_another_layer_are_taken() {
+    let profile = one("[limits]\nmax_threads = 8").unwrap();
+    assert_eq!(profile.limits.max_processes.value, Count(16));
+    let base = "[limits]\nmax_processes = 16\nmax_threads = 64";
+    let own = "extends = [\"base\"]\n[limits]\nmax_threads = 8";
+    let files = Files::new(&[("base", base), ("p", own)]);
+    let profile = Profile::resolve("p", &files).unwrap();
+    assert_eq!(profile.limits.max_processes.value, Count(16));
+    assert_eq!(profile.limits.max_threads.value, Count(8));
+}

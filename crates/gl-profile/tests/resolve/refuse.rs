@@ -59,7 +59,11 @@ fn keys_that_contradict_each_other_are_refused() {
     for (body, want) in [
         (
             "[limits]\nmax_processes = 9\nmax_threads = 8",
-            "resolve p.toml:5: limits.max_threads: contradicts p.toml:4: limits.max_processes: 8 threads are fewer than 9 processes, each of which has one",
+            "resolve p.toml:4: limits.max_processes: contradicts p.toml:5: limits.max_threads: each of 9 processes has a thread, and there are 8 at most; set both",
+        ),
+        (
+            "[limits]\nmax_processes = 33",
+            "resolve p.toml:4: limits.max_processes: contradicts level standard:16: limits.max_threads: each of 33 processes has a thread, and there are 32 at most; set both",
         ),
         (
             "[network]\nallow_network = false\nallowed_hosts = [\"a\"]",
