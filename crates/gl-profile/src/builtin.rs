@@ -19,16 +19,21 @@ macro_rules! builtin {
     };
 }
 
+const LENIENT: Builtin = builtin!("lenient", "levels/lenient");
+const STANDARD: Builtin = builtin!("standard", "levels/standard");
+const HIGH: Builtin = builtin!("high", "levels/high");
+const MAXIMUM: Builtin = builtin!("maximum", "levels/maximum");
+
 const PROFILES: &[Builtin] = &[
     builtin!("default", "default"),
     builtin!("compute_only", "compute_only"),
     builtin!("data_processing", "data_processing"),
     builtin!("network_client", "network_client"),
     builtin!("blocked_dangerous", "blocked_dangerous"),
-    builtin!("lenient", "levels/lenient"),
-    builtin!("standard", "levels/standard"),
-    builtin!("high", "levels/high"),
-    builtin!("maximum", "levels/maximum"),
+    LENIENT,
+    STANDARD,
+    HIGH,
+    MAXIMUM,
 ];
 
 /// The names of all built-in profiles, levels included.
@@ -64,10 +69,13 @@ pub(crate) fn canonical(name: &str) -> Option<&'static str> {
 
 /// The presets of a level.
 pub(crate) fn presets(level: Level) -> Result<Layer, Error> {
-    match find(level.as_str()) {
-        Some(profile) => parse(profile, SourceKind::Level),
-        None => unreachable!("every level is a built-in profile"),
-    }
+    let profile = match level {
+        Level::Lenient => &LENIENT,
+        Level::Standard => &STANDARD,
+        Level::High => &HIGH,
+        Level::Maximum => &MAXIMUM,
+    };
+    parse(profile, SourceKind::Level)
 }
 
 fn find(name: &str) -> Option<&'static Builtin> {

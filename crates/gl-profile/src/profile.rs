@@ -79,16 +79,11 @@ impl Profile {
         source: &dyn Source,
     ) -> Result<Self, Error> {
         let layers = collect(base, start.into(), source)?;
-        let sources = layers
-            .iter()
-            .map(|layer| Arc::clone(&layer.name.origin.file));
-        let sources: Vec<_> = sources.collect();
-        let mut layers = layers.into_iter();
-        let Some(mut merged) = layers.next() else {
-            unreachable!("collect gives the presets at least");
-        };
+        let mut merged = layers.presets;
         let level = Arc::clone(&merged.name.origin.file);
-        for mut layer in layers {
+        let mut sources = vec![Arc::clone(&level)];
+        for mut layer in layers.explicit {
+            sources.push(Arc::clone(&layer.name.origin.file));
             merged.name = layer.name.clone();
             merged.description = layer.description.take();
             merged.put(layer);

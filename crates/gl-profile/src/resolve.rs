@@ -72,12 +72,19 @@ impl From<Layer> for Start {
     }
 }
 
-/// The layers of a profile, lowest first: presets, base, what it extends, itself.
+/// The layers of a profile.
+pub(crate) struct Layers {
+    /// The lowest: the presets of the level that the others set.
+    pub(crate) presets: Layer,
+    /// The others, lowest first: base, what the profile extends, the profile.
+    pub(crate) explicit: Vec<Layer>,
+}
+
 pub(crate) fn collect(
     base: Option<Layer>,
     start: Start,
     source: &dyn Source,
-) -> Result<Vec<Layer>, Error> {
+) -> Result<Layers, Error> {
     let mut collector = Collector {
         source,
         chain: Vec::new(),
@@ -95,9 +102,10 @@ pub(crate) fn collect(
         .rev()
         .find_map(|layer| layer.general.level.as_ref());
     let level = set.map_or(Level::Standard, |level| level.value);
-    let mut layers = vec![builtin::presets(level)?];
-    layers.extend(explicit);
-    Ok(layers)
+    Ok(Layers {
+        presets: builtin::presets(level)?,
+        explicit,
+    })
 }
 
 /// Refuses a file that has the name of a built-in profile: by that name the built-in one is found.
