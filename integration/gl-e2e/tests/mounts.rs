@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         bind_of_a_missing_source_fails,
         bind_keeps_flags_that_it_does_not_name,
         options_become_mount_flags,
+        options_of_the_filesystem_are_given_to_it,
         options_that_name_the_defaults_change_nothing,
         options_later_ones_win,
         options_of_recursion_change_the_whole_tree,
@@ -276,9 +277,6 @@ fn options_become_mount_flags() -> Outcome {
         box_ = box_.mount("bind", "volume", &format!("/b{n}"), &bind);
         box_ = box_.mount("tmpfs", "tmpfs", &format!("/t{n}"), options);
     }
-    for (n, option) in ["sync", "dirsync", "lazytime"].iter().enumerate() {
-        box_ = box_.mount("tmpfs", "tmpfs", &format!("/s{n}"), &[option]);
-    }
     let text = box_.run().ok().stdout;
     for (n, (options, want)) in table.iter().enumerate() {
         for target in [format!("/b{n}"), format!("/t{n}")] {
@@ -286,12 +284,30 @@ fn options_become_mount_flags() -> Outcome {
             assert!(mount.has(want), "{options:?}: {mount:?}");
         }
     }
-    for (n, option) in ["sync", "dirsync", "lazytime"].iter().enumerate() {
-        let mount = at(&text, &format!("/s{n}"));
-        let has = mount.filesystem_options.iter().any(|o| o == option);
-        assert!(has || *option == "lazytime", "{option}: {mount:?}");
-    }
     Ok(())
+}
+
+fn options_of_the_filesystem_are_given_to_it() -> Outcome {
+    const KNOWN: [&str; 3] = ["sync", "dirsync", "lazytime"];
+    let mut box_ = mountinfo();
+    for option in KNOWN {
+        box_ = box_.mount("tmpfs", "tmpfs", &format!("/{option}"), &[option]);
+    }
+    let text = box_.run().ok().stdout;
+    for option in KNOWN {
+        let mount = at(&text, &format!("/{option}"));
+        let seen: Vec<_> = mount.filesystem_options.iter().collect();
+        for other in KNOWN {
+            let has = seen.iter().any(|one| *one == other);
+            assert_eq!(has, option == other, "{other} of {mount:?}");
+        }
+    }
+    known_elsewhere("leaves it out", || {
+        let box_ = Bundle::new().mount("tmpfs", "tmpfs", "/mnt", &["iversion"]);
+        let host = Host::before(&box_, &[]);
+        box_.create().status(1).says("mounts[7]");
+        host.unchanged("a filesystem without iversion");
+    })
 }
 
 fn options_that_name_the_defaults_change_nothing() -> Outcome {
