@@ -11,6 +11,7 @@ mod cache;
 mod canonical;
 mod error;
 mod install;
+mod merge;
 mod names;
 mod oci;
 mod order;
@@ -25,7 +26,8 @@ pub use assemble::assemble;
 pub use cache::{Cache, Compiled, Origin};
 pub use error::{CacheFault, Error, StoredFault};
 pub use install::{check_kernel, install};
-pub use oci::policy;
+pub use names::{calls, known};
+pub use oci::{policy, policy_with_foreign};
 pub use policy::{Call, Condition, Policy, Rule, Space, Span, Test, Verdict};
 pub use program::{Flags, Insn, MAX_INSNS, Program};
 

@@ -5,6 +5,8 @@
 //! being `rseq_slice_yield` (471). One row has all numbers of one name, so a profile's name is
 //! looked up once, in a hash index that is built at compile time.
 
+use gl_spec::oci::Arch;
+
 use crate::abi::Abi;
 
 /// Marks a call that an ABI does not have.
@@ -49,6 +51,20 @@ pub(crate) fn find(name: &str) -> Option<&'static Row> {
         }
         slot = (slot + 1) % SLOTS;
     }
+}
+
+/// The name of a call that one of the ABIs has, or `None` if there is no such call.
+pub fn known(name: &str) -> Option<&'static str> {
+    find(name).map(Row::name)
+}
+
+/// The calls of a native architecture, by name and in that order; none where no filter can be made
+/// for it.
+pub fn calls(native: Arch) -> impl Iterator<Item = &'static str> {
+    let abi = Abi::from_oci(native, native);
+    ROWS.iter()
+        .filter(move |row| abi.is_some_and(|abi| row.number(abi).is_some()))
+        .map(Row::name)
 }
 
 /// FNV-1a, folded to a slot.

@@ -46,6 +46,19 @@ const MAX_ERRNO: u16 = 4095;
 ///
 /// What the spec or runc refuses, see [`Error`]; unknown names and architectures are not errors.
 pub fn policy(seccomp: &LinuxSeccomp, native: Arch) -> Result<Policy, Error> {
+    policy_with_foreign(seccomp, native, Verdict::KILL_THREAD)
+}
+
+/// As [`policy`], but calls of an ABI that is not listed get `foreign` instead of killing the thread.
+///
+/// # Errors
+///
+/// As [`policy`].
+pub fn policy_with_foreign(
+    seccomp: &LinuxSeccomp,
+    native: Arch,
+    foreign: Verdict,
+) -> Result<Policy, Error> {
     let abis = abis(seccomp, native)?;
     let default = verdict(seccomp.default_action(), seccomp.default_errno_ret(), None)?;
     let syscalls = seccomp.syscalls().as_deref().unwrap_or_default();
@@ -58,8 +71,8 @@ pub fn policy(seccomp: &LinuxSeccomp, native: Arch) -> Result<Policy, Error> {
         flags = flags.with(Flags::NEW_LISTENER);
     }
     Ok(Policy {
-        spaces: spaces(tables, default),
-        foreign: Verdict::KILL_THREAD,
+        spaces: spaces(tables, default, foreign),
+        foreign,
         flags: flags.settled(),
     })
 }
@@ -202,7 +215,7 @@ fn alternatives(args: &[LinuxSeccompArg]) -> impl Iterator<Item = &[LinuxSeccomp
 }
 
 /// Joins the tables to spaces, one for each `AUDIT_ARCH_*`.
-fn spaces(tables: Vec<Table>, default: Verdict) -> Vec<Space> {
+fn spaces(tables: Vec<Table>, default: Verdict, foreign: Verdict) -> Vec<Space> {
     let has_x32 = tables.iter().any(|table| table.abi() == Abi::X32);
     let mut spaces: Vec<Space> = Vec::with_capacity(tables.len());
     // x32 is the upper half of x86-64's numbers, so it comes last.
@@ -212,7 +225,7 @@ fn spaces(tables: Vec<Table>, default: Verdict) -> Vec<Space> {
         let mut space = Space::new(table.abi().audit());
         table.fill(&mut space, default);
         if native_x86 && !has_x32 {
-            space.push(Abi::X32_BIT, Call::always(Verdict::KILL_THREAD));
+            space.push(Abi::X32_BIT, Call::always(foreign));
         }
         spaces.push(space);
     }

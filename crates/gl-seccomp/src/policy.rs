@@ -5,6 +5,7 @@
 //! stricter answer of two. From the OCI section it is made in `oci`, to BPF in `assemble`.
 
 use crate::abi::Width;
+use crate::merge;
 use crate::program::Flags;
 
 /// What the kernel does with a call: the value that a filter returns.
@@ -119,27 +120,6 @@ impl Call {
             otherwise: verdict,
         }
     }
-
-    fn tightened_by(&self, other: &Self) -> Self {
-        // First match of the pair is the pair of first matches, as long as the pairs come in order.
-        let pairs = self
-            .branches()
-            .flat_map(|mine| other.branches().map(move |theirs| (mine, theirs)));
-        let rules = pairs.map(|(mine, theirs)| Rule {
-            conditions: [mine.0, theirs.0].concat(),
-            verdict: mine.1.stricter(theirs.1),
-        });
-        Self {
-            // Only the last pair, of the two ends, has no condition.
-            rules: rules.filter(|rule| !rule.conditions.is_empty()).collect(),
-            otherwise: self.otherwise.stricter(other.otherwise),
-        }
-    }
-
-    fn branches(&self) -> impl Iterator<Item = (&[Condition], Verdict)> {
-        let rules = self.rules.iter().map(|r| (&r.conditions[..], r.verdict));
-        rules.chain([(&[][..], self.otherwise)])
-    }
 }
 
 /// A run of call numbers with the same answer, up to the next span's first.
@@ -198,7 +178,7 @@ impl Space {
         let mut merged = Self::new(self.audit);
         let (mut mine, mut theirs) = (self.spans.as_slice(), other.spans.as_slice());
         while let (Some(a), Some(b)) = (mine.first(), theirs.first()) {
-            merged.push(a.first.max(b.first), a.call.tightened_by(&b.call));
+            merged.push(a.first.max(b.first), merge::calls(&a.call, &b.call));
             // Whichever run ends first is left behind; at the very end both are.
             let (next_a, next_b) = (mine.get(1), theirs.get(1));
             let end = [next_a, next_b]

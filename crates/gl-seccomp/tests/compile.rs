@@ -335,6 +335,17 @@ fn merged_policy_is_the_stricter_of_both() {
     assert!(merged_lists > 60, "{merged_lists} lists");
 }
 
+/// Merging lists both by their pairs; those that say nothing new are left out.
+#[test]
+fn merging_a_list_with_itself_adds_nothing() {
+    for list in [lists::docker(), lists::podman()] {
+        let one = policy(&list, Arch::ScmpArchX86_64).unwrap();
+        let alone = assemble(&one).unwrap();
+        let merged = assemble(&one.tightened_by(&one)).unwrap();
+        assert_eq!(merged.insns().len(), alone.insns().len());
+    }
+}
+
 #[test]
 fn merged_flags_keep_what_protects() {
     let flagged = |flags: &str| {
