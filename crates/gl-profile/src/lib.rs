@@ -24,6 +24,7 @@ mod node;
 mod profile;
 mod resolve;
 mod schema;
+pub mod seccomp;
 mod value;
 mod word;
 

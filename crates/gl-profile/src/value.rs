@@ -22,6 +22,7 @@ pub use kinds::{ApparmorName, Bytes, Capability, Count, Name, SelinuxContext, Um
 pub use path::{AbsolutePath, BindMount};
 pub(crate) use path::{Fragment, Missing, Variables, is_variable};
 pub use seccomp::{SeccompAction, SyscallName};
+pub(crate) use seccomp::{errno, errnos};
 pub use words::{Isolation, Level, Mode, OnMissing};
 
 /// What kind of source a value comes from.

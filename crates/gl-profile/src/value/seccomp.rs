@@ -74,6 +74,11 @@ pub(crate) fn errno(name: &str) -> Option<u16> {
         .map(|(_, number)| *number)
 }
 
+/// The names of the errors that [`errno`] knows.
+pub(crate) fn errnos() -> impl Iterator<Item = &'static str> {
+    ERRNOS.iter().map(|(name, _)| *name)
+}
+
 impl fmt::Display for SeccompAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

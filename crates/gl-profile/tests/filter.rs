@@ -1,0 +1,466 @@
+//! Filters as the kernel would run them: what each answers, for every call number and the values of
+//! arguments around every condition, against the groups as they are written and, merged with
+//! another filter, against both.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and reads the list of an engine"
+)]
+
+#[path = "../../gl-seccomp/tests/common/bpf.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "shared with gl-seccomp")]
+mod bpf;
+#[path = "../../gl-seccomp/tests/common/rng.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "shared with gl-seccomp")]
+mod rng;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use bpf::{Data, run};
+use gl_profile::seccomp::{Condition, Filter, GroupRule, Test, group, group_names};
+use gl_profile::{Format, Layer, Mode, Name, Profile, SeccompAction, SeccompPolicy, Setting};
+use gl_seccomp::{Policy, Program, assemble};
+use gl_spec::oci::{Arch, LinuxSeccomp};
+use rng::Rng;
+
+const NATIVE: Arch = Arch::ScmpArchX86_64;
+const X86_64: u32 = 0xc000_003e;
+const X86: u32 = 0x4000_0003;
+const X32: u32 = 0x4000_0000;
+
+const ALLOW: u32 = 0x7fff_0000;
+const LOG: u32 = 0x7ffc_0000;
+const KILL_PROCESS: u32 = 0x8000_0000;
+
+fn errno(errno: u32) -> u32 {
+    0x0005_0000 | errno
+}
+
+/// The numbers of the calls of x86-64, found by asking for a filter that speaks of one call only.
+fn numbers() -> BTreeMap<u32, &'static str> {
+    let mut found = BTreeMap::new();
+    for call in gl_seccomp::calls(NATIVE) {
+        let section: LinuxSeccomp = serde_json::from_value(serde_json::json!({
+            "defaultAction": "SCMP_ACT_LOG",
+            "syscalls": [{"names": [call], "action": "SCMP_ACT_KILL_PROCESS"}],
+        }))
+        .unwrap();
+        let policy = gl_seccomp::policy(&section, NATIVE).unwrap();
+        let mut spans = policy.spaces()[0].spans().iter();
+        let span = spans.find(|span| span.call.otherwise.bits() == KILL_PROCESS);
+        found.insert(span.unwrap().first, call);
+    }
+    found
+}
+
+/// The seccomp part of a profile, and its mode.
+#[derive(Debug, Clone)]
+struct Spec(SeccompPolicy, Mode);
+
+impl Spec {
+    /// Of a profile with these groups and single calls.
+    fn new(default: &str, groups: [&[&str]; 2], calls: [&[&str]; 2]) -> Self {
+        let text = format!(
+            "version = 1\nname = \"x\"\n[seccomp]\ndefault = \"{default}\"\ngroups = {:?}\n\
+             deny_groups = {:?}\nallow = {:?}\ndeny = {:?}\n",
+            groups[0], groups[1], calls[0], calls[1]
+        );
+        let layer = Layer::parse("x.toml", &text, Format::Toml).unwrap();
+        let profile = Profile::resolve(layer, &()).unwrap();
+        Self(profile.seccomp, Mode::Enforcing)
+    }
+
+    fn built_in(name: &str) -> Self {
+        Self(
+            Profile::resolve(name, &()).unwrap().seccomp,
+            Mode::Enforcing,
+        )
+    }
+
+    fn filter(&self) -> Filter {
+        Filter::new(&self.0, self.1, NATIVE).unwrap()
+    }
+
+    fn default(&self) -> SeccompAction {
+        self.0.default.as_ref().unwrap().value
+    }
+
+    /// The answer to what is refused without an errno of its own.
+    fn refusal(&self) -> u32 {
+        match self.default() {
+            SeccompAction::Allow | SeccompAction::Log => errno(1),
+            SeccompAction::Errno(number) => errno(number.into()),
+            SeccompAction::KillThread => 0,
+            SeccompAction::KillProcess => KILL_PROCESS,
+        }
+    }
+
+    /// The answer to what nothing speaks of.
+    fn otherwise(&self) -> u32 {
+        match self.default() {
+            SeccompAction::Log => LOG,
+            _ => self.refusal(),
+        }
+    }
+}
+
+fn holds(condition: Condition, args: &[u64; 6]) -> bool {
+    let (argument, value) = (args[usize::from(condition.argument)], condition.value);
+    match condition.test {
+        Test::Equal => argument == value,
+        Test::NotEqual => argument != value,
+        Test::Less => argument < value,
+        Test::LessOrEqual => argument <= value,
+        Test::Greater => argument > value,
+        Test::GreaterOrEqual => argument >= value,
+        Test::MaskedEqual(mask) => argument & mask == value,
+        Test::MaskedNotEqual(mask) => argument & mask != value,
+    }
+}
+
+/// The rules of a group, read once.
+fn rules(name: &str) -> &'static [GroupRule] {
+    static GROUPS: OnceLock<BTreeMap<&str, Vec<GroupRule>>> = OnceLock::new();
+    let read = |name| (name, group(name).unwrap().unwrap().rules);
+    &GROUPS.get_or_init(|| group_names().map(read).collect())[name]
+}
+
+/// The rules of a group that speak of a call with these arguments, as their errnos.
+fn speaking(groups: &[Setting<Name>], call: &str, args: &[u64; 6]) -> Vec<Option<u16>> {
+    let mut all = Vec::new();
+    for name in groups {
+        for rule in rules(name.value.as_str()) {
+            let met = rule
+                .conditions
+                .iter()
+                .all(|&condition| holds(condition, args));
+            if rule.calls.contains(&call) && met {
+                all.push(rule.errno);
+            }
+        }
+    }
+    all
+}
+
+/// What the documentation of the module says, word by word.
+fn expected(spec: &Spec, call: &str, args: &[u64; 6]) -> u32 {
+    if spec.0.deny.iter().any(|name| name.value.as_str() == call) {
+        return spec.refusal();
+    }
+    if let Some(first) = speaking(&spec.0.deny_groups, call, args).first() {
+        return first.map_or(spec.refusal(), |number| errno(number.into()));
+    }
+    let said = speaking(&spec.0.groups, call, args);
+    let named = spec.0.allow.iter().any(|name| name.value.as_str() == call);
+    if named || said.contains(&None) || spec.default() == SeccompAction::Allow {
+        return ALLOW;
+    }
+    match said.first() {
+        Some(number) if spec.default() != SeccompAction::Log => errno(number.unwrap().into()),
+        _ => spec.otherwise(),
+    }
+}
+
+/// Values of arguments: around those of every condition of every group, bit by bit.
+fn values() -> Vec<u64> {
+    let mut values = vec![
+        0,
+        1,
+        2,
+        3,
+        u64::MAX,
+        0xffff_ffff,
+        0x1_0000_0000,
+        0x7fff_ffff,
+        1 << 63,
+    ];
+    let conditions = group_names()
+        .flat_map(rules)
+        .flat_map(|rule| &rule.conditions);
+    for condition in conditions {
+        let value = condition.value;
+        values.extend([
+            value,
+            value.wrapping_add(1),
+            value.wrapping_sub(1),
+            value | 1 << 32,
+        ]);
+        if let Test::MaskedEqual(mask) | Test::MaskedNotEqual(mask) = condition.test {
+            values.extend([mask, !mask, value | !mask, mask & !value]);
+        }
+    }
+    values.extend((0..64).map(|bit| 1 << bit));
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+/// Tuples of arguments: each value in each of the first three places, and random ones.
+fn arguments(rng: &mut Rng, values: &[u64], random: usize) -> Vec<[u64; 6]> {
+    let mut all = vec![[0; 6]];
+    for place in 0..3 {
+        for &value in values {
+            let mut args = [0; 6];
+            args[place] = value;
+            all.push(args);
+        }
+    }
+    for _ in 0..random {
+        all.push(std::array::from_fn(|_| rng.pick(values)));
+    }
+    all
+}
+
+fn program(policy: &Policy) -> Program {
+    assemble(policy).unwrap()
+}
+
+#[track_caller]
+fn check(spec: &Spec, numbers: &BTreeMap<u32, &'static str>, arguments: &[[u64; 6]]) {
+    let filter = spec.filter();
+    let program = program(&filter.policy().unwrap());
+    let newest = *numbers.keys().next_back().unwrap();
+    let answer =
+        |arch: u32, nr: u32, args: [u64; 6]| run(program.insns(), &Data { nr, arch, args });
+    for (&nr, &call) in numbers {
+        for &args in arguments {
+            let want = expected(spec, call, &args);
+            let got = answer(X86_64, nr, args);
+            assert_eq!(
+                got, want,
+                "{call} {args:x?}: {got:#x}, not {want:#x}; {spec:?}"
+            );
+        }
+    }
+    let known = |nr: u32| numbers.contains_key(&nr);
+    for nr in (0..newest).filter(|&nr| !known(nr)) {
+        assert_eq!(
+            answer(X86_64, nr, [0; 6]),
+            spec.otherwise(),
+            "{nr}, a number without a call"
+        );
+    }
+    let newer = match spec.default() {
+        SeccompAction::Log => LOG,
+        _ => errno(38),
+    };
+    for nr in (newest + 1..newest + 200).chain([X32 - 1]) {
+        assert_eq!(
+            answer(X86_64, nr, [0; 6]),
+            newer,
+            "{nr}, newer than the list"
+        );
+    }
+    for nr in [0, 1, 59, 520, 547, 1 << 20] {
+        assert_eq!(answer(X86_64, X32 | nr, [0; 6]), KILL_PROCESS, "x32 {nr}");
+        assert_eq!(answer(X86, nr, [0; 6]), KILL_PROCESS, "x86 {nr}");
+    }
+}
+
+#[test]
+fn each_group_answers_as_it_is_written() {
+    let numbers = numbers();
+    let values = values();
+    for name in group_names() {
+        let calls: Vec<_> = rules(name).iter().flat_map(|rule| &rule.calls).collect();
+        // All values for the calls that it speaks of, a few for the others.
+        let (ours, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            numbers.iter().partition(|(_, call)| calls.contains(call));
+        for spec in [
+            Spec::new("errno EPERM", [&[name], &[]], [&[], &[]]),
+            Spec::new("allow", [&[], &[name]], [&[], &[]]),
+            Spec::new("kill_process", [&[name], &[]], [&[], &[]]),
+            Spec::new("log", [&[], &[name]], [&[], &[]]),
+        ] {
+            let arguments = arguments(&mut Rng(7), &values, 300);
+            check_calls(&spec, &ours, &arguments).unwrap_or_else(|seen| panic!("{name}: {seen}"));
+            check_calls(&spec, &others, &arguments[..8])
+                .unwrap_or_else(|seen| panic!("{name}: {seen}"));
+        }
+    }
+}
+
+fn check_calls(
+    spec: &Spec,
+    calls: &BTreeMap<u32, &'static str>,
+    arguments: &[[u64; 6]],
+) -> Result<(), String> {
+    let program = program(&spec.filter().policy().unwrap());
+    for (&nr, &call) in calls {
+        for &args in arguments {
+            let data = Data {
+                nr,
+                arch: X86_64,
+                args,
+            };
+            let (got, want) = (run(program.insns(), &data), expected(spec, call, &args));
+            if got != want {
+                return Err(format!("{call} {args:x?}: {got:#x}, not {want:#x}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Specs of random groups and calls.
+fn random(rng: &mut Rng) -> Spec {
+    let names: Vec<_> = group_names().collect();
+    let calls: Vec<_> = gl_seccomp::calls(NATIVE).collect();
+    let defaults = [
+        "allow",
+        "log",
+        "errno EPERM",
+        "errno ENOSYS",
+        "kill_thread",
+        "kill_process",
+    ];
+    let default = rng.pick(&defaults);
+    let mut some = |from: &[&'static str], most: usize| -> Vec<&'static str> {
+        (0..rng.below(most)).map(|_| rng.pick(from)).collect()
+    };
+    let (mut allow_groups, deny_groups) = (some(&names, 8), some(&names, 5));
+    let (mut allow, deny) = (some(&calls, 4), some(&calls, 4));
+    // Of the same name, a profile cannot say both.
+    allow_groups.retain(|name| !deny_groups.contains(name));
+    allow.retain(|name| !deny.contains(name));
+    Spec::new(default, [&allow_groups, &deny_groups], [&allow, &deny])
+}
+
+#[test]
+fn random_combinations_answer_as_documented() {
+    let numbers = numbers();
+    let values = values();
+    for seed in 0..24 {
+        let mut rng = Rng(seed);
+        let spec = random(&mut rng);
+        let arguments = arguments(&mut rng, &values, 0);
+        let some: Vec<_> = (0..60)
+            .map(|_| arguments[rng.below(arguments.len())])
+            .collect();
+        check(&spec, &numbers, &some);
+    }
+}
+
+const BUILT_IN: [&str; 5] = [
+    "default",
+    "compute_only",
+    "data_processing",
+    "network_client",
+    "blocked_dangerous",
+];
+
+#[test]
+fn built_in_profiles_answer_as_documented() {
+    let numbers = numbers();
+    let arguments = arguments(&mut Rng(11), &values(), 100);
+    for name in BUILT_IN {
+        check(&Spec::built_in(name), &numbers, &arguments);
+    }
+}
+
+/// The lists of engines that the tests of gl-seccomp have.
+fn engine(name: &str) -> LinuxSeccomp {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../gl-seccomp/tests/data/");
+    let text = std::fs::read_to_string(format!("{dir}{name}.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The stricter of two answers, in the order of `seccomp(2)`; of two errnos the first.
+fn stricter(one: u32, two: u32) -> u32 {
+    let order = |answer: u32| (answer & 0xffff_0000).cast_signed();
+    if order(two) < order(one) { two } else { one }
+}
+
+#[track_caller]
+fn check_merged(filter: &Filter, engine: &LinuxSeccomp, arguments: &[[u64; 6]], what: &str) {
+    let mine = program(&filter.policy().unwrap());
+    let theirs = program(&gl_seccomp::policy(engine, NATIVE).unwrap());
+    let merged = program(&filter.merged_with(engine).unwrap());
+    let numbers = (0..560).chain(X32..X32 + 560).chain([X32 - 1, u32::MAX]);
+    for nr in numbers {
+        for arch in [X86_64, X86, 0xc000_00b7] {
+            let some = if arch == X86_64 {
+                arguments
+            } else {
+                &arguments[..4]
+            };
+            for &args in some {
+                let data = Data { nr, arch, args };
+                let both = [&mine, &theirs].map(|program| run(program.insns(), &data));
+                let got = run(merged.insns(), &data);
+                let want = stricter(both[0], both[1]);
+                assert_eq!(got, want, "{what}: {data:x?}: {got:#x} of {both:x?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn merged_filter_is_the_stricter_of_both() {
+    let values = values();
+    let arguments = arguments(&mut Rng(3), &values, 60);
+    for (name, engine) in ["docker", "podman"].map(|name| (name, engine(name))) {
+        for profile in BUILT_IN {
+            let filter = Spec::built_in(profile).filter();
+            check_merged(
+                &filter,
+                &engine,
+                &arguments,
+                &format!("{name} with {profile}"),
+            );
+        }
+    }
+}
+
+#[test]
+fn merged_random_filters_are_the_stricter_of_both() {
+    let values = values();
+    for seed in 100..130 {
+        let mut rng = Rng(seed);
+        let mut one = random(&mut rng);
+        if rng.one_in(4) {
+            one.1 = Mode::Permissive;
+        }
+        let two = random(&mut rng).filter().oci();
+        let arguments = arguments(&mut rng, &values, 0);
+        let some: Vec<_> = (0..20)
+            .map(|_| arguments[rng.below(arguments.len())])
+            .collect();
+        check_merged(&one.filter(), &two, &some, &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn permissive_filter_refuses_nothing() {
+    let groups = ["process-self", "threads", "device-control"];
+    let denied = ["terminal-injection", "namespaces"];
+    let mut spec = Spec::new("kill_process", [&groups, &denied], [&[], &[]]);
+    let strict = program(&spec.filter().policy().unwrap());
+    spec.1 = Mode::Permissive;
+    let filter = spec.filter();
+    let loose = program(&filter.policy().unwrap());
+    let exported = program(&gl_seccomp::policy(&filter.oci(), NATIVE).unwrap());
+    let arguments = arguments(&mut Rng(5), &values(), 100);
+    for nr in (0..560).chain(X32..X32 + 560).chain([u32::MAX]) {
+        for &args in &arguments {
+            for arch in [X86_64, X86] {
+                let data = Data { nr, arch, args };
+                let want = match run(strict.insns(), &data) {
+                    ALLOW => ALLOW,
+                    _ => LOG,
+                };
+                assert_eq!(run(loose.insns(), &data), want, "{data:x?}");
+                let seen = run(exported.insns(), &data);
+                assert!(
+                    [ALLOW, LOG].contains(&seen),
+                    "exported: {data:x?}: {seen:#x}"
+                );
+            }
+        }
+    }
+}
