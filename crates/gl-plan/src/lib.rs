@@ -12,6 +12,7 @@
 mod device;
 mod error;
 mod hook;
+pub mod ids;
 mod model;
 mod mount;
 mod mount_option;

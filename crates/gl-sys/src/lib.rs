@@ -31,7 +31,7 @@ pub use exec::{
 };
 pub use mountattr::{Depth, MountAttr, mount_setattr};
 pub use network::raise_loopback;
-pub use nsfs::namespace_type;
+pub use nsfs::{namespace_type, parent_namespace};
 pub use pidfd::pidfd_send_signal;
 pub use seccomp::{BpfInsn, seccomp_action_known, seccomp_flags_known, seccomp_set_filter};
 pub use signal::{block_all, read_signal, reset_for_exec};
