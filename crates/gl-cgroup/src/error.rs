@@ -394,7 +394,8 @@ impl Classify for Error {
             }
             (Self::Devices { .. }, _) => "boot a kernel with CONFIG_CGROUP_BPF",
             (_, Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
-                "cgroups are made as root and on a writable /sys/fs/cgroup"
+                "cgroups are made as root and on a writable /sys/fs/cgroup; without root use \
+                 --systemd-cgroup, or set linux.cgroupsPath below a cgroup that is delegated to you"
             }
             _ => return None,
         };

@@ -158,7 +158,9 @@ fn a_read_only_mount_is_said_to_be_denied() {
     assert_eq!(err.class(), Class::Denied);
     assert_eq!(
         err.hint().as_deref(),
-        Some("cgroups are made as root and on a writable /sys/fs/cgroup")
+        Some(
+            "cgroups are made as root and on a writable /sys/fs/cgroup; without root use --systemd-cgroup, or set linux.cgroupsPath below a cgroup that is delegated to you"
+        )
     );
 }
 

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use gl_cgroup::{Cgroup, Depth, OomWatch};
+use gl_launch::rootless::user_name;
 use gl_launch::{Listening, Waiting};
 use gl_seccomp::Program;
 use gl_spec::oci::{Process, Spec};
@@ -12,10 +13,10 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use crate::error::Error;
-use crate::owner;
+use crate::members;
 use crate::process;
 use crate::record::{CONFIG, Phase, RECORD, Record, SECCOMP};
-use crate::signal::Whom;
+use crate::signal::{Reached, Whom};
 use crate::store::{StateDir, Store};
 
 /// How long something that the kernel has yet to finish is waited for.
@@ -74,7 +75,7 @@ impl Container {
     pub fn state(&self) -> Result<StateDocument, Error> {
         Ok(self
             .record
-            .document(self.status()?, owner::name(self.record.owner)))
+            .document(self.status()?, user_name(self.record.owner)))
     }
 
     /// Sends a signal to init, or to every process of the container.
@@ -82,13 +83,26 @@ impl Container {
     /// # Errors
     ///
     /// [`Error::NotRunning`] if there is no process; [`Error::Signal`] or [`Error::Cgroup`].
-    pub fn kill(&self, signal: i32, whom: Whom) -> Result<(), Error> {
+    pub fn kill(&self, signal: i32, whom: Whom) -> Result<Reached, Error> {
         let kills = signal == Signal::KILL.as_raw();
         // Without a pid namespace of its own the container does not end with its init.
-        let all = whom == Whom::All || (kills && !self.record.private_pids);
-        if all && signal != 0 && self.kill_all(signal)? {
-            return Ok(());
+        let all = signal != 0 && (whom == Whom::All || (kills && !self.record.private_pids));
+        if all && self.kill_all(signal)? {
+            return Ok(Reached::Whom);
         }
+        self.kill_init(signal)?;
+        // With init, the kernel kills all of its pid namespace.
+        let ends = kills && self.record.private_pids;
+        let rest = all && self.record.cgroup.is_none() && !ends;
+        Ok(if rest {
+            Reached::InitAlone
+        } else {
+            Reached::Whom
+        })
+    }
+
+    fn kill_init(&self, signal: i32) -> Result<(), Error> {
+        let kills = signal == Signal::KILL.as_raw();
         let pidfd = self.init()?;
         gl_sys::pidfd_send_signal(pidfd.as_fd(), signal).map_err(|source| match source {
             Errno::SRCH => Error::NotRunning {
@@ -103,14 +117,27 @@ impl Container {
         Ok(())
     }
 
-    /// Signals everything in the cgroup; whether there was a cgroup.
-    fn kill_all(&self, signal: i32) -> Result<bool, Error> {
-        let (Some(record), Some(signal)) = (&self.record.cgroup, Signal::from_named_raw(signal))
-        else {
+    /// Signals everything in the cgroup, or without one in the pid namespace; whether there was
+    /// either.
+    fn kill_all(&self, number: i32) -> Result<bool, Error> {
+        if let (Some(record), Some(signal)) = (&self.record.cgroup, Signal::from_named_raw(number))
+        {
+            Cgroup::open(record)?.kill_all(signal)?;
+            return Ok(true);
+        }
+        if self.record.cgroup.is_some() || !self.record.private_pids {
             return Ok(false);
-        };
-        Cgroup::open(record)?.kill_all(signal)?;
-        Ok(true)
+        }
+        let init = self.init()?;
+        if number == Signal::KILL.as_raw() {
+            return Ok(false);
+        }
+        members::signal(self.pid()?, init.as_fd(), number)
+            .map(|()| true)
+            .map_err(|source| Error::Signal {
+                signal: number,
+                source,
+            })
     }
 
     /// A descriptor of the running init.
@@ -157,13 +184,21 @@ impl Container {
         }
     }
 
-    /// The process ids of the container on the host, ascending.
+    /// The process ids of the container on the host, ascending: those in its cgroup, or in its pid
+    /// namespace if it has no cgroup.
     ///
     /// # Errors
     ///
-    /// [`Error::Cgroup`].
+    /// [`Error::SharedPids`] if it has neither; [`Error::Cgroup`], [`Error::Host`].
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
-        Ok(self.cgroup()?.pids(Depth::Tree)?)
+        match (&self.record.cgroup, self.record.init) {
+            (Some(record), _) => Ok(Cgroup::open(record)?.pids(Depth::Tree)?),
+            (None, _) if !self.record.private_pids => Err(Error::SharedPids),
+            (None, Some(init)) if process::alive(init).unwrap_or(false) => {
+                members::pids(self.pid()?).map_err(Error::host("list the processes"))
+            }
+            (None, _) => Ok(Vec::new()),
+        }
     }
 
     /// What the container uses.

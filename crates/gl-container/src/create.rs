@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::group::{self, Group};
 use crate::process;
 use crate::record::{CONFIG, Init, Phase, RECORD, Record, SECCOMP};
+use crate::rootless;
 use crate::socket;
 use crate::store::{Store, Warnings, read_all, write_all};
 
@@ -45,16 +46,6 @@ pub struct CreateRequest {
     pub extra_env: Vec<String>,
 }
 
-/// Makes sure that this process can launch containers: it runs from a read-only copy of its
-/// program from here on.
-///
-/// # Errors
-///
-/// [`Error::Launch`] if no such copy can be had.
-pub fn prepare_runtime() -> Result<(), Error> {
-    Ok(gl_launch::reexec_readonly()?)
-}
-
 /// Where the terminal's master end goes.
 pub(crate) enum Console {
     /// To the socket that the request names, or nowhere.
@@ -80,9 +71,6 @@ pub(crate) fn create_with(
     request: &CreateRequest,
     console: Console,
 ) -> Result<(Container, Spec, Warnings), Error> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Error::Rootless);
-    }
     let decided = decide(id, request)?;
     let console = open_console(request, console, &decided.plan)?;
     gl_launch::keep_descriptors(request.preserve_fds).map_err(|number| Error::Option {
@@ -133,6 +121,8 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
             gl_spec::write(&spec).into_bytes()
         }
     };
+    // What is stored is as it was given.
+    rootless::translate(&mut spec)?;
     let options = Options {
         pivot: request.pivot,
         keyring: request.keyring,
@@ -163,7 +153,7 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
     })
 }
 
-fn absolute(bundle: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn absolute(bundle: &Path) -> Result<PathBuf, Error> {
     let failed = Error::file("find the bundle", bundle);
     let path = std::path::absolute(bundle)
         .map_err(|err| failed(Errno::from_io_error(&err).unwrap_or(Errno::INVAL)))?;
@@ -218,7 +208,7 @@ fn new_record(id: &ContainerId, decided: &Decided) -> Record {
         rootfs: decided.bundle.join(&decided.plan.root.path),
         created: Timestamp::from(SystemTime::now()),
         annotations: annotations.into_iter().collect(),
-        owner: rustix::process::getuid().as_raw(),
+        owner: gl_launch::rootless::caller(),
         cgroup: None,
         private_pids: decided.plan.namespaces.creates(Kind::Pid),
         keeps_keyring: decided.plan.options.keyring == Keyring::Keep,

@@ -95,9 +95,19 @@ pub enum Error {
     /// The container was created without a cgroup.
     #[error("find the container's cgroup: it was created without one")]
     NoCgroup,
-    /// The caller is not root.
-    #[error("create a container as a user other than root: this version cannot")]
-    Rootless,
+    /// Without a cgroup and a pid namespace of its own, its processes cannot be told from others.
+    #[error("find the container's processes: it has no cgroup and shares its pid namespace")]
+    SharedPids,
+    /// A mapping of an id that the user does not own.
+    #[error("use {field}: id {id} is not the user's, who owns {owned}")]
+    NotOwned {
+        /// The mapping.
+        field: String,
+        /// The first id of it that is somebody else's.
+        id: u32,
+        /// All that are the user's, in words.
+        owned: String,
+    },
     /// An option that the config contradicts.
     #[error("use {option}: {problem}")]
     Option {
@@ -177,7 +187,8 @@ impl Classify for Error {
                 }
             }
             Self::Root { .. } | Self::Option { .. } => Class::Invalid,
-            Self::Rootless | Self::NoCgroup => Class::Unsupported,
+            Self::NotOwned { .. } => Class::Denied,
+            Self::SharedPids | Self::NoCgroup => Class::Unsupported,
             _ => Class::Internal,
         }
     }
@@ -198,8 +209,8 @@ impl Classify for Error {
             Self::Option { .. } => "E_OPTION",
             Self::Signal { .. } => "E_SIGNAL",
             Self::Corrupt { .. } => "E_CORRUPT",
-            Self::Rootless => "E_ROOTLESS",
-            Self::NoCgroup => "E_CGROUP",
+            Self::NotOwned { .. } => "E_IDMAP",
+            Self::SharedPids | Self::NoCgroup => "E_CGROUP",
             _ => "E_HOST",
         }
     }
@@ -207,6 +218,7 @@ impl Classify for Error {
     fn field(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Option { option, .. } => Some(Cow::Borrowed(option)),
+            Self::NotOwned { field, .. } => Some(Cow::Borrowed(field)),
             _ => self.inner().and_then(Classify::field),
         }
     }
@@ -215,9 +227,29 @@ impl Classify for Error {
         match self {
             Self::Missing { .. } => Some("list shows the containers of this state root".into()),
             Self::Exists { .. } => Some("delete it first, or take another id".into()),
+            Self::Root { .. } => Some(
+                "set XDG_RUNTIME_DIR to a directory of yours with mode 0700, or name one with --root"
+                    .into(),
+            ),
+            Self::File { source, path, .. }
+                if *source == Errno::ACCESS && path.starts_with("/run/greenlang") =>
+            {
+                Some("set XDG_RUNTIME_DIR, or name a directory of yours with --root".into())
+            }
             Self::NotStopped { .. } => Some("kill it first, or use delete --force".into()),
             Self::NotRunning { status } => Some(format!("it is {status}").into()),
-            Self::Rootless => Some("run it as root".into()),
+            Self::NoCgroup => Some(
+                "without root a cgroup takes a delegated one to be made in: set linux.cgroupsPath \
+                 below it, or use --systemd-cgroup"
+                    .into(),
+            ),
+            Self::SharedPids => {
+                Some("give it a pid namespace of its own, or a cgroup that can be made".into())
+            }
+            Self::NotOwned { .. } => Some(
+                "map ids that /etc/subuid and /etc/subgid give to the user, or the user's own"
+                    .into(),
+            ),
             Self::Option { remedy, .. } => Some(Cow::Borrowed(remedy)),
             Self::Corrupt { .. } => Some("delete --force removes the container".into()),
             _ => self.inner().and_then(Classify::hint),

@@ -98,6 +98,7 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
         process: &process,
         namespaces: &plan.namespaces,
         userns: &plan.userns,
+        setgroups: plan.setgroups,
         init: init.as_fd(),
         join,
         cgroup_dir,

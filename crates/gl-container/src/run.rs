@@ -82,7 +82,11 @@ fn wait(container: &Container, signals: &Signals, terminal: Option<Attached>) ->
     };
     let status = attach::wait(&init, signals, terminal)?;
     if !container.record.private_pids {
-        container.kill(Signal::KILL.as_raw(), Whom::All)?;
+        match container.kill(Signal::KILL.as_raw(), Whom::All) {
+            // It has just ended; with no cgroup there is nobody else to be found.
+            Ok(_) | Err(Error::NotRunning { .. }) => {}
+            Err(err) => return Err(err),
+        }
     }
     Ok(status)
 }

@@ -1,4 +1,4 @@
-//! Whom a signal goes to.
+//! Whom a signal goes to, and whom it reached.
 
 /// Whom a signal goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,4 +7,15 @@ pub enum Whom {
     Init,
     /// Every process of the container.
     All,
+}
+
+/// Whom a signal reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Reached {
+    /// Whom it was for.
+    Whom,
+    /// Init, though it was for all: without a cgroup and a pid namespace of its own, the others of
+    /// the container cannot be told from those of the host.
+    InitAlone,
 }

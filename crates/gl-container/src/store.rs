@@ -169,6 +169,31 @@ impl Store {
     }
 }
 
+/// Refuses a `$XDG_RUNTIME_DIR` in which somebody else could put a state root in place of the user's.
+///
+/// # Errors
+///
+/// [`Error::Root`] if it belongs to somebody else or others may write to it; [`Error::File`].
+pub fn check_user_dir(path: &Path) -> Result<(), Error> {
+    let refused = |problem| Error::Root {
+        path: path.to_owned(),
+        problem,
+    };
+    if !path.is_absolute() {
+        return Err(refused("$XDG_RUNTIME_DIR has to be an absolute path"));
+    }
+    let stat = rustix::fs::stat(path).map_err(Error::file("inspect $XDG_RUNTIME_DIR,", path))?;
+    if stat.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(refused(
+            "it is $XDG_RUNTIME_DIR and belongs to another user",
+        ));
+    }
+    if stat.st_mode & 0o022 != 0 {
+        return Err(refused("it is $XDG_RUNTIME_DIR and others may write to it"));
+    }
+    Ok(())
+}
+
 /// Whether a container's directory may hold a file of this name.
 fn is_state_file(name: &[u8]) -> bool {
     let name = name.strip_suffix(b".new").unwrap_or(name);

@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use gl_plan::{Keyring, Kind, Plan, UserNs};
+use gl_plan::{Keyring, Kind, Plan, Setgroups, UserNs};
 use gl_rootfs::{CgroupMounts, Console, Leaf, Prepared, Procfs, Root};
 use gl_seccomp::Program;
 use gl_spec::{StateDocument, Status};
@@ -216,7 +216,10 @@ fn settle_in(plan: &Plan) -> Result<(), Fault> {
     if plan.userns != UserNs::Shared && maps_root(plan) {
         let failed = Fault::of(Own::BecomeRoot);
         let (uid, gid) = (Uid::ROOT, Gid::ROOT);
-        rustix::thread::set_thread_groups(&[]).map_err(&failed)?;
+        // Below a namespace that denies it, it is denied for good.
+        if plan.setgroups == Setgroups::Allowed {
+            rustix::thread::set_thread_groups(&[]).map_err(&failed)?;
+        }
         rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(&failed)?;
         rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed)?;
     }

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use crate::hook::HookError;
 use crate::record::Record;
+use crate::rootless;
 use crate::step::{Own, Step};
 
 /// Why a process could not be launched.
@@ -134,6 +135,9 @@ pub enum Error {
         #[source]
         source: Errno,
     },
+    /// The way to root of a user namespace.
+    #[error(transparent)]
+    Rootless(#[from] rootless::Error),
     /// The child went away without a word.
     #[error("launch the container: its init process was killed")]
     Killed,
@@ -215,6 +219,7 @@ impl Error {
             | Self::Step { source, .. } => Some(*source),
             Self::Program { errno, .. } => Some(*errno),
             Self::Prepare(_)
+            | Self::Rootless(_)
             | Self::Hook(_)
             | Self::Killed
             | Self::NotWaiting
@@ -293,6 +298,7 @@ impl Classify for Error {
     fn class(&self) -> Class {
         match self {
             Self::Prepare(err) => err.class(),
+            Self::Rootless(err) => err.class(),
             Self::Hook(_) | Self::Killed => Class::Internal,
             Self::NotWaiting => Class::Conflict,
             Self::HostSetting { .. }
@@ -312,6 +318,7 @@ impl Classify for Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Prepare(err) => err.code(),
+            Self::Rootless(err) => err.code(),
             Self::HostSetting { .. } | Self::Namespace { .. } | Self::NamespaceKind { .. } => {
                 "E_NAMESPACE"
             }
@@ -357,13 +364,14 @@ impl Classify for Error {
                 | HookError::Signal { field, .. }
                 | HookError::Timeout { field, .. },
             ) => Some(field.as_str().into()),
-            Self::Host { .. } | Self::Killed | Self::NotWaiting => None,
+            Self::Host { .. } | Self::Rootless(_) | Self::Killed | Self::NotWaiting => None,
         }
     }
 
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some(match self {
             Self::Prepare(err) => return err.hint(),
+            Self::Rootless(err) => return err.hint(),
             Self::Namespace { .. } | Self::NamespaceKind { .. } => {
                 "name a namespace file of that type that still exists".into()
             }
@@ -394,6 +402,15 @@ impl Classify for Error {
             }
             Self::Program { .. } => {
                 "the program must be an executable file for this user and its security label".into()
+            }
+            Self::Step { what, source, .. }
+                if matches!(*source, Errno::ACCESS | Errno::PERM)
+                    && *what == Step::Own(Own::JoinCgroup).describe() =>
+            {
+                "without root it takes write access to a cgroup above both the container's and the \
+                 caller's: call greenlang inside the delegated tree (systemd-run --user --scope \
+                 -p Delegate=yes), or give it --systemd-cgroup"
+                    .into()
             }
             Self::Step { what, source, .. }
                 if *source == Errno::NODEV

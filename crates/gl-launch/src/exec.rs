@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use gl_plan::{Keyring, Kind, Namespaces, Process, UserNs};
+use gl_plan::{Keyring, Kind, Namespaces, Process, Setgroups, UserNs};
 use gl_rootfs::{Console, Procfs, Root};
 use gl_seccomp::Program;
 use gl_sys::CStrings;
@@ -38,6 +38,8 @@ pub struct ExecRequest<'a> {
     pub namespaces: &'a Namespaces,
     /// The container's user namespace.
     pub userns: &'a UserNs,
+    /// Whether groups can be set where the runtime is.
+    pub setgroups: Setgroups,
     /// Init of the container.
     pub init: BorrowedFd<'a>,
     /// Files to write `0` into to join the cgroup.
@@ -227,7 +229,9 @@ fn enter_namespaces(request: &ExecRequest<'_>) -> Result<(), Fault> {
         .map_err(Fault::of(Own::JoinNamespace))?;
     if *request.userns != UserNs::Shared {
         let failed = Fault::of(Own::BecomeRoot);
-        rustix::thread::set_thread_groups(&[]).map_err(&failed)?;
+        if request.setgroups == Setgroups::Allowed {
+            rustix::thread::set_thread_groups(&[]).map_err(&failed)?;
+        }
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).map_err(&failed)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).map_err(failed)?;
     }

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
 use crate::error::Error;
+use crate::rootless;
 
 /// Looks at what a plan depends on: a few system calls.
 pub fn facts() -> Facts {
@@ -70,6 +71,15 @@ fn read_start(path: &str) -> Option<Vec<u8>> {
 /// finds itself on such a mount is the copy.
 const MARK: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOSYMFOLLOW;
 
+/// Whether the caller has just entered a user namespace that it made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Namespace {
+    /// It is where it was started.
+    AsStarted,
+    /// It is: the program has to start again there, also if it is the copy, and is told.
+    Entered,
+}
+
 /// Starts this program again from a read-only mount of itself that is attached nowhere, unless it
 /// already runs from one. Whoever reaches it through `/proc/PID/exe` cannot write to it.
 ///
@@ -83,12 +93,13 @@ const MARK: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOSYMFOLLOW;
 /// # Errors
 ///
 /// [`Error::Host`] if neither can be had.
-pub fn reexec_readonly() -> Result<(), Error> {
+pub fn reexec_readonly(namespace: Namespace) -> Result<(), Error> {
     let failed = |what| move |source| Error::Host { what, source };
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let own = rustix::fs::open("/proc/self/exe", flags, Mode::empty())
         .map_err(failed("open the runtime's own program"))?;
-    if is_copy(&own).map_err(failed("inspect the runtime's own program"))? {
+    let entered = namespace == Namespace::Entered;
+    if !entered && is_copy(&own).map_err(failed("inspect the runtime's own program"))? {
         // It was started by descriptor, and shows a number as its name.
         return rustix::thread::set_name(c"greenlang").map_err(failed("set the process name"));
     }
@@ -107,7 +118,9 @@ pub fn reexec_readonly() -> Result<(), Error> {
     };
     let args = std::env::args_os().map(OsStringExt::into_vec).collect();
     let env = std::env::vars_os()
+        .filter(|(name, _)| !entered || !rootless::is_mark(name))
         .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
+        .chain(entered.then(|| rootless::MARK.as_bytes().to_vec()))
         .collect();
     let errno = gl_sys::execve_fd(copy.as_fd(), &strings(args), &strings(env));
     Err(failed(

@@ -26,7 +26,22 @@ pub(crate) fn write_maps(pid: Pid, file: &str, ranges: &[IdRange]) -> Result<(),
 
 /// Makes a user namespace with these maps that no process is in: what `MOUNT_ATTR_IDMAP` takes.
 pub(crate) fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, Errno> {
-    let (ours, theirs) = Channel::pair()?;
+    namespace_of_child(
+        |pid| {
+            write_maps(pid, "uid_map", &maps.uid)?;
+            write_maps(pid, "gid_map", &maps.gid)
+        },
+        |errno| errno,
+    )
+}
+
+/// Makes a user namespace that `map` writes the maps of, through the one process in it, which is
+/// gone when this returns.
+pub(crate) fn namespace_of_child<E>(
+    map: impl FnOnce(Pid) -> Result<(), E>,
+    failed: impl Fn(Errno) -> E,
+) -> Result<OwnedFd, E> {
+    let (ours, theirs) = Channel::pair().map_err(&failed)?;
     let place = Place {
         namespaces: Kind::User.bit(),
         cgroup: None,
@@ -34,13 +49,12 @@ pub(crate) fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, Errno> {
     let (pid, pidfd) = fork(place, 0, theirs, descriptor, |theirs, _| {
         // There is nothing to do but to be there, until the other end is closed.
         i32::from(theirs.receive().is_err())
-    })?;
-    let made = write_maps(pid, "uid_map", &maps.uid)
-        .and_then(|()| write_maps(pid, "gid_map", &maps.gid))
-        .and_then(|()| {
-            let path = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
-            rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        });
+    })
+    .map_err(&failed)?;
+    let made = map(pid).and_then(|()| {
+        let path = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)
+    });
     drop(ours);
     kill_and_reap(&pidfd);
     made

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags};
 
 use crate::error::Error;
+use crate::step::{Fault, Own};
 
 /// An open namespace to enter.
 #[derive(Debug)]
@@ -164,7 +165,10 @@ impl ForFork {
         }
         if namespaces.creates(Kind::Time) {
             own.push((Kind::Time, own_namespace(Kind::Time)?));
-            unshare_time(offsets)?;
+            unshare_time(offsets).map_err(|source| Error::Host {
+                what: "create the time namespace with linux.timeOffsets",
+                source,
+            })?;
         }
         Ok(Self { own, place: None })
     }
@@ -206,9 +210,8 @@ fn open_own(path: &str) -> Result<OwnedFd, Errno> {
 
 /// Makes a new time namespace for children, with its clock offsets: they can only be set while no
 /// process is in it.
-fn unshare_time(offsets: &[TimeOffset]) -> Result<(), Error> {
-    let failed = |what| move |source| Error::Host { what, source };
-    gl_sys::unshare(UnshareFlags::NEWTIME.bits()).map_err(failed("create a time namespace"))?;
+fn unshare_time(offsets: &[TimeOffset]) -> Result<(), Errno> {
+    gl_sys::unshare(UnshareFlags::NEWTIME.bits())?;
     if offsets.is_empty() {
         return Ok(());
     }
@@ -225,7 +228,23 @@ fn unshare_time(offsets: &[TimeOffset]) -> Result<(), Error> {
         Path::new("/proc/self/timens_offsets"),
         lines.concat().as_bytes(),
     )
-    .map_err(failed("set linux.timeOffsets"))
+}
+
+/// Enters what the plan wants of pid and time namespaces, in a process that makes init and ends.
+pub(crate) fn enter_for_children(
+    namespaces: &Namespaces,
+    opened: &[Opened],
+    offsets: &[TimeOffset],
+) -> Result<(), Fault> {
+    let by_fork = |target: &&Opened| matches!(target.kind, Kind::Pid | Kind::Time);
+    for target in opened.iter().filter(by_fork) {
+        enter(target.fd.as_fd(), target.kind)
+            .map_err(Fault::at(Own::JoinNamespace, target.index))?;
+    }
+    match namespaces.creates(Kind::Time) {
+        true => unshare_time(offsets).map_err(Fault::of(Own::TimeNamespace)),
+        false => Ok(()),
+    }
 }
 
 /// Writes a kernel file in one call.

@@ -75,7 +75,14 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
     namespace::check_host(&namespaces, plan)?;
     let gate = gate::listen(request.state_dir).map_err(failed("make the start gate"))?;
     let (ours, theirs) = Channel::pair().map_err(failed("make a socket pair"))?;
-    let entered = ForFork::enter(&plan.namespaces, &namespaces, &plan.time_offsets)?;
+    // Who is not the host's root cannot come back from a namespace for children, and sends another.
+    let joins_userns = plan.userns == UserNs::Joined;
+    let sends_maker = host::in_user_namespace() && for_children(plan);
+    let entered = match sends_maker {
+        true => ForFork::default(),
+        false => ForFork::enter(&plan.namespaces, &namespaces, &plan.time_offsets)?,
+    };
+    let by_maker = joins_userns || sends_maker;
     let inherited = Inherited {
         plan,
         prepared,
@@ -88,8 +95,7 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         gate,
         runtime: theirs,
     };
-    let joins_userns = plan.userns == UserNs::Joined;
-    let namespaces = if joins_userns { 0 } else { fork_flags(plan) };
+    let namespaces = if by_maker { 0 } else { fork_flags(plan) };
     let place = Place {
         namespaces,
         cgroup: request.cgroup_dir.as_ref().map(AsFd::as_fd),
@@ -101,8 +107,8 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         Inherited::descriptors,
         |inherited, born| {
             let inherited = inherited.born(born);
-            if joins_userns {
-                run_in_joined_userns(inherited)
+            if by_maker {
+                make_init(inherited, sends_maker)
             } else {
                 child::run(inherited)
             }
@@ -112,7 +118,7 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         .leave()
         .map_err(failed("return to the runtime's own namespaces"))?;
     let (pid, pidfd) = forked.map_err(|source| Error::Fork { source })?;
-    let (pid, pidfd) = if joins_userns {
+    let (pid, pidfd) = if by_maker {
         take_sibling(plan, &ours, &pidfd)?
     } else {
         (pid, pidfd)
@@ -131,15 +137,38 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
     Ok(launching)
 }
 
-/// Enters an existing user namespace and makes init there, so that the new namespaces belong to it.
+/// Whether the plan has namespaces that are entered for the sake of children.
+fn for_children(plan: &Plan) -> bool {
+    let namespaces = &plan.namespaces;
+    [Kind::Pid, Kind::Time]
+        .into_iter()
+        .any(|kind| namespaces.joins(kind).is_some())
+        || namespaces.creates(Kind::Time)
+}
+
+/// Enters what can only be entered for good and makes init there: an existing user namespace, so
+/// that the new namespaces belong to it, and `for_children`, without the host's root, those that
+/// take effect in children.
 ///
-/// The one case with a second fork: a user namespace cannot be entered for the sake of a child only.
-fn run_in_joined_userns(inherited: Inherited<'_>) -> i32 {
+/// The one case with a second fork.
+fn make_init(inherited: Inherited<'_>, for_children: bool) -> i32 {
     let flags = fork_flags(inherited.plan);
     let Ok(runtime) = inherited.runtime.try_clone() else {
         return 1;
     };
-    let entered = child::enter_namespaces(&inherited.namespaces);
+    let plan = inherited.plan;
+    let entered = match for_children {
+        true => namespace::enter_for_children(
+            &plan.namespaces,
+            &inherited.namespaces,
+            &plan.time_offsets,
+        ),
+        false => Ok(()),
+    };
+    let entered = entered.and_then(|()| match plan.userns {
+        UserNs::Joined => child::enter_namespaces(&inherited.namespaces),
+        UserNs::Shared | UserNs::New(_) => Ok(()),
+    });
     let forked = entered.and_then(|()| {
         fork_sibling(flags, || child::run(inherited)).map_err(Fault::of(Own::ForkAgain))
     });
@@ -156,7 +185,7 @@ fn run_in_joined_userns(inherited: Inherited<'_>) -> i32 {
     }
 }
 
-/// Takes over the init that [`run_in_joined_userns`] has made, and lets go of its maker.
+/// Takes over the init that [`make_init`] has made, and lets go of its maker.
 fn take_sibling(plan: &Plan, channel: &Channel, maker: &OwnedFd) -> Result<(Pid, OwnedFd), Error> {
     let failed = |source| Error::Host {
         what: "take over the init process",

@@ -21,6 +21,7 @@ pub(crate) enum Own {
     JoinCgroup,
     JoinNamespace,
     CgroupNamespace,
+    TimeNamespace,
     Loopback,
     ForkAgain,
     BecomeRoot,
@@ -61,14 +62,18 @@ pub(crate) enum Own {
     Execve,
 }
 
-const OWN: [(Own, &str); 43] = [
+const OWN: [(Own, &str); 44] = [
     (Own::Sync, "talk to the runtime"),
     (Own::Hide, "hide from other processes"),
     (Own::JoinCgroup, "join the cgroup"),
     (Own::JoinNamespace, "join the namespace"),
     (Own::CgroupNamespace, "create the cgroup namespace"),
+    (
+        Own::TimeNamespace,
+        "create the time namespace with linux.timeOffsets",
+    ),
     (Own::Loopback, "bring the loopback interface up"),
-    (Own::ForkAgain, "start a process in the user namespace"),
+    (Own::ForkAgain, "start a process in the namespaces"),
     (Own::BecomeRoot, "become root of the user namespace"),
     (Own::Session, "start a session"),
     (Own::Keyring, "join a new session keyring"),

@@ -165,6 +165,8 @@ pub struct Plan {
     pub hooks: Hooks,
     /// What the command line adds.
     pub options: Options,
+    /// Whether groups can be set, in the runtime's user namespace and so in one below it.
+    pub setgroups: Setgroups,
 }
 
 pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Plan, Refusal> {
@@ -215,6 +217,7 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
         hooks: hook::build(spec.hooks().as_ref()),
         options: *options,
         mount_label: mount_label(spec, facts, &mounts, &namespaces)?,
+        setgroups: facts.setgroups,
         namespaces,
         mounts,
     })

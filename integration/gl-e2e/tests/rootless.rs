@@ -1,5 +1,6 @@
-//! The runtime as root of a user namespace only, as an engine without root calls it: one id is
-//! mapped, `setgroups(2)` is denied, and no cgroup can be made.
+//! The runtime without root. As root of a user namespace only, as an engine calls it: one id is
+//! mapped, `setgroups(2)` is denied, and no cgroup can be made. And called by a plain user, with
+//! subordinate ids and without.
 #![expect(
     clippy::unwrap_used,
     reason = "a test fails by panicking with what was seen"
@@ -10,8 +11,9 @@ use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use gl_e2e::bundle::kernel::eventually;
 use gl_e2e::bundle::{self, Bundle, Output, finish, runtime};
-use gl_e2e::{Outcome, tests};
+use gl_e2e::{Outcome, Skip, tests};
 use serde_json::json;
 
 fn main() -> ExitCode {
@@ -22,6 +24,24 @@ fn main() -> ExitCode {
         userns_root_cannot_write_to_sys_or_cgroups,
         userns_root_without_setgroups_refuses_groups,
         userns_root_with_limits_and_no_cgroup_is_refused,
+        userns_root_joins_a_pid_namespace,
+        userns_root_makes_a_time_namespace,
+        userns_root_signals_all_and_lists_without_a_cgroup,
+        userns_root_without_cgroup_and_pid_namespace_says_so,
+        user_runs_a_container_with_all_ids_by_default,
+        user_maps_ids_of_the_host_in_the_config,
+        user_without_mappings_gets_the_default_ones,
+        user_execs_kills_and_deletes,
+        user_hooks_run_as_root_of_the_namespace,
+        user_is_refused_ids_of_others,
+        user_without_ranges_is_told_about_subuid,
+        user_without_ranges_runs_the_config_of_spec,
+        user_runs_no_newuidmap_from_path,
+        user_gets_a_read_only_runtime,
+        user_runtime_directory_must_be_the_users_own,
+        user_has_limits_in_a_delegated_cgroup,
+        user_deletes_cgroups_that_the_container_made,
+        user_outside_the_delegated_cgroup_is_told,
     ])
 }
 
@@ -56,6 +76,60 @@ fn as_user(box_: &Bundle, script: &str) -> Output {
         .current_dir(box_.dir())
         .stdin(Stdio::null());
     finish(&mut command)
+}
+
+/// Whether the user has subordinate ids.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subordinate {
+    /// 300000 to 365535.
+    Yes,
+    No,
+}
+
+/// Makes the accounts and the ranges of [`USER`], in a mount namespace of its own, and becomes that
+/// user. `$CALLER` is a cgroup to go to first.
+const LOGIN: &str = "set -e; cd /; mount -t tmpfs -o mode=755 tmpfs /mnt; \
+    { cat /etc/passwd; echo \"gltest:x:$U:$U::/:/bin/sh\"; } >/mnt/passwd; \
+    { cat /etc/group; echo \"gltest:x:$U:\"; } >/mnt/group; \
+    if [ $IDS = yes ]; then echo gltest:300000:65536 >/mnt/subuid; else : >/mnt/subuid; fi; \
+    for file in subuid subgid; do \
+        mount --bind /mnt/subuid /etc/$file; \
+    done; \
+    mount --bind /mnt/passwd /etc/passwd; mount --bind /mnt/group /etc/group; \
+    if [ -n \"$CALLER\" ]; then echo $$ >\"$CALLER/cgroup.procs\"; fi; cd \"$DIR\"; \
+    exec setpriv --reuid $U --regid $U --clear-groups -- sh -c \"$SCRIPT\"";
+
+/// Runs a shell script as [`USER`], who has no privileges; `$G` is the runtime.
+fn as_plain_user(box_: &Bundle, ids: Subordinate, script: &str) -> Output {
+    finish(&mut plain_user(box_, ids, script))
+}
+
+fn plain_user(box_: &Bundle, ids: Subordinate, script: &str) -> Command {
+    box_.write_config();
+    give(box_.dir());
+    let program = box_.dir().join("runtime");
+    fs::copy(runtime(), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--", "/bin/sh", "-c", LOGIN])
+        .env("G", &program)
+        .env("ID", box_.id())
+        .env("U", USER.to_string())
+        .env("IDS", if ids == Subordinate::Yes { "yes" } else { "no" })
+        .env("DIR", box_.dir())
+        .env("CALLER", "")
+        .env("SCRIPT", script)
+        .env("XDG_RUNTIME_DIR", box_.dir())
+        .stdin(Stdio::null());
+    command
+}
+
+/// A bundle for a plain user: nothing of Docker's is left out but the limits.
+fn plain_bundle(script: &str) -> Bundle {
+    Bundle::sh(script)
+        .unset("/linux/resources")
+        .unset("/process/rlimits")
 }
 
 /// Gives a directory with all below it to [`USER`].
@@ -131,7 +205,354 @@ fn userns_root_with_limits_and_no_cgroup_is_refused() -> Outcome {
     let box_ = bundle("exit 0").set("/linux/resources", json!({"pids": {"limit": 5}}));
     let out = as_user(&box_, "exec \"$G\" run $ID");
     out.clone().status(1);
-    assert!(out.stderr.contains("/sys/fs/cgroup"), "{out:?}");
+    out.says("/sys/fs/cgroup").says("--systemd-cgroup");
     assert!(!box_.dir().join("greenlang").join(box_.id()).is_dir());
+    Ok(())
+}
+
+fn userns_root_joins_a_pid_namespace() -> Outcome {
+    let box_ = bundle("readlink /proc/self/ns/pid; echo $$");
+    let path = box_.dir().join("pid");
+    let box_ = box_.namespace("pid", Some(json!({"type": "pid", "path": path})));
+    let script = "unshare --pid --fork --kill-child sleep 100 & \
+        until P=$(cat /proc/$!/task/$!/children) && [ -n \"$P\" ]; do :; done; P=${P% }; \
+        ln -s /proc/$P/ns/pid pid; readlink /proc/$P/ns/pid; \"$G\" run $ID; S=$?; kill $!; exit $S";
+    let out = as_user(&box_, script).ok();
+    let lines: Vec<&str> = out.stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{out:?}");
+    assert_eq!(lines[0], lines[1], "{out:?}");
+    assert_ne!(lines[2], "1", "{out:?}");
+    Ok(())
+}
+
+fn userns_root_makes_a_time_namespace() -> Outcome {
+    let box_ = bundle("cat /proc/uptime")
+        .namespace("time", Some(json!({"type": "time"})))
+        .set(
+            "/linux/timeOffsets",
+            json!({"boottime": {"secs": 900_000_000}}),
+        );
+    let out = as_user(&box_, "exec \"$G\" run $ID").ok();
+    let seconds: f64 = out.stdout.split(' ').next().unwrap().parse().unwrap();
+    assert!((9e8..9.9e8).contains(&seconds), "{out:?}");
+    Ok(())
+}
+
+fn userns_root_signals_all_and_lists_without_a_cgroup() -> Outcome {
+    let box_ = bundle("sleep 1000 & sleep 1000 & wait; echo both ended");
+    let script = "\"$G\" run $ID & \
+        until L=$(\"$G\" ps -f json $ID 2>/dev/null) && [ \"$L\" != \"${L#*,*,}\" ]; do :; done; \
+        \"$G\" ps $ID -eo pid,comm; \"$G\" kill --all $ID TERM; wait $!";
+    let out = as_user(&box_, script).ok();
+    assert_eq!(out.stdout.matches(" sleep\n").count(), 2, "{out:?}");
+    assert_eq!(out.stdout.matches("both ended\n").count(), 1, "{out:?}");
+    Ok(())
+}
+
+fn userns_root_without_cgroup_and_pid_namespace_says_so() -> Outcome {
+    // A new procfs takes a new pid namespace.
+    let box_ = bundle("exec sleep 1000")
+        .namespace("pid", None)
+        .without_mount("/proc")
+        .mount("bind", "/proc", "/proc", &["rbind"]);
+    let script = "\"$G\" create $ID >/dev/null; \"$G\" start $ID; \
+        \"$G\" ps $ID; echo ps $?; \"$G\" kill --all $ID KILL; echo kill $?; \
+        while \"$G\" kill $ID 0 2>/dev/null; do :; done; \"$G\" delete $ID";
+    let out = as_user(&box_, script).ok().prints("ps 1\nkill 0");
+    let said = "find the container's processes: it has no cgroup and shares its pid namespace";
+    assert_eq!(out.stderr.matches(said).count(), 2, "{out:?}");
+    Ok(())
+}
+
+fn user_runs_a_container_with_all_ids_by_default() -> Outcome {
+    let box_ = plain_bundle("cat /proc/self/uid_map /proc/self/gid_map; id -G; exit 7");
+    let out = as_plain_user(&box_, Subordinate::Yes, "exec \"$G\" run $ID").status(7);
+    let words: Vec<&str> = out.stdout.split_whitespace().collect();
+    let map = ["0", "54321", "1", "1", "300000", "65536"];
+    assert_eq!(words[..6], map, "{out:?}");
+    assert_eq!(words[6..12], map, "{out:?}");
+    Ok(())
+}
+
+/// The host ids of the running container's init.
+const MAPS: &str = "P=$(\"$G\" state $ID | sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p'); \
+    echo $(cat /proc/$P/uid_map) , $(cat /proc/$P/gid_map)";
+
+/// Creates, shows the maps as the user sees them, and deletes.
+fn maps_of(box_: &Bundle) -> Output {
+    let script = format!(
+        "set -e; \"$G\" create $ID >/dev/null; {MAPS}; \"$G\" start $ID; \"$G\" delete --force $ID"
+    );
+    as_plain_user(box_, Subordinate::Yes, &script)
+}
+
+fn user_maps_ids_of_the_host_in_the_config() -> Outcome {
+    let map = json!([
+        {"containerID": 0, "hostID": 300_000, "size": 1000},
+        {"containerID": 1000, "hostID": USER, "size": 1},
+    ]);
+    let box_ = plain_bundle("exec sleep 1000")
+        .namespace("user", Some(json!({"type": "user"})))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map);
+    maps_of(&box_)
+        .ok()
+        .prints("0 300000 1000 1000 54321 1 , 0 300000 1000 1000 54321 1");
+    Ok(())
+}
+
+fn user_without_mappings_gets_the_default_ones() -> Outcome {
+    let box_ = plain_bundle("exec sleep 1000").namespace("user", Some(json!({"type": "user"})));
+    maps_of(&box_)
+        .ok()
+        .prints("0 54321 1 1 300000 65536 , 0 54321 1 1 300000 65536");
+    Ok(())
+}
+
+fn user_execs_kills_and_deletes() -> Outcome {
+    let user = json!([{"containerID": 0, "hostID": USER, "size": 1}, {"containerID": 1, "hostID": 300_000, "size": 9}]);
+    let shared = plain_bundle("exec sleep 1000");
+    let own = plain_bundle("exec sleep 1000")
+        .namespace("user", Some(json!({"type": "user"})))
+        .set("/linux/uidMappings", user.clone())
+        .set("/linux/gidMappings", user);
+    for box_ in [shared, own] {
+        let script = "set -e; \"$G\" create $ID >/dev/null; \"$G\" start $ID; \
+            \"$G\" exec $ID sh -c 'id -u; cat /proc/1/comm'; \
+            \"$G\" exec --user 5:6 $ID sh -c 'echo $(id -u) $(id -g)'; \
+            \"$G\" list | sed -n 's/.* //p'; \"$G\" ps -f json $ID | tr -d 0-9; \
+            \"$G\" kill $ID KILL; while \"$G\" kill $ID 0 2>/dev/null; do :; done; \
+            \"$G\" delete $ID; \"$G\" list -q; stat -c %a greenlang";
+        as_plain_user(&box_, Subordinate::Yes, script)
+            .ok()
+            .prints("0\nsleep\n5 6\nOWNER\ngltest\n[]\n700");
+    }
+    Ok(())
+}
+
+fn user_hooks_run_as_root_of_the_namespace() -> Outcome {
+    let box_ = plain_bundle("exec sleep 1000");
+    let log = box_.dir().join("hooks");
+    let hook = |name: &str| {
+        let script = format!("echo {name} $(id -u) >>{}", log.display());
+        json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}])
+    };
+    let names = ["createRuntime", "poststart", "poststop"];
+    let box_ = names.iter().fold(box_, |box_, name| {
+        box_.set(&format!("/hooks/{name}"), hook(name))
+    });
+    let script = "set -e; \"$G\" create $ID >/dev/null; \"$G\" start $ID; \
+        \"$G\" kill $ID KILL; while \"$G\" kill $ID 0 2>/dev/null; do :; done; \
+        \"$G\" delete $ID; cat hooks";
+    as_plain_user(&box_, Subordinate::Yes, script)
+        .ok()
+        .prints("createRuntime 0\npoststart 0\npoststop 0");
+    Ok(())
+}
+
+fn user_is_refused_ids_of_others() -> Outcome {
+    let map = json!([{"containerID": 0, "hostID": 299_999, "size": 2}]);
+    let box_ = plain_bundle("exit 0")
+        .namespace("user", Some(json!({"type": "user"})))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map);
+    as_plain_user(&box_, Subordinate::Yes, "exec \"$G\" run $ID")
+        .status(1)
+        .says(
+            "use linux.uidMappings[0]: id 299999 is not the user's, who owns 54321, 300000-365535",
+        );
+    Ok(())
+}
+
+fn user_without_ranges_is_told_about_subuid() -> Outcome {
+    let box_ = plain_bundle("exit 0");
+    as_plain_user(&box_, Subordinate::No, "exec \"$G\" run $ID")
+        .status(1)
+        .says("map ids for user gltest: /etc/subuid has no range of that user")
+        .says("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 gltest");
+    assert!(!box_.dir().join("greenlang").is_dir());
+    Ok(())
+}
+
+fn user_without_ranges_runs_the_config_of_spec() -> Outcome {
+    let box_ = plain_bundle("exit 0");
+    let script = "set -e; rm config.json; \"$G\" spec --rootless; \
+        sed -i 's/\"terminal\": true/\"terminal\": false/; s/\"sh\"/\"sleep\", \"1000\"/' config.json; \
+        \"$G\" create $ID >/dev/null; \"$G\" start $ID; \"$G\" exec $ID id -u; \
+        cat /proc/$(\"$G\" ps -f json $ID | tr -d '[]')/uid_map; \"$G\" delete --force $ID";
+    for ids in [Subordinate::No, Subordinate::Yes] {
+        let out = as_plain_user(&box_, ids, script).ok();
+        let words: Vec<&str> = out.stdout.split_whitespace().collect();
+        assert_eq!(words, ["0", "0", "54321", "1"], "{out:?}");
+    }
+    Ok(())
+}
+
+fn user_runs_no_newuidmap_from_path() -> Outcome {
+    let box_ = plain_bundle("echo ran");
+    for name in ["newuidmap", "newgidmap"] {
+        let fake = box_.dir().join(name);
+        fs::write(&fake, "#!/bin/sh\necho fake >>$DIR/fake\nexit 1\n").unwrap();
+        fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let script = "PATH=$DIR:$PATH; newuidmap; cat fake; exec \"$G\" run $ID";
+    as_plain_user(&box_, Subordinate::Yes, script)
+        .ok()
+        .prints("fake\nran");
+    let said = fs::read_to_string(box_.dir().join("fake")).unwrap();
+    assert_eq!(said, "fake\n");
+    Ok(())
+}
+
+/// CVE-2019-5736: whoever gets hold of the runtime's program cannot write to it.
+fn user_gets_a_read_only_runtime() -> Outcome {
+    let box_ = plain_bundle("exit 0");
+    let said = box_.dir().join("said");
+    // As long as it runs, nobody can write to it anyway.
+    let hook = format!(
+        "exec 9</proc/$PPID/exe; (while [ -e /proc/$PPID ]; do sleep 0.05; done; \
+         echo x >>/proc/self/fd/9; echo $?) >{0}.new 2>&1 && mv {0}.new {0} &",
+        said.display()
+    );
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", hook]}]);
+    let box_ = box_.set("/hooks/createRuntime", hook);
+    let script = "\"$G\" run $ID && until cat said 2>/dev/null; do sleep 0.05; done";
+    let out = as_plain_user(&box_, Subordinate::Yes, script).ok();
+    // A read-only mount refuses to open it, a sealed copy to be written to.
+    assert_eq!(out.stdout.lines().last(), Some("1"), "{out:?}");
+    let theirs = fs::read(box_.dir().join("runtime")).unwrap();
+    assert!(
+        fs::read(runtime()).unwrap() == theirs,
+        "the runtime was changed"
+    );
+    Ok(())
+}
+
+fn user_runtime_directory_must_be_the_users_own() -> Outcome {
+    let box_ = plain_bundle("exit 0");
+    for (prepare, said) in [
+        (
+            "chmod 777 $DIR",
+            "it is $XDG_RUNTIME_DIR and others may write to it",
+        ),
+        (
+            "XDG_RUNTIME_DIR=/usr",
+            "it is $XDG_RUNTIME_DIR and belongs to another user",
+        ),
+        (
+            "XDG_RUNTIME_DIR=.",
+            "$XDG_RUNTIME_DIR has to be an absolute path",
+        ),
+        ("unset XDG_RUNTIME_DIR", "/run/greenlang"),
+    ] {
+        let script = format!("{prepare}; \"$G\" run $ID; S=$?; chmod 755 $DIR; exit $S");
+        as_plain_user(&box_, Subordinate::Yes, &script)
+            .status(1)
+            .says(said)
+            .says("set XDG_RUNTIME_DIR");
+    }
+    Ok(())
+}
+
+/// A cgroup of [`USER`]'s with one below it for the caller, removed at the end.
+struct Delegated(PathBuf);
+
+impl Delegated {
+    fn new(name: &str) -> Result<Self, Skip> {
+        let top = Path::new("/sys/fs/cgroup");
+        if !top.join("cgroup.controllers").is_file() {
+            return Err(Skip("cgroup v2 is not mounted".to_owned()));
+        }
+        let dir = top.join(name);
+        fs::create_dir(&dir).unwrap();
+        for file in [
+            "",
+            "cgroup.procs",
+            "cgroup.subtree_control",
+            "cgroup.threads",
+        ] {
+            lchown(dir.join(file), Some(USER), Some(USER)).unwrap();
+        }
+        fs::create_dir(dir.join("caller")).unwrap();
+        for file in ["", "cgroup.procs"] {
+            lchown(dir.join("caller").join(file), Some(USER), Some(USER)).unwrap();
+        }
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        // What a failed test left in it shows as a failure to remove.
+        fs::write(self.0.join("cgroup.kill"), "1").ok();
+        for dir in [self.0.join("caller"), self.0.clone()] {
+            eventually("an empty cgroup", || fs::remove_dir(&dir).ok());
+        }
+    }
+}
+
+fn user_has_limits_in_a_delegated_cgroup() -> Outcome {
+    let box_ = plain_bundle("exec sleep 1000");
+    let name = format!("gl-e2e-user-{}", box_.id());
+    let delegated = Delegated::new(&name)?;
+    let box_ = box_
+        .set("/linux/resources", json!({"pids": {"limit": 7}}))
+        .set("/linux/cgroupsPath", json!(format!("/{name}/box")));
+    let script = "set -e; C=/sys/fs/cgroup/$(basename ${CALLER%/*})/box; \
+        \"$G\" create $ID >/dev/null; cat $C/pids.max; \"$G\" start $ID; \
+        \"$G\" exec $ID sh -c 'exec sleep 1000' & \
+        until [ $(wc -l <$C/cgroup.procs) = 2 ]; do :; done; \
+        \"$G\" update --pids-limit 9 $ID; cat $C/pids.max; \
+        \"$G\" pause $ID; cat $C/cgroup.freeze; \"$G\" resume $ID; \
+        \"$G\" ps -f json $ID | tr -d 0-9; \
+        \"$G\" kill --all $ID KILL; while \"$G\" kill $ID 0 2>/dev/null; do :; done; \
+        \"$G\" delete $ID; [ ! -e $C ] && echo gone";
+    let mut command = plain_user(&box_, Subordinate::Yes, script);
+    finish(command.env("CALLER", delegated.0.join("caller")))
+        .ok()
+        .prints("7\n9\n1\n[,]\ngone");
+    Ok(())
+}
+
+/// Root of the container, another id on the host, makes cgroups in its own; they go with it.
+fn user_deletes_cgroups_that_the_container_made() -> Outcome {
+    let map = json!([{"containerID": 0, "hostID": 300_000, "size": 9}]);
+    let box_ = plain_bundle("mkdir -p /sys/fs/cgroup/a/b && echo made; exec sleep 1000")
+        .namespace("user", Some(json!({"type": "user"})))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .without_mount("/sys/fs/cgroup")
+        .mount("cgroup", "cgroup", "/sys/fs/cgroup", &["rw", "nosuid"]);
+    let name = format!("gl-e2e-user-{}", box_.id());
+    let delegated = Delegated::new(&name)?;
+    let box_ = box_.set("/linux/cgroupsPath", json!(format!("/{name}/box")));
+    let script = "set -e; C=/sys/fs/cgroup/$(basename ${CALLER%/*})/box; \
+        for ended in no yes; do \
+            \"$G\" create $ID >/dev/null; \"$G\" start $ID; \
+            until [ -e $C/a/b ]; do :; done; stat -c %u $C/a/b; \
+            if [ $ended = yes ]; then \
+                \"$G\" kill $ID KILL; while \"$G\" kill $ID 0 2>/dev/null; do :; done; \
+            fi; \
+            \"$G\" delete --force $ID; [ ! -e $C ] && echo gone; \
+        done";
+    let mut command = plain_user(&box_, Subordinate::Yes, script);
+    finish(command.env("CALLER", delegated.0.join("caller")))
+        .ok()
+        .prints("300000\ngone\n300000\ngone");
+    Ok(())
+}
+
+fn user_outside_the_delegated_cgroup_is_told() -> Outcome {
+    let box_ = plain_bundle("exit 0");
+    let name = format!("gl-e2e-user-{}", box_.id());
+    let delegated = Delegated::new(&name)?;
+    let box_ = box_
+        .set("/linux/resources", json!({"pids": {"limit": 7}}))
+        .set("/linux/cgroupsPath", json!(format!("/{name}/box")));
+    as_plain_user(&box_, Subordinate::Yes, "exec \"$G\" run $ID")
+        .status(1)
+        .says("join the cgroup (linux.cgroupsPath)")
+        .says("--systemd-cgroup");
+    assert!(!delegated.0.join("box").is_dir(), "the cgroup is left");
     Ok(())
 }

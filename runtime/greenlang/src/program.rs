@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gl_container::Store;
 use gl_spec::{Classify as _, chain};
@@ -89,6 +89,8 @@ fn find(word: &OsStr) -> Result<Verb, UsageError> {
 pub(crate) struct Context<'a> {
     /// Where the state of containers is kept.
     pub(crate) root: PathBuf,
+    /// The user's own directory that it is below, unless it was named.
+    pub(crate) user_dir: Option<PathBuf>,
     /// Who sets limits.
     pub(crate) cgroup_manager: CgroupManager,
     /// Where log lines go.
@@ -104,11 +106,17 @@ impl<'a> Context<'a> {
             Rootless::Yes => false,
             Rootless::No => true,
         };
+        let user_dir =
+            std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !is_root && !dir.is_empty());
+        let user_dir = user_dir
+            .map(PathBuf::from)
+            .filter(|_| global.root.is_none());
         let root = global
             .root
-            .unwrap_or_else(|| default_root(is_root, std::env::var_os("XDG_RUNTIME_DIR")));
+            .unwrap_or_else(|| default_root(user_dir.as_deref()));
         Self {
             root,
+            user_dir,
             cgroup_manager: global.cgroup_manager,
             log,
         }
@@ -122,16 +130,21 @@ impl Context<'_> {
     ///
     /// It cannot be made or opened, or is not safe to use.
     pub(crate) fn store(&self) -> Result<Store, Error> {
-        Ok(Store::open(&self.root)?)
+        Ok(self.open_store()?)
+    }
+
+    /// The same, for the container's crate.
+    pub(crate) fn open_store(&self) -> Result<Store, gl_container::Error> {
+        if let Some(dir) = &self.user_dir {
+            gl_container::check_user_dir(dir)?;
+        }
+        Store::open(&self.root)
     }
 }
 
 /// Where state is kept unless it is said otherwise.
-fn default_root(is_root: bool, user_runtime_dir: Option<OsString>) -> PathBuf {
-    match user_runtime_dir {
-        Some(dir) if !is_root && !dir.is_empty() => PathBuf::from(dir).join("greenlang"),
-        _ => PathBuf::from("/run/greenlang"),
-    }
+fn default_root(user_dir: Option<&Path>) -> PathBuf {
+    user_dir.map_or_else(|| "/run/greenlang".into(), |dir| dir.join("greenlang"))
 }
 
 fn perform(command: Command, context: &Context<'_>) -> Result<Outcome, Error> {
@@ -176,14 +189,12 @@ mod tests {
 
     #[test]
     fn state_of_a_user_is_kept_in_the_users_runtime_directory() {
-        for (is_root, dir, want) in [
-            (true, Some("/run/user/0"), "/run/greenlang"),
-            (false, Some("/run/user/7"), "/run/user/7/greenlang"),
-            (false, Some(""), "/run/greenlang"),
-            (false, None, "/run/greenlang"),
+        for (dir, want) in [
+            (Some("/run/user/7"), "/run/user/7/greenlang"),
+            (None, "/run/greenlang"),
         ] {
-            let got = default_root(is_root, dir.map(OsString::from));
-            assert_eq!(got, PathBuf::from(want), "{is_root} {dir:?}");
+            let got = default_root(dir.map(Path::new));
+            assert_eq!(got, PathBuf::from(want), "{dir:?}");
         }
     }
 }

@@ -54,7 +54,7 @@ impl Create {
     }
 
     pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
-        gl_container::prepare_runtime()?;
+        self.launch.prepare()?;
         let request = self.launch.request(context)?;
         let warnings = gl_container::create(&context.store()?, &self.id, &request)?;
         context.log.warnings(&warnings);

@@ -43,6 +43,7 @@ impl Delete {
     }
 
     pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
+        gl_container::prepare_delete(|| context.open_store(), &self.id)?;
         for failure in gl_container::delete(&context.store()?, &self.id, self.force)? {
             context.log.passed_over(&failure);
         }

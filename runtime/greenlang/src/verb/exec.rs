@@ -155,7 +155,7 @@ impl Exec {
     }
 
     pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
-        gl_container::prepare_runtime()?;
+        gl_container::prepare_exec(|| context.open_store(), &self.id)?;
         let store = context.store()?;
         let mut process = self.process(&store, context)?;
         let sockets = listen::inherited();

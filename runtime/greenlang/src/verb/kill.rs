@@ -1,6 +1,6 @@
 //! `kill`: sends a signal to a container.
 
-use gl_container::Whom;
+use gl_container::{Reached, Whom};
 use gl_spec::ContainerId;
 
 use crate::args::{self, Given, Order, Signal, switch};
@@ -54,7 +54,10 @@ impl Kill {
 
     pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
         let container = context.store()?.load(&self.id)?;
-        container.kill(self.signal.number(), self.whom)?;
+        let reached = container.kill(self.signal.number(), self.whom)?;
+        if reached == Reached::InitAlone {
+            context.log.passed_over(&gl_container::Error::SharedPids);
+        }
         Ok(Outcome::Done)
     }
 }

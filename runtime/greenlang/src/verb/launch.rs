@@ -98,6 +98,18 @@ impl Launch {
         })
     }
 
+    /// Makes sure that this process can create a container; the program may begin anew in it.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from that.
+    pub(crate) fn prepare(&self) -> Result<(), Error> {
+        Ok(gl_container::prepare_create(
+            &self.bundle,
+            self.config.as_deref(),
+        )?)
+    }
+
     /// What the container's crate is asked for.
     ///
     /// # Errors

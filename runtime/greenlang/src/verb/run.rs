@@ -64,7 +64,7 @@ impl Run {
     }
 
     pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
-        gl_container::prepare_runtime()?;
+        self.launch.prepare()?;
         let request = RunRequest {
             create: self.launch.request(context)?,
             detach: self.detach,

@@ -33,6 +33,7 @@ impl Start {
     }
 
     pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
+        gl_container::prepare_start(|| context.open_store(), &self.id)?;
         Container::start(&context.store()?, &self.id)?;
         Ok(Outcome::Done)
     }
