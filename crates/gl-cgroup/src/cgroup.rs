@@ -287,11 +287,7 @@ impl Cgroup {
         let Inner::V2(group, Some(unit)) = &self.inner else {
             return Ok(Place::Outside);
         };
-        let want = match &unit.leaf {
-            Some(leaf) => group.path.join(leaf),
-            None => group.path.clone(),
-        };
-        if paths::unified_of(pid)?.as_ref() == Some(&want) {
+        if paths::unified_of(pid)?.is_some_and(|path| path.is_within(&group.path)) {
             return Ok(Place::Inside);
         }
         match unit.manager {

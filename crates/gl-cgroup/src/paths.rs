@@ -78,6 +78,11 @@ impl GroupPath {
             .into_iter()
     }
 
+    /// Whether this is `above`, or is below it.
+    pub(crate) fn is_within(&self, above: &Self) -> bool {
+        self.strip(above).is_some()
+    }
+
     /// What is left of `self` below `root`, if it is below it.
     fn strip(&self, root: &Self) -> Option<Self> {
         if root.is_root() {

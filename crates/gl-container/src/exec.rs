@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use gl_cgroup::{Below, Controller, GroupPath};
+use gl_cgroup::{Below, Cgroup, Controller, GroupPath};
 use gl_plan::Keyring;
 use gl_spec::oci::{Process, Spec};
 use gl_spec::{ContainerId, Status};
@@ -93,7 +93,8 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
     let pidfd_socket = request.pidfd_socket.as_deref();
     let pidfd_socket = pidfd_socket.map(|path| socket::connect(socket::PIDFD, path));
     let pidfd_socket = pidfd_socket.transpose()?;
-    let (join, cgroup_dir) = join_files(&container, &request.sub_cgroups)?;
+    let cgroup = cgroup_to_join(&container, &request.sub_cgroups)?;
+    let (join, cgroup_dir) = join_files(cgroup.as_ref(), &request.sub_cgroups)?;
     let launch = gl_launch::ExecRequest {
         process: &process,
         namespaces: &plan.namespaces,
@@ -116,9 +117,14 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
         false => Some(Signals::hold()?),
     };
     let pid_file = request.pid_file.as_deref();
-    let executed = gl_launch::exec(&launch, |pid| match pid_file {
-        Some(path) => write_pid_file(path, pid.as_raw_nonzero().get()),
-        None => Ok(()),
+    let executed = gl_launch::exec(&launch, |pid| {
+        if let Some(cgroup) = &cgroup {
+            cgroup.adopt(pid)?;
+        }
+        match pid_file {
+            Some(path) => write_pid_file(path, pid.as_raw_nonzero().get()),
+            None => Ok(()),
+        }
     })?;
     drop(launch);
     if let Some(socket) = &pidfd_socket {
@@ -130,18 +136,24 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
     }
 }
 
+/// The container's cgroup; it may have none if none was asked for.
+fn cgroup_to_join(container: &Container, below: &[String]) -> Result<Option<Cgroup>, Error> {
+    match container.cgroup() {
+        Err(Error::NoCgroup) if below.is_empty() => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// The files by which the process joins its cgroup, and the directory that it is born into on v2.
 fn join_files(
-    container: &Container,
+    cgroup: Option<&Cgroup>,
     below: &[String],
 ) -> Result<(Vec<OwnedFd>, Option<OwnedFd>), Error> {
-    match container.cgroup() {
-        Err(Error::NoCgroup) if below.is_empty() => Ok((Vec::new(), None)),
-        other => {
-            let (cgroup, below) = (other?, sub_cgroups(below)?);
-            Ok((cgroup.join_fds_below(&below)?, cgroup.open_dir(&below)?))
-        }
-    }
+    let Some(cgroup) = cgroup else {
+        return Ok((Vec::new(), None));
+    };
+    let below = sub_cgroups(below)?;
+    Ok((cgroup.join_fds_below(&below)?, cgroup.open_dir(&below)?))
 }
 
 /// Sends the process's pidfd, or ends the process: whoever was to watch over it does not know of it.

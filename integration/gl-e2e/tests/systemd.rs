@@ -182,7 +182,7 @@ fn limits_and_devices_outlive_a_reload() -> Outcome {
         .set("/linux/resources/unified", json!({"memory.high": "60M"}))
         .idle();
     let dir = dir_of(&box_);
-    let kmsg = "mknod /tmp/kmsg$$ c 1 11 && head -c 1 /tmp/kmsg$$ 2>&1; true";
+    let kmsg = "rm -f /dev/gl; mknod /dev/gl c 1 11 && head -c 1 /dev/gl 2>&1; true";
     let denied = box_.inside(kmsg);
     assert!(denied.contains("not permitted"), "{denied}");
     reload();
@@ -236,8 +236,7 @@ fn exec_and_pause_work_in_the_scope() -> Outcome {
     let box_ = scope(Bundle::new(), "system.slice").idle();
     let dir = dir_of(&box_);
     let seen = box_.inside("cat /proc/self/cgroup");
-    // Its own cgroup is the root of what it sees.
-    assert_eq!(seen.trim_end(), "0::/");
+    assert_eq!(seen.trim_end(), format!("0::{}", cgroup_of(box_.pid())));
     box_.call(&["pause", box_.id()]).ok();
     assert!(value(&dir, "cgroup.events").contains("frozen 1"));
     assert_eq!(box_.status(), "paused");
@@ -433,7 +432,8 @@ fn subgroup_holds_the_processes() -> Outcome {
     assert_eq!(cgroup_of(box_.pid()), format!("/system.slice/{unit}/inner"));
     assert_eq!(value(&dir, "pids.max"), "33");
     assert_eq!(value(&dir, "cgroup.procs"), "");
-    assert_eq!(box_.inside("cat /proc/self/cgroup").trim_end(), "0::/");
+    let seen = box_.inside("cat /proc/self/cgroup");
+    assert_eq!(seen.trim_end(), format!("0::/system.slice/{unit}/inner"));
     let ps = box_.call(&["ps", "--format", "json", box_.id()]).ok();
     assert_eq!(ps.json(), json!([box_.pid()]));
     box_.delete_force().ok();
@@ -579,18 +579,17 @@ const RUN: &str = "exec \"$G\" --root \"$ROOT\" --systemd-cgroup run $ID";
 const DIR: &str = "XDG_RUNTIME_DIR=/run/user/1000";
 
 fn users_manager_makes_the_scope() -> Outcome {
-    let box_ =
-        users_box("cat /proc/self/cgroup").set("/linux/resources", json!({"pids": {"limit": 33}}));
-    // The container sees the path of the host, and the limit is looked at from a hook's place: from
-    // outside, while it runs.
+    let box_ = users_box("exec sleep 1000").set("/linux/resources", json!({"pids": {"limit": 33}}));
+    // We are not below the user's manager here, so that neither init nor exec may move there alone.
     let script = "set -e; g() { \"$G\" --root \"$ROOT\" --systemd-cgroup \"$@\"; }; \
-        g create $ID >/dev/null; pid=$(g state $ID | sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p'); \
+        g create $ID >/dev/null; g start $ID; pid=$(g state $ID | sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p'); \
         path=$(sed -n 's/^0:://p' /proc/$pid/cgroup); echo $path; \
-        cat /sys/fs/cgroup$path/pids.max; g delete --force $ID; \
+        cat /sys/fs/cgroup$path/pids.max; \
+        test \"$(g exec $ID cat /proc/self/cgroup)\" = 0::$path && echo exec; g delete --force $ID; \
         test ! -e /sys/fs/cgroup$path && echo gone";
     let out = as_user(&box_, &[DIR], script)?.ok();
     let want = format!(
-        "/user.slice/user-{USER}.slice/user@{USER}.service/user.slice/{}\n33\ngone",
+        "/user.slice/user-{USER}.slice/user@{USER}.service/user.slice/{}\n33\nexec\ngone",
         unit(&box_)
     );
     out.prints(&want);

@@ -102,10 +102,10 @@ impl Bus {
             watches: false,
         };
         let deadline = Instant::now() + ANSWER_LIMIT;
-        bus.send(b"\0AUTH EXTERNAL\r\nDATA\r\n", deadline)?;
-        bus.expect_line("DATA", deadline)?;
-        bus.expect_line("OK ", deadline)?;
-        bus.send(b"BEGIN\r\n", deadline)?;
+        // In one piece: systemd's own socket takes what it reads together with `BEGIN` for done, and
+        // a call that came with it would have to wait for the next one.
+        bus.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n", deadline)?;
+        bus.expect_welcome(deadline)?;
         if bus.address.has_bus {
             bus.call_bus("Hello", "", &Writer::default())?;
         }
@@ -278,14 +278,14 @@ impl Bus {
         })
     }
 
-    fn expect_line(&mut self, start: &'static str, deadline: Instant) -> Result<(), Error> {
-        let mut line = Vec::new();
-        while !line.ends_with(b"\r\n") && line.len() < 512 {
-            let mut byte = [0];
-            self.fill(&mut byte, deadline)?;
-            line.extend(byte);
+    /// Reads the two lines that let us in. Nothing more comes before our first call.
+    fn expect_welcome(&mut self, deadline: Instant) -> Result<(), Error> {
+        let mut text = [0; 512];
+        let mut len = 0;
+        while len < text.len() && text[..len].windows(2).filter(|end| end == b"\r\n").count() < 2 {
+            len += self.read_some(&mut text[len..], deadline)?;
         }
-        match line.starts_with(start.as_bytes()) {
+        match text[..len].starts_with(b"DATA\r\nOK ") {
             true => Ok(()),
             false => self.read(Err("it does not let us in")),
         }
@@ -294,18 +294,24 @@ impl Bus {
     fn fill(&mut self, bytes: &mut [u8], deadline: Instant) -> Result<(), Error> {
         let mut done = 0;
         while done < bytes.len() {
+            done += self.read_some(&mut bytes[done..], deadline)?;
+        }
+        Ok(())
+    }
+
+    fn read_some(&mut self, bytes: &mut [u8], deadline: Instant) -> Result<usize, Error> {
+        loop {
             let read = left(deadline).and_then(|left| {
                 self.stream.set_read_timeout(Some(left))?;
-                self.stream.read(&mut bytes[done..])
+                self.stream.read(bytes)
             });
             match read {
                 Ok(0) => return Err(self.talk(Errno::CONNRESET)),
-                Ok(len) => done += len,
+                Ok(len) => return Ok(len),
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 Err(err) => return Err(self.talk(errno(&err))),
             }
         }
-        Ok(())
     }
 
     fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<(), Error> {

@@ -257,10 +257,12 @@ fn call_unit(
     bus.ask(member, "s", &body)
 }
 
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+
 /// A unit that systemd does not know any more needs nothing.
 fn gone_is_fine<T>(answer: Result<T, Said>) -> Result<(), Said> {
     match answer {
-        Err(said) if said.name != "org.freedesktop.systemd1.NoSuchUnit" => Err(said),
+        Err(said) if said.name != NO_SUCH_UNIT => Err(said),
         _ => Ok(()),
     }
 }
@@ -388,10 +390,9 @@ impl Running {
                     let job = bus.read(job)?;
                     finish(bus, &job, (ACTION, &self.unit), limit)?;
                 }
-                Err(said) => {
-                    gone_is_fine(Err::<(), _>(said))
-                        .map_err(|said| refused(ACTION, &self.unit, said))?;
-                }
+                // Gone and forgotten.
+                Err(said) if said.name == NO_SUCH_UNIT => return Ok(()),
+                Err(said) => return Err(refused(ACTION, &self.unit, said)),
             }
             gone_is_fine(call_unit(bus, "ResetFailedUnit", &self.unit)?)
                 .map_err(|said| refused("reset", &self.unit, said))
