@@ -10,6 +10,7 @@
     warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)
 )]
 
+pub mod apparmor;
 pub mod builtin;
 mod check;
 mod decode;
@@ -25,6 +26,8 @@ mod profile;
 mod resolve;
 mod schema;
 pub mod seccomp;
+mod settings;
+pub mod translate;
 mod value;
 mod word;
 
@@ -37,6 +40,7 @@ pub use node::{Format, MAX_PROFILE_BYTES};
 pub use profile::Profile;
 pub use resolve::{MAX_DEPTH, Source, SourceText, Start};
 pub use schema::schema;
+pub use settings::Settings;
 pub use value::{
     AbsolutePath, ApparmorName, BindMount, Bytes, Capability, Chain, ConnectionState, Count, Host,
     IptablesRule, Isolation, Level, List, Mode, Name, Net, OnMissing, Origin, Ports, Protocol,

@@ -6,6 +6,7 @@
 
 mod classify;
 mod error;
+mod extras;
 mod features;
 mod id;
 mod load;
@@ -19,6 +20,10 @@ mod write;
 
 pub use classify::{Class, Classify, chain};
 pub use error::{Document, Error, IdProblem, Mismatch, Problem, Warning};
+pub use extras::{
+    AppArmor, EndReason, Extras, Isolated, Landlock, Links, PathRule, PortRule, ProcessBounds,
+    ProfileName, ResourceBounds, RlimitBound,
+};
 pub use features::{
     ANNOTATIONS, CAPABILITIES, Facility, Features, HOOKS, MOUNT_OPTIONS, SECCOMP_ACTIONS,
     SECCOMP_ARCHS, SECCOMP_FLAGS, SECCOMP_OPERATORS, features,

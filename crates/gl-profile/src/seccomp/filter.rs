@@ -11,6 +11,7 @@ use super::pieces::{Piece, difference, without_contained};
 use crate::error::{Error, Place};
 use crate::keys::SeccompPolicy;
 use crate::node::quoted;
+use crate::profile::Profile;
 use crate::value::{Mode, Name, Origin, SeccompAction, Setting, SyscallName};
 use crate::word::nearest;
 
@@ -104,6 +105,21 @@ impl Filter {
             },
             rules,
         })
+    }
+
+    /// The filter of a profile for machines of `native`; none if the profile says nothing of calls.
+    ///
+    /// # Errors
+    ///
+    /// As [`Filter::new`].
+    pub fn of(profile: &Profile, native: Arch) -> Result<Option<Self>, Error> {
+        let policy = &profile.seccomp;
+        let groups = policy.groups.is_empty() && policy.deny_groups.is_empty();
+        let calls = policy.allow.is_empty() && policy.deny.is_empty();
+        if policy.default.is_none() && groups && calls {
+            return Ok(None);
+        }
+        Self::new(policy, profile.mode.value, native).map(Some)
     }
 
     /// The rules, in the order of the calls' names. Two rules of one call with different actions have

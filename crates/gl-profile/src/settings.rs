@@ -1,0 +1,94 @@
+//! The host's own word on profiles, `/etc/greenlang/config.toml`: which one a container gets that names
+//! none, and the floor that none goes below.
+
+use std::sync::Arc;
+
+use crate::decode::Reader;
+use crate::error::Error;
+use crate::layer::SCHEMA_VERSION;
+use crate::node::{Format, Kind, read};
+use crate::value::{Name, Setting, SourceKind};
+
+/// What the host says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The profile of a container that names none; without it there is none.
+    pub profile: Option<Setting<Name>>,
+    /// The profile that every container is tightened by on top of its own.
+    pub minimum_profile: Option<Setting<Name>>,
+}
+
+const KEYS: &[&str] = &["version", "profile", "minimum_profile"];
+
+impl Settings {
+    /// Reads the file. `file` names it in messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] with the place.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Error> {
+        let file: Arc<str> = Arc::from(file);
+        let root = read(&file, text, Format::Toml)?;
+        let reader = Reader {
+            file: &file,
+            kind: SourceKind::File,
+        };
+        let mut settings = Self::default();
+        let mut version = None;
+        for member in reader.members("", &root)? {
+            let node = &member.value;
+            match member.key.as_str() {
+                "version" => version = Some(node.kind == Kind::Integer(SCHEMA_VERSION.into())),
+                "profile" => settings.profile = Some(reader.value("profile", node)?),
+                "minimum_profile" => {
+                    settings.minimum_profile = Some(reader.value("minimum_profile", node)?);
+                }
+                _ => return Err(reader.unknown("", member, KEYS)),
+            }
+        }
+        match version {
+            Some(true) => Ok(settings),
+            Some(false) => Err(reader.mismatch("version", &root, "1")),
+            None => Err(Error::MissingKey {
+                place: reader.place(0, "version"),
+                expected: "version = 1",
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_profiles_are_read() {
+        let text = "version = 1\nprofile = \"default\"\nminimum_profile = \"blocked_dangerous\"\n";
+        let settings = Settings::parse("config.toml", text).unwrap();
+        let name =
+            |one: &Option<Setting<Name>>| one.as_ref().map(|one| one.value.as_str().to_owned());
+        assert_eq!(name(&settings.profile).as_deref(), Some("default"));
+        assert_eq!(
+            name(&settings.minimum_profile).as_deref(),
+            Some("blocked_dangerous")
+        );
+    }
+
+    #[test]
+    fn unknown_key_is_refused_with_the_nearest() {
+        let err = Settings::parse("c", "version = 1\nprofil = \"default\"\n").unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "read c:2: profil: unknown key; did you mean \"profile\"?"
+        );
+    }
+
+    #[test]
+    fn file_without_a_version_is_refused() {
+        let err = Settings::parse("c", "profile = \"default\"\n").unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "read c: version: missing, expected version = 1"
+        );
+    }
+}

@@ -1,0 +1,228 @@
+//! From a resolved profile to an OCI config: what the engine asked for, tightened.
+//!
+//! Nothing here gives a container more than its config does: limits take the smaller value,
+//! capabilities the intersection, hidden paths the union. What the host cannot enforce is refused by
+//! name, or left out and said so where the profile degrades.
+
+mod filesystem;
+mod limits;
+mod network;
+mod process;
+
+use std::borrow::Cow;
+
+use gl_spec::oci::Spec;
+use gl_spec::{Class, Classify, Extras, ProfileName};
+
+use crate::error::Place;
+use crate::profile::Profile;
+use crate::value::{Isolation, OnMissing, Origin, Setting, SourceKind};
+
+/// What the translation has to know of the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The version of Landlock's interface, none where it is missing.
+    pub landlock_abi: Option<u32>,
+    /// AppArmor is on.
+    pub apparmor: bool,
+    /// SELinux is on.
+    pub selinux: bool,
+    /// The container gets a cgroup in which limits can be set.
+    pub cgroup: bool,
+}
+
+/// How far a line of a profile is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// It is.
+    Applied,
+    /// The config was as strict before.
+    Already,
+    /// It has no meaning for a container, which the reason says.
+    Elsewhere(&'static str),
+    /// It is not, as the host lacks something; only where the profile degrades.
+    Degraded(&'static str),
+}
+
+/// One line of a profile and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The key, such as `limits.max_open_files`.
+    pub key: String,
+    /// Where it was set.
+    pub origin: Origin,
+    /// The facility of the kernel.
+    pub layer: &'static str,
+    /// What is set there.
+    pub setting: String,
+    /// How far it is in force.
+    pub effect: Effect,
+}
+
+/// A line of a profile that cannot be enforced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("enforce {place}: {missing}")]
+pub struct Refused {
+    /// The line.
+    pub place: Place,
+    /// What is in the way.
+    pub missing: Cow<'static, str>,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+impl Classify for Refused {
+    fn class(&self) -> Class {
+        Class::Unsupported
+    }
+
+    fn code(&self) -> &'static str {
+        "E_PROFILE_UNENFORCEABLE"
+    }
+
+    fn field(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(&self.place.key))
+    }
+
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(self.remedy))
+    }
+}
+
+/// Tightens a config by a profile; may be called again with another one.
+///
+/// Changes `spec` only where config.json has a word for it that nothing later can loosen; everything
+/// else goes into `extras`. The seccomp part is not here: see [`crate::seccomp`]. `instance` tells the
+/// container from all others, for names in the kernel.
+///
+/// # Errors
+///
+/// [`Refused`]: a line that this host, or an OCI container, cannot enforce. `spec` and `extras` are then
+/// of no use.
+pub fn tighten(
+    profile: &Profile,
+    spec: &mut Spec,
+    extras: &mut Extras,
+    host: &Host,
+    instance: &str,
+) -> Result<Vec<Step>, Refused> {
+    let mut run = Run {
+        profile,
+        host,
+        instance,
+        steps: Vec::with_capacity(32),
+    };
+    run.isolation()?;
+    limits::apply(&mut run, spec, extras)?;
+    network::apply(&mut run, spec, extras)?;
+    filesystem::apply(&mut run, spec, extras)?;
+    process::apply(&mut run, spec, extras)?;
+    extras.profiles.push(ProfileName {
+        name: profile.name.value.as_str().to_owned(),
+        hash: profile.hash(),
+    });
+    Ok(run.steps)
+}
+
+/// The paths that are hidden in a container: those of a level are about the host, of which a container
+/// sees nothing.
+pub fn blocked_paths(profile: &Profile) -> Vec<String> {
+    let lines = profile.filesystem.blocked_paths.iter();
+    lines
+        .filter(|line| line.origin.kind != SourceKind::Level)
+        .map(|line| line.value.as_str().to_owned())
+        .collect()
+}
+
+/// Writes into a config what [`tighten`] keeps beside it and another runtime can do as well: bounds of
+/// the process. Landlock and the times stay out.
+pub fn show(spec: &mut Spec, extras: &Extras) {
+    process::show(spec, &extras.process);
+}
+
+/// A translation under way.
+struct Run<'a> {
+    profile: &'a Profile,
+    host: &'a Host,
+    instance: &'a str,
+    steps: Vec<Step>,
+}
+
+impl Run<'_> {
+    fn isolation(&mut self) -> Result<(), Refused> {
+        let isolation = &self.profile.isolation;
+        if isolation.value == Isolation::Gvisor {
+            return Err(refused(
+                &isolation.origin,
+                "greenlang runs containers on the host's kernel",
+                "name runsc as the engine's runtime, or choose isolation = \"container\"",
+            ));
+        }
+        self.step(
+            &isolation.origin,
+            "namespaces",
+            "those that the engine asks for".to_owned(),
+            Effect::Already,
+        );
+        Ok(())
+    }
+
+    fn step(&mut self, origin: &Origin, layer: &'static str, setting: String, effect: Effect) {
+        self.steps.push(Step {
+            key: origin.key.clone().into_owned(),
+            origin: origin.clone(),
+            layer,
+            setting,
+            effect,
+        });
+    }
+
+    /// Notes a line that is in force: newly, or already by the config.
+    fn applied<T>(&mut self, line: &Setting<T>, layer: &'static str, setting: String, new: bool) {
+        let effect = if new {
+            Effect::Applied
+        } else {
+            Effect::Already
+        };
+        self.step(&line.origin, layer, setting, effect);
+    }
+
+    /// A line whose layer the host lacks: refused, or noted where the profile degrades.
+    fn lacking(
+        &mut self,
+        origin: &Origin,
+        layer: &'static str,
+        missing: &'static str,
+        remedy: &'static str,
+    ) -> Result<(), Refused> {
+        if self.profile.on_missing.value == OnMissing::Refuse {
+            return Err(refused(origin, missing, remedy));
+        }
+        self.step(origin, layer, String::new(), Effect::Degraded(missing));
+        Ok(())
+    }
+}
+
+fn refused(
+    origin: &Origin,
+    missing: impl Into<Cow<'static, str>>,
+    remedy: &'static str,
+) -> Refused {
+    Refused {
+        place: origin.place(),
+        missing: missing.into(),
+        remedy,
+    }
+}
+
+/// Lowers a bound to `value`; whether that changed it.
+fn lower<T: Ord + Copy>(bound: &mut Option<T>, value: T) -> bool {
+    if bound.is_some_and(|bound| bound <= value) {
+        return false;
+    }
+    *bound = Some(value);
+    true
+}
+
+#[cfg(test)]
+mod tests;

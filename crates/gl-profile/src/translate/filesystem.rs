@@ -1,0 +1,296 @@
+//! `[filesystem]`: what is writable, what is hidden, and how much may be written.
+
+use std::path::Path;
+
+use gl_spec::oci::{Mount, Root, Spec};
+use gl_spec::{Extras, Landlock, Links, PathRule};
+
+use super::{Effect, Refused, Run, refused};
+use crate::value::{Bytes, Mode, Setting, SourceKind};
+
+/// `LANDLOCK_ACCESS_FS_*` that change something: write, remove and make of each kind (ABI 1), move
+/// between directories (2), truncate (3).
+const CHANGES: [(u32, u64); 3] = [(1, 0b1_1111_1111_0010), (2, 1 << 13), (3, 1 << 14)];
+
+/// A fresh `/tmp` has this size where no quota says otherwise.
+const TMP_BYTES: u64 = 64 << 20;
+
+pub(super) fn apply(
+    run: &mut Run<'_>,
+    spec: &mut Spec,
+    extras: &mut Extras,
+) -> Result<(), Refused> {
+    refuse_mounts(run)?;
+    let quota = run.profile.limits.disk_quota_bytes.clone();
+    temp_root(run, spec, quota.as_ref())?;
+    if let Some(quota) = &quota {
+        disk_quota(run, spec, quota)?;
+    }
+    readonly_root(run, spec);
+    hidden(run, spec);
+    writable(run, extras)
+}
+
+fn refuse_mounts(run: &mut Run<'_>) -> Result<(), Refused> {
+    let filesystem = &run.profile.filesystem;
+    if let Some(list) = filesystem
+        .bind_mounts
+        .as_ref()
+        .filter(|list| !list.items.is_empty())
+    {
+        return Err(refused(
+            &list.origin,
+            "a profile cannot give a container more of the host than its engine does",
+            "let the engine bind them: docker run --volume",
+        ));
+    }
+    if let Some(path) = &filesystem.temp_root_path {
+        return Err(refused(
+            &path.origin,
+            "the root of a container is its image's",
+            "leave it out for containers",
+        ));
+    }
+    if let Some(line) = filesystem.read_only_paths.as_ref() {
+        let why = "an image's files are visible, and read-only where the root is";
+        run.step(
+            &line.origin,
+            "mounts",
+            String::new(),
+            Effect::Elsewhere(why),
+        );
+    }
+    Ok(())
+}
+
+fn is_fresh(run: &Run<'_>) -> bool {
+    let create = run.profile.filesystem.create_temp_root.as_ref();
+    create.is_some_and(|line| line.value)
+}
+
+/// A fresh `/tmp`, unless the engine has mounted something there.
+fn temp_root(
+    run: &mut Run<'_>,
+    spec: &mut Spec,
+    quota: Option<&Setting<Bytes>>,
+) -> Result<(), Refused> {
+    let Some(line) = run.profile.filesystem.create_temp_root.as_ref() else {
+        return Ok(());
+    };
+    let mounts = spec.mounts_mut().get_or_insert_default();
+    let taken = mounts
+        .iter()
+        .any(|mount| mount.destination() == Path::new("/tmp"));
+    if !line.value || taken {
+        run.applied(line, "mounts", "what the engine mounts".to_owned(), false);
+        return Ok(());
+    }
+    let bytes = quota.map_or(TMP_BYTES, |quota| quota.value.0);
+    mounts.push(tmpfs("/tmp", bytes));
+    run.applied(
+        line,
+        "mounts",
+        format!("/tmp: a tmpfs of {bytes} bytes"),
+        true,
+    );
+    Ok(())
+}
+
+fn tmpfs(destination: &str, bytes: u64) -> Mount {
+    let mut mount = Mount::default();
+    mount
+        .set_destination(destination.into())
+        .set_typ(Some("tmpfs".to_owned()))
+        .set_source(Some("tmpfs".into()))
+        .set_options(Some(vec![
+            "nosuid".to_owned(),
+            "nodev".to_owned(),
+            "mode=1777".to_owned(),
+            format!("size={bytes}"),
+        ]));
+    mount
+}
+
+/// Everything writable together within the quota: a read-only root, and tmpfs mounts whose sizes add up
+/// to no more.
+fn disk_quota(run: &mut Run<'_>, spec: &mut Spec, quota: &Setting<Bytes>) -> Result<(), Refused> {
+    spec.root_mut()
+        .get_or_insert_with(Root::default)
+        .set_readonly(Some(true));
+    let mounts = spec.mounts_mut().get_or_insert_default();
+    let is_tmpfs = |mount: &Mount| mount.typ().as_deref() == Some("tmpfs");
+    let writable = |mount: &Mount| !has_option(mount, &["ro", "rro"]);
+    for mount in mounts.iter_mut() {
+        let kind = mount.typ().as_deref().unwrap_or("bind");
+        let stores = ![
+            "proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "tmpfs",
+        ]
+        .contains(&kind);
+        if !stores || !writable(mount) {
+            continue;
+        }
+        // The engine's own files of a container: made for it, and small.
+        let own = ["/etc/resolv.conf", "/etc/hostname", "/etc/hosts"];
+        if own
+            .iter()
+            .any(|path| mount.destination() == Path::new(path))
+        {
+            let mut options = mount.options().clone().unwrap_or_default();
+            options.push("ro".to_owned());
+            mount.set_options(Some(options));
+            continue;
+        }
+        return Err(refused(
+            &quota.origin,
+            format!(
+                "the volume at {} can be written and has no limit",
+                mount.destination().display()
+            ),
+            "mount it read-only, or leave the quota out",
+        ));
+    }
+    let count = mounts
+        .iter()
+        .filter(|mount| is_tmpfs(mount) && writable(mount))
+        .count();
+    let share = u64::try_from(count.max(1)).ok();
+    let share = share
+        .and_then(|count| quota.value.0.checked_div(count))
+        .unwrap_or(0);
+    for mount in mounts
+        .iter_mut()
+        .filter(|mount| is_tmpfs(mount) && writable(mount))
+    {
+        let mut options = mount.options().clone().unwrap_or_default();
+        let smaller = options
+            .iter()
+            .find_map(|option| option.strip_prefix("size="));
+        let asked = smaller.and_then(size).filter(|size| *size <= share);
+        options.retain(|option| !option.starts_with("size=") && !option.starts_with("nr_blocks="));
+        options.push(format!("size={}", asked.unwrap_or(share).max(4096)));
+        mount.set_options(Some(options));
+    }
+    let setting = format!("root read-only, {count} tmpfs of at most {share} bytes each");
+    run.applied(quota, "mounts", setting, true);
+    Ok(())
+}
+
+/// The size of a tmpfs in bytes, as `tmpfs(5)` reads it; none for a share of memory.
+fn size(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let scale = match text.get(digits.len()..)? {
+        "" => 1,
+        "k" | "K" => 1 << 10,
+        "m" | "M" => 1 << 20,
+        "g" | "G" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(scale)
+}
+
+fn has_option(mount: &Mount, names: &[&str]) -> bool {
+    let options = mount.options().as_deref().unwrap_or_default();
+    options
+        .iter()
+        .any(|option| names.contains(&option.as_str()))
+}
+
+fn readonly_root(run: &mut Run<'_>, spec: &mut Spec) {
+    let Some(line) = run
+        .profile
+        .filesystem
+        .readonly_root
+        .as_ref()
+        .filter(|line| line.value)
+    else {
+        return;
+    };
+    let root = spec.root_mut().get_or_insert_with(Root::default);
+    let new = root.readonly() != Some(true);
+    root.set_readonly(Some(true));
+    run.applied(line, "mounts", "the root is read-only".to_owned(), new);
+}
+
+/// Paths that read as empty. Those of a level are about the host, of which a container sees nothing.
+fn hidden(run: &mut Run<'_>, spec: &mut Spec) {
+    let filesystem = &run.profile.filesystem;
+    let linux = spec.linux_mut().get_or_insert_default();
+    let mut masked = linux.masked_paths().clone().unwrap_or_default();
+    for line in filesystem
+        .blocked_paths
+        .iter()
+        .chain(&filesystem.mask_paths)
+    {
+        if line.origin.kind == SourceKind::Level {
+            let why = "it is about the host, of which a container sees nothing";
+            run.step(
+                &line.origin,
+                "mounts",
+                line.value.as_str().to_owned(),
+                Effect::Elsewhere(why),
+            );
+            continue;
+        }
+        let path = line.value.as_str().to_owned();
+        let new = !masked.contains(&path);
+        if new {
+            masked.push(path.clone());
+        }
+        run.applied(line, "mounts", format!("{path} reads as empty"), new);
+    }
+    if !masked.is_empty() {
+        linux.set_masked_paths(Some(masked));
+    }
+}
+
+/// Landlock: nothing is changed but below the listed paths, where a list is given.
+fn writable(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
+    let Some(list) = run.profile.filesystem.read_write_paths.as_ref() else {
+        return Ok(());
+    };
+    if run.profile.mode.value == Mode::Permissive {
+        let why = "Landlock cannot log without denying";
+        run.step(
+            &list.origin,
+            "landlock",
+            String::new(),
+            Effect::Elsewhere(why),
+        );
+        return Ok(());
+    }
+    let Some(abi) = run.host.landlock_abi else {
+        return run.lacking(
+            &list.origin,
+            "landlock",
+            "the kernel has no Landlock",
+            "boot a kernel with Landlock (5.13), or set on_missing = \"degrade\"",
+        );
+    };
+    let known = CHANGES.iter().filter(|(since, _)| *since <= abi);
+    let changes = known.fold(0, |all, (_, bits)| all | bits);
+    let rule = |path: &str, links| PathRule {
+        path: path.to_owned(),
+        access: changes,
+        links,
+    };
+    let mut paths: Vec<_> = list
+        .items
+        .iter()
+        .map(|item| rule(item.value.as_str(), Links::Refuse))
+        .collect();
+    if is_fresh(run) {
+        paths.push(rule("/tmp", Links::Refuse));
+    }
+    // Devices and a process's own files, on mounts that greenlang has made: what may be written there
+    // is decided by them.
+    paths.extend(["/dev", "/proc"].map(|path| rule(path, Links::Refuse)));
+    let shown: Vec<_> = paths.iter().map(|rule| rule.path.as_str()).collect();
+    let setting = format!("writing below {} only", shown.join(" "));
+    extras.landlock.push(Landlock {
+        filesystem: changes,
+        paths,
+        ..Landlock::default()
+    });
+    run.step(&list.origin, "landlock", setting, Effect::Applied);
+    Ok(())
+}

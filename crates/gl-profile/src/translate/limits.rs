@@ -1,0 +1,222 @@
+//! `[limits]` and the times: cgroup, resource limits, the watching process.
+
+use std::time::Duration;
+
+use gl_spec::oci::{LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, Spec};
+use gl_spec::{Extras, RlimitBound};
+
+use super::{Refused, Run, lower, refused};
+use crate::value::{Bytes, Setting};
+
+const RLIMIT_CPU: u32 = 0;
+const RLIMIT_FSIZE: u32 = 1;
+const RLIMIT_NOFILE: u32 = 7;
+const RLIMIT_AS: u32 = 9;
+
+/// Microseconds in which a share of a CPU is counted.
+const PERIOD: u64 = 100_000;
+
+pub(super) fn apply(
+    run: &mut Run<'_>,
+    spec: &mut Spec,
+    extras: &mut Extras,
+) -> Result<(), Refused> {
+    refuse_network_limits(run)?;
+    times(run, extras)?;
+    cgroup(run, spec, extras)?;
+    let limits = &run.profile.limits;
+    let bytes = |one: &Option<Setting<Bytes>>| one.clone().map(|one| (one.value.0, one));
+    if let Some((max, line)) = bytes(&limits.virtual_memory_limit_bytes) {
+        rlimit(run, extras, &line, "RLIMIT_AS", (RLIMIT_AS, max));
+    }
+    if let Some((max, line)) = bytes(&limits.max_file_size_bytes) {
+        rlimit(run, extras, &line, "RLIMIT_FSIZE", (RLIMIT_FSIZE, max));
+    }
+    let files = &run.profile.limits.max_open_files;
+    rlimit(
+        run,
+        extras,
+        files,
+        "RLIMIT_NOFILE",
+        (RLIMIT_NOFILE, files.value.0.into()),
+    );
+    Ok(())
+}
+
+fn refuse_network_limits(run: &Run<'_>) -> Result<(), Refused> {
+    let limits = &run.profile.limits;
+    let bandwidth = limits
+        .network_bandwidth_limit
+        .as_ref()
+        .map(|line| &line.origin);
+    let connections = limits.max_connections.as_ref().map(|line| &line.origin);
+    match bandwidth.or(connections) {
+        None => Ok(()),
+        Some(origin) => Err(refused(
+            origin,
+            "limits of the network are not enforceable yet",
+            "leave it out",
+        )),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn times(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
+    if let Some(setup) = &run.profile.setup_timeout {
+        return Err(refused(
+            &setup.origin,
+            "the engine decides how long the setup of a container takes",
+            "leave it out for containers",
+        ));
+    }
+    let wall = &run.profile.execution_timeout;
+    let new = lower(&mut extras.execution_timeout_ms, millis(wall.value));
+    run.applied(
+        wall,
+        "supervisor",
+        format!("SIGTERM after {} s, then SIGKILL", wall.value.as_secs()),
+        new,
+    );
+    let limits = &run.profile.limits;
+    let cpu = &limits.cpu_time_limit_seconds;
+    rlimit(
+        run,
+        extras,
+        cpu,
+        "RLIMIT_CPU",
+        (RLIMIT_CPU, cpu.value.as_secs()),
+    );
+    if run.host.cgroup {
+        let new = lower(&mut extras.cpu_time_ms, millis(cpu.value));
+        run.applied(
+            cpu,
+            "supervisor",
+            format!("CPU time of the cgroup: {} s", cpu.value.as_secs()),
+            new,
+        );
+        let processes = &limits.max_processes;
+        let new = lower(&mut extras.max_processes, processes.value.0);
+        run.applied(
+            processes,
+            "supervisor",
+            format!("{} processes", processes.value.0),
+            new,
+        );
+    }
+    Ok(())
+}
+
+fn cgroup(run: &mut Run<'_>, spec: &mut Spec, extras: &mut Extras) -> Result<(), Refused> {
+    let limits = &run.profile.limits;
+    if !run.host.cgroup {
+        let cgroup_only = [
+            &limits.memory_limit_bytes.origin,
+            &limits.max_threads.origin,
+            &limits.max_processes.origin,
+            &limits.cpu_time_limit_seconds.origin,
+        ];
+        for origin in cgroup_only {
+            run.lacking(
+                origin,
+                "cgroup",
+                "the container has no cgroup",
+                "let the engine make cgroups; without root, delegate controllers to the user",
+            )?;
+        }
+        return Ok(());
+    }
+    let resources = resources(spec);
+    memory(run, resources, extras);
+    tasks(run, resources, extras);
+    cpu(run, resources, extras);
+    Ok(())
+}
+
+fn resources(spec: &mut Spec) -> &mut LinuxResources {
+    let linux = spec.linux_mut().get_or_insert_default();
+    linux.resources_mut().get_or_insert_default()
+}
+
+fn memory(run: &mut Run<'_>, resources: &mut LinuxResources, extras: &mut Extras) {
+    let line = &run.profile.limits.memory_limit_bytes;
+    let max = i64::try_from(line.value.0).unwrap_or(i64::MAX);
+    let memory = resources
+        .memory_mut()
+        .get_or_insert_with(LinuxMemory::default);
+    let asked = memory.limit().filter(|limit| *limit > 0);
+    let limit = asked.map_or(max, |asked| asked.min(max));
+    memory.set_limit(Some(limit));
+    // No swap: the two together are as much as memory alone.
+    memory.set_swap(Some(limit));
+    if memory
+        .reservation()
+        .is_some_and(|reservation| reservation > limit)
+    {
+        memory.set_reservation(Some(limit));
+    }
+    lower(&mut extras.resources.memory, max);
+    run.applied(
+        line,
+        "cgroup",
+        format!("memory {limit} bytes, no swap"),
+        asked != Some(limit),
+    );
+}
+
+fn tasks(run: &mut Run<'_>, resources: &mut LinuxResources, extras: &mut Extras) {
+    let line = &run.profile.limits.max_threads;
+    let max = i64::from(line.value.0);
+    let asked = resources
+        .pids()
+        .as_ref()
+        .map(LinuxPids::limit)
+        .filter(|limit| *limit > 0);
+    let limit = asked.map_or(max, |asked| asked.min(max));
+    let mut pids = LinuxPids::default();
+    pids.set_limit(limit);
+    resources.set_pids(Some(pids));
+    lower(&mut extras.resources.tasks, max);
+    run.applied(
+        line,
+        "cgroup",
+        format!("pids.max {limit}"),
+        asked != Some(limit),
+    );
+}
+
+fn cpu(run: &mut Run<'_>, resources: &mut LinuxResources, extras: &mut Extras) {
+    let Some(line) = &run.profile.limits.cpu_percent_limit else {
+        return;
+    };
+    let percent = line.value.0;
+    let cpu = resources.cpu_mut().get_or_insert_with(LinuxCpu::default);
+    let period = cpu.period().filter(|period| *period > 0).unwrap_or(PERIOD);
+    // At least what the kernel takes: a millisecond.
+    let share = (period.saturating_mul(percent.into()) / 100).max(1000);
+    let share = i64::try_from(share).unwrap_or(i64::MAX);
+    let asked = cpu.quota().filter(|quota| *quota > 0);
+    let quota = asked.map_or(share, |asked| asked.min(share));
+    cpu.set_period(Some(period));
+    cpu.set_quota(Some(quota));
+    lower(&mut extras.resources.cpu_percent, percent);
+    run.applied(
+        line,
+        "cgroup",
+        format!("CPU {quota} of {period} us"),
+        asked != Some(quota),
+    );
+}
+
+fn rlimit<T>(
+    run: &mut Run<'_>,
+    extras: &mut Extras,
+    line: &Setting<T>,
+    name: &str,
+    (resource, max): (u32, u64),
+) {
+    extras.process.rlimits.push(RlimitBound { resource, max });
+    run.applied(line, "rlimit", format!("{name} at most {max}"), true);
+}
