@@ -1,6 +1,6 @@
 //! The cgroup of one container, whichever driver makes it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use gl_spec::oci::LinuxResources;
@@ -438,6 +438,26 @@ impl Cgroup {
         match &self.inner {
             Inner::V1(group) => group.stats(),
             Inner::V2(group, _) => group.stats(),
+        }
+    }
+
+    /// What a process that closes its descriptors has to keep to go on with this cgroup.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        match &self.inner {
+            Inner::V1(group) => group.base.as_fd(),
+            Inner::V2(group, _) => group.base.as_fd(),
+        }
+    }
+
+    /// The CPU time that all processes of the cgroup have used, those that have ended included.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoCpuTime`] where it is not counted; [`Error::Read`] or [`Error::Parse`].
+    pub fn cpu_time(&self) -> Result<Duration, Error> {
+        match &self.inner {
+            Inner::V1(group) => group.cpu_time(),
+            Inner::V2(group, _) => group.cpu_time(),
         }
     }
 

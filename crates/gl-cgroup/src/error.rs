@@ -184,6 +184,11 @@ pub enum Error {
     /// Memory is not accounted on this host.
     #[error("watch for out-of-memory kills: this host has no memory controller")]
     NoMemory,
+    /// CPU time is not counted on this host.
+    #[error(
+        "read the CPU time: this host does not count it for cgroups; mount the cpuacct controller"
+    )]
+    NoCpuTime,
     /// The processes did not all stop in time.
     #[error("freeze {}: not all processes stopped within {waited_ms} ms", path.display())]
     FreezeTimeout {
@@ -301,6 +306,7 @@ impl Error {
             | Self::NoFile { .. }
             | Self::NoFreezer
             | Self::NoMemory
+            | Self::NoCpuTime
             | Self::Value { .. }
             | Self::FreezeTimeout { .. }
             | Self::NotEmpty { .. } => None,
@@ -323,6 +329,7 @@ impl Classify for Error {
                 | Self::V1Only { .. }
                 | Self::NoFreezer
                 | Self::NoMemory
+                | Self::NoCpuTime
                 | Self::NoFile { .. },
                 _,
             ) => Class::Unsupported,

@@ -8,19 +8,24 @@ use gl_launch::rootless::user_name;
 use gl_launch::{Listening, Waiting};
 use gl_seccomp::Program;
 use gl_spec::oci::{Process, Spec};
-use gl_spec::{ContainerId, StateDocument, Status};
+use gl_spec::{ContainerId, Extras, StateDocument, Status};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use crate::error::Error;
 use crate::members;
 use crate::process;
-use crate::record::{CONFIG, Phase, RECORD, Record, SECCOMP};
+use crate::record::{CONFIG, END, EXTRAS, End, Phase, RECORD, Record, SECCOMP};
 use crate::signal::{Reached, Whom};
 use crate::store::{StateDir, Store};
+use crate::watch;
 
 /// How long something that the kernel has yet to finish is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The annotation of a stopped container's state that says why greenlang ended it: `timeout`,
+/// `cpu_time` or `pids`.
+const END_REASON: &str = "dev.greenlang.end-reason";
 
 /// A stored container.
 #[derive(Debug)]
@@ -73,9 +78,15 @@ impl Container {
     ///
     /// As [`Container::status`].
     pub fn state(&self) -> Result<StateDocument, Error> {
-        Ok(self
-            .record
-            .document(self.status()?, user_name(self.record.owner)))
+        let status = self.status()?;
+        let mut state = self.record.document(status, user_name(self.record.owner));
+        if status == Status::Stopped
+            && let Some(end) = self.end()?
+        {
+            let reason = end.reason.as_str().to_owned();
+            state.annotations.insert(END_REASON.to_owned(), reason);
+        }
+        Ok(state)
     }
 
     /// Sends a signal to init, or to every process of the container.
@@ -138,6 +149,11 @@ impl Container {
                 signal: number,
                 source,
             })
+    }
+
+    /// Whether it ends with its init.
+    pub(crate) fn private_pids(&self) -> bool {
+        self.record.private_pids
     }
 
     /// A descriptor of the running init.
@@ -247,6 +263,31 @@ impl Container {
         Ok(gl_spec::load(&bytes)?.spec)
     }
 
+    /// Why greenlang ended it, if it did.
+    fn end(&self) -> Result<Option<End>, Error> {
+        let bytes = self.dir.read(END)?;
+        let end = bytes.map(|bytes| {
+            let end = String::from_utf8(bytes).ok();
+            end.and_then(|text| serde_json::from_str(&text).ok())
+                .ok_or_else(|| Error::Corrupt {
+                    path: self.dir.path(END),
+                })
+        });
+        end.transpose()
+    }
+
+    /// What a profile added to the config at create.
+    pub(crate) fn extras(&self) -> Result<Extras, Error> {
+        let Some(bytes) = self.dir.read(EXTRAS)? else {
+            return Ok(Extras::default());
+        };
+        let extras = String::from_utf8(bytes).ok();
+        let extras = extras.and_then(|text| serde_json::from_str(&text).ok());
+        extras.ok_or_else(|| Error::Corrupt {
+            path: self.dir.path(EXTRAS),
+        })
+    }
+
     /// The process of the config, as a template for an exec that gives none of its own.
     ///
     /// # Errors
@@ -290,17 +331,20 @@ impl Container {
             });
         }
         let spec = container.spec()?;
-        container.open_gate(&spec)
+        container.open_gate(store, &spec)
     }
 
     /// The part of `start` that `run` shares.
-    pub(crate) fn open_gate(&self, spec: &Spec) -> Result<(), Error> {
+    pub(crate) fn open_gate(&self, store: &Store, spec: &Spec) -> Result<(), Error> {
         let init = self.init()?;
+        let extras = self.extras()?;
         let facts = gl_launch::facts();
         let process = spec.process().as_ref().ok_or_else(|| Error::Corrupt {
             path: self.dir.path(CONFIG),
         })?;
-        let process = gl_plan::plan_process(process, spec, &facts)?;
+        let process = gl_plan::plan_process(process, spec, &extras, &facts)?;
+        // Before the program runs: it must not get a moment without its limits.
+        watch::arm(store, &self.record.id, &extras)?;
         let listening = self.listening(spec);
         gl_launch::start(
             self.dir.as_fd(),

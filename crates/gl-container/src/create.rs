@@ -6,17 +6,19 @@ use std::time::SystemTime;
 
 use gl_cgroup::{Cgroup, Driver, Parents};
 use gl_plan::{Keyring, Kind, Options, Pivot, Plan};
-use gl_seccomp::Program;
+use gl_seccomp::{Policy, Program};
 use gl_spec::oci::Spec;
-use gl_spec::{ContainerId, StateDocument, Status, Timestamp};
+use gl_spec::{ContainerId, Extras, StateDocument, Status, Timestamp};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::apparmor;
 use crate::container::{Container, PATIENCE};
 use crate::error::Error;
 use crate::group::{self, Group};
 use crate::process;
-use crate::record::{CONFIG, Init, Phase, RECORD, Record, SECCOMP};
+use crate::profile::{self, Tightened};
+use crate::record::{CONFIG, EXTRAS, Init, Phase, RECORD, Record, SECCOMP};
 use crate::rootless;
 use crate::socket;
 use crate::store::{Store, Warnings, read_all, write_all};
@@ -42,6 +44,8 @@ pub struct CreateRequest {
     pub preserve_fds: u32,
     /// Who makes the cgroup; none is made, and no limit set, without.
     pub cgroups: Option<Driver>,
+    /// A profile for a container whose config names none.
+    pub profile: Option<String>,
     /// Variables that come on top of the config's, such as `LISTEN_FDS`.
     pub extra_env: Vec<String>,
 }
@@ -71,7 +75,7 @@ pub(crate) fn create_with(
     request: &CreateRequest,
     console: Console,
 ) -> Result<(Container, Spec, Warnings), Error> {
-    let decided = decide(id, request)?;
+    let mut decided = decide(id, request)?;
     let console = open_console(request, console, &decided.plan)?;
     gl_launch::keep_descriptors(request.preserve_fds).map_err(|number| Error::Option {
         option: "--preserve-fds",
@@ -81,7 +85,7 @@ pub(crate) fn create_with(
     let dir = store.make(id)?;
     let record = new_record(id, &decided);
     let mut container = Container { dir, record };
-    match build(&mut container, &decided, request, console) {
+    match build(&mut container, &mut decided, request, console) {
         Ok(()) => Ok((container, decided.spec, decided.warnings)),
         Err(err) => {
             // The first failure is the one to tell; what the clean-up meets comes from it.
@@ -95,6 +99,7 @@ pub(crate) fn create_with(
 /// Everything that is known before the first change on the host.
 pub(crate) struct Decided {
     pub(crate) spec: Spec,
+    pub(crate) extras: Extras,
     /// The config as it will be stored.
     bytes: Vec<u8>,
     warnings: Warnings,
@@ -114,7 +119,13 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
     let loaded = gl_spec::load(&bytes)?;
     let (mut spec, mut warnings) = (loaded.spec, loaded.warnings);
     warnings.extend(gl_spec::validate(&spec)?);
-    let bytes = match request.extra_env.is_empty() {
+    let Tightened { extras, filters } = profile::tighten(
+        &mut spec,
+        request.profile.as_deref(),
+        request.cgroups.is_some(),
+        id.as_str(),
+    )?;
+    let bytes = match request.extra_env.is_empty() && extras == Extras::default() {
         true => bytes,
         false => {
             extend_env(&mut spec, &request.extra_env);
@@ -128,13 +139,12 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
         keyring: request.keyring,
         preserve_fds: request.preserve_fds,
     };
-    let mut plan = gl_plan::plan(&spec, &options, &gl_launch::facts())?;
-    gl_launch::check_plan_labels(&mut plan)?;
-    let linux = spec.linux().as_ref();
-    let program = linux
-        .and_then(|linux| linux.seccomp().as_ref())
-        .map(|seccomp| gl_seccomp::compile(seccomp, gl_seccomp::NATIVE))
-        .transpose()?;
+    let mut plan = gl_plan::plan(&spec, &extras, &options, &gl_launch::facts())?;
+    // Those that are made for the container do not exist yet.
+    if extras.apparmor.is_empty() {
+        gl_launch::check_plan_labels(&mut plan)?;
+    }
+    let program = compile(&spec, &filters)?;
     if let Some(program) = &program {
         gl_seccomp::check_kernel(program)?;
     }
@@ -144,6 +154,7 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
         .transpose()?;
     Ok(Decided {
         spec,
+        extras,
         bytes,
         warnings,
         plan,
@@ -151,6 +162,26 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
         bundle,
         cgroup,
     })
+}
+
+/// One filter that is as strict as the config's own and those of all profiles together.
+fn compile(spec: &Spec, filters: &[Policy]) -> Result<Option<Program>, Error> {
+    let own = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.seccomp().as_ref());
+    let mut policy = own
+        .map(|own| gl_seccomp::policy(own, gl_seccomp::NATIVE))
+        .transpose()?;
+    for next in filters {
+        policy = Some(match policy {
+            None => next.clone(),
+            Some(policy) => policy.tightened_by(next),
+        });
+    }
+    Ok(policy
+        .map(|policy| gl_seccomp::assemble(&policy))
+        .transpose()?)
 }
 
 pub(crate) fn absolute(bundle: &Path) -> Result<PathBuf, Error> {
@@ -241,11 +272,19 @@ fn open_console(
 
 fn build(
     container: &mut Container,
-    decided: &Decided,
+    decided: &mut Decided,
     request: &CreateRequest,
     console: Option<OwnedFd>,
 ) -> Result<(), Error> {
     container.dir.write_new(CONFIG, &decided.bytes)?;
+    if decided.extras != Extras::default() {
+        container.dir.write_new(EXTRAS, &encode(&decided.extras))?;
+    }
+    if !decided.extras.apparmor.is_empty() {
+        // After the record of it, so that whatever happens `delete` finds them.
+        apparmor::load(&decided.extras.apparmor)?;
+        gl_launch::check_plan_labels(&mut decided.plan)?;
+    }
     if let Some(program) = &decided.program {
         container.dir.write_new(SECCOMP, &program.to_bytes())?;
     }
@@ -287,9 +326,9 @@ fn build(
     Ok(launching.commit()?)
 }
 
-pub(crate) fn encode(record: &Record) -> Vec<u8> {
-    // All its strings are UTF-8 and its keys strings, so nothing in it can fail to serialize.
-    serde_json::to_vec(record).unwrap_or_default()
+pub(crate) fn encode(value: &impl serde::Serialize) -> Vec<u8> {
+    // Records and extras: all strings are UTF-8 and all keys strings, so nothing can fail to serialize.
+    serde_json::to_vec(value).unwrap_or_default()
 }
 
 /// Writes a pid file so that whoever watches it sees the whole number or no file.
@@ -334,6 +373,9 @@ fn undo(
             .map_err(Error::from),
         None => Ok(()),
     };
+    let profiles = container
+        .extras()
+        .and_then(|extras| apparmor::unload(&extras.apparmor));
     let state = store.remove(id, &container.dir);
-    pid_file.and(cgroup).and(state)
+    pid_file.and(cgroup).and(profiles).and(state)
 }

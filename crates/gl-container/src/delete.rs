@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
+use crate::apparmor;
 use crate::container::read_record;
 use crate::container::{Container, PATIENCE};
 use crate::error::Error;
@@ -66,6 +67,7 @@ pub(crate) fn delete_loaded(
     if let Some(record) = &container.record.cgroup {
         Cgroup::open(record)?.remove(Parents::Remove, PATIENCE)?;
     }
+    apparmor::unload(&container.extras()?.apparmor)?;
     // Read before the state goes, run after.
     let hooks = container
         .spec()

@@ -25,6 +25,32 @@ pub enum Error {
     /// Its launch.
     #[error(transparent)]
     Launch(#[from] gl_launch::Error),
+    /// An AppArmor profile of the container's own.
+    #[error("{action} the AppArmor profile {profile}: {said}")]
+    AppArmor {
+        /// What was being done, a verb.
+        action: &'static str,
+        /// Its name.
+        profile: String,
+        /// What the parser said.
+        said: String,
+    },
+    /// A limit above that of the container's profile.
+    #[error("update {field}: profile {profile} allows at most {bound}")]
+    Bound {
+        /// The field of the resources.
+        field: &'static str,
+        /// The most that it may be.
+        bound: i64,
+        /// The profile.
+        profile: String,
+    },
+    /// The profile that was asked for.
+    #[error(transparent)]
+    Profile(Box<gl_profile::Error>),
+    /// A line of the profile.
+    #[error(transparent)]
+    Unenforceable(Box<gl_profile::translate::Refused>),
     /// The container is not there.
     #[error("container {id:?} does not exist")]
     Missing {
@@ -138,6 +164,18 @@ pub enum Error {
     },
 }
 
+impl From<gl_profile::Error> for Error {
+    fn from(err: gl_profile::Error) -> Self {
+        Self::Profile(Box::new(err))
+    }
+}
+
+impl From<gl_profile::translate::Refused> for Error {
+    fn from(err: gl_profile::translate::Refused) -> Self {
+        Self::Unenforceable(Box::new(err))
+    }
+}
+
 impl Error {
     pub(crate) fn host(what: &'static str) -> impl Fn(Errno) -> Self {
         move |source| Self::Host { what, source }
@@ -161,6 +199,8 @@ impl Error {
             Self::Seccomp(err) => Some(err),
             Self::Cgroup(err) => Some(err),
             Self::Launch(err) => Some(err),
+            Self::Profile(err) => Some(&**err),
+            Self::Unenforceable(err) => Some(&**err),
             _ => None,
         }
     }
@@ -186,7 +226,7 @@ impl Classify for Error {
                     _ => Class::Internal,
                 }
             }
-            Self::Root { .. } | Self::Option { .. } => Class::Invalid,
+            Self::Root { .. } | Self::Option { .. } | Self::Bound { .. } => Class::Invalid,
             Self::NotOwned { .. } => Class::Denied,
             Self::SharedPids | Self::NoCgroup => Class::Unsupported,
             _ => Class::Internal,

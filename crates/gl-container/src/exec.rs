@@ -78,9 +78,10 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
     let facts = gl_launch::facts();
     let process = inherit(&request.process, &spec);
     gl_spec::validate_process(&process)?;
-    let mut process = gl_plan::plan_process(&process, &spec, &facts)?;
+    let extras = container.extras()?;
+    let mut process = gl_plan::plan_process(&process, &spec, &extras, &facts)?;
     gl_launch::check_labels(&mut process)?;
-    let plan = gl_plan::plan(&spec, &gl_plan::Options::default(), &facts)?;
+    let plan = gl_plan::plan(&spec, &extras, &gl_plan::Options::default(), &facts)?;
     gl_launch::keep_descriptors(request.preserve_fds).map_err(|number| Error::Option {
         option: "--preserve-fds",
         problem: format!("descriptor {number} is not open").into(),

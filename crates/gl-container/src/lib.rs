@@ -6,6 +6,7 @@
 //! if it is not, is decided here.
 #![forbid(unsafe_code)]
 
+mod apparmor;
 mod attach;
 mod container;
 mod create;
@@ -16,6 +17,7 @@ mod group;
 mod limits;
 mod members;
 mod process;
+mod profile;
 mod record;
 mod rootless;
 mod run;
@@ -23,6 +25,7 @@ mod signal;
 mod socket;
 mod store;
 mod update;
+mod watch;
 
 pub use container::Container;
 pub use create::{CreateRequest, create};
@@ -30,6 +33,7 @@ pub use delete::{Force, HookFailures, delete};
 pub use error::Error;
 pub use exec::{ExecRequest, Outcome, Paused, exec};
 pub use gl_launch::in_user_namespace;
+pub use profile::{HostProfiles, profile_host};
 pub use rootless::{prepare_create, prepare_delete, prepare_exec, prepare_start};
 pub use run::{RunRequest, run};
 pub use signal::{Reached, Whom};

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use gl_spec::{ContainerId, StateDocument, Status, Timestamp};
+use gl_spec::{ContainerId, EndReason, StateDocument, Status, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Name of the record's file.
 pub(crate) const RECORD: &str = "state.json";
 /// Name of the config's file.
 pub(crate) const CONFIG: &str = "config.json";
+/// Name of the file with what a profile adds to the config; there is none without a profile.
+pub(crate) const EXTRAS: &str = "extras.json";
+/// Name of the file that says why greenlang ended the container.
+pub(crate) const END: &str = "end.json";
 /// Name of the seccomp program's file.
 pub(crate) const SECCOMP: &str = "seccomp";
 /// Name of the file with the limits that an update changed.
@@ -56,6 +60,12 @@ pub(crate) struct Record {
     /// Whether its processes have the session keyring of who starts them.
     #[serde(default)]
     pub(crate) keeps_keyring: bool,
+}
+
+/// What is in [`END`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct End {
+    pub(crate) reason: EndReason,
 }
 
 impl Record {

@@ -51,7 +51,7 @@ pub fn run(
         .as_ref()
         .and_then(gl_spec::oci::Process::terminal)
         .unwrap_or(false);
-    if let Err(err) = container.open_gate(&spec) {
+    if let Err(err) = container.open_gate(store, &spec) {
         // What the clean-up meets comes from the first failure, which is the one to tell.
         return match delete_loaded(store, &container, Force::Yes) {
             Ok(_) | Err(_) => Err(err),

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::container::Container;
 use crate::error::Error;
-use crate::record::{CONFIG, RECORD, RESOURCES, SECCOMP};
+use crate::record::{CONFIG, END, EXTRAS, RECORD, RESOURCES, SECCOMP};
 
 /// What was odd about a config and is fine all the same.
 pub type Warnings = Vec<Warning>;
@@ -197,9 +197,17 @@ pub fn check_user_dir(path: &Path) -> Result<(), Error> {
 /// Whether a container's directory may hold a file of this name.
 fn is_state_file(name: &[u8]) -> bool {
     let name = name.strip_suffix(b".new").unwrap_or(name);
-    [CONFIG, RECORD, RESOURCES, SECCOMP, gl_launch::GATE]
-        .iter()
-        .any(|file| name == file.as_bytes())
+    [
+        CONFIG,
+        END,
+        EXTRAS,
+        RECORD,
+        RESOURCES,
+        SECCOMP,
+        gl_launch::GATE,
+    ]
+    .iter()
+    .any(|file| name == file.as_bytes())
 }
 
 fn missing(id: &ContainerId) -> Error {

@@ -1,7 +1,7 @@
 //! `update`: other limits for a container that runs.
 
 use gl_spec::oci::LinuxResources;
-use gl_spec::{ContainerId, Status};
+use gl_spec::{ContainerId, Extras, Status};
 use serde_json::Value;
 
 use crate::container::Container;
@@ -30,6 +30,7 @@ impl Container {
             Status::Created | Status::Running | Status::Paused => {}
         }
         gl_spec::validate_resources(resources)?;
+        within(resources, &container.extras()?)?;
         let cgroup = container.cgroup()?;
         let before = container.resources()?;
         if let Err(err) = cgroup.update(resources) {
@@ -71,6 +72,42 @@ impl Container {
         merge(&mut merged, serde_json::to_value(change).map_err(corrupt)?);
         self.dir.replace(RESOURCES, merged.to_string().as_bytes())
     }
+}
+
+/// Refuses limits above those of the container's profile. One that is not named, or unlimited, stays or
+/// becomes what it was at create: see [`ResourceBounds`].
+fn within(resources: &LinuxResources, extras: &Extras) -> Result<(), Error> {
+    let bounds = &extras.resources;
+    let check = |field: &'static str, asked: Option<i64>, bound: Option<i64>| match (asked, bound) {
+        (Some(asked), Some(bound)) if asked > bound || asked < 0 => Err(Error::Bound {
+            field,
+            bound,
+            profile: extras
+                .profiles
+                .first()
+                .map(|one| one.name.clone())
+                .unwrap_or_default(),
+        }),
+        _ => Ok(()),
+    };
+    if let Some(memory) = resources.memory() {
+        check("memory.limit", memory.limit(), bounds.memory)?;
+        check("memory.swap", memory.swap(), bounds.memory)?;
+    }
+    if let Some(pids) = resources.pids() {
+        // No limit is written as 0 as well as by a negative number.
+        let asked = if pids.limit() == 0 { -1 } else { pids.limit() };
+        check("pids.limit", Some(asked), bounds.tasks)?;
+    }
+    if let (Some(cpu), Some(percent)) = (resources.cpu(), bounds.cpu_percent) {
+        if let Some(period) = cpu.period() {
+            let most = i64::try_from(period.saturating_mul(percent.into()) / 100);
+            check("cpu.quota", cpu.quota().or(Some(-1)), most.ok())?;
+        } else if cpu.quota().is_some() {
+            check("cpu.quota", cpu.quota(), Some(i64::from(percent) * 1000))?;
+        }
+    }
+    Ok(())
 }
 
 /// Lays the fields of `change` over those of `base`, object by object.

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use gl_plan::{Keyring, Kind, Plan, Setgroups, UserNs};
 use gl_rootfs::{CgroupMounts, Console, Leaf, Prepared, Procfs, Root};
 use gl_seccomp::Program;
-use gl_spec::{StateDocument, Status};
+use gl_spec::{Isolated, StateDocument, Status};
 use gl_sys::CStrings;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -20,6 +20,7 @@ use crate::fork::Born;
 use crate::gate;
 use crate::hook;
 use crate::identity::{self, Labels};
+use crate::landlock;
 use crate::lookup;
 use crate::namespace::{self, Opened};
 use crate::record::{Channel, Kind as Message, Record};
@@ -108,6 +109,7 @@ struct Waiting<'a> {
     seccomp: Option<&'a Program>,
     state: StateDocument,
     labels: Labels,
+    landlock: Vec<OwnedFd>,
     program: std::ffi::CString,
     args: CStrings,
     env: CStrings,
@@ -153,15 +155,16 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
     let proc = gl_rootfs::mount_all(plan, &root, binds, &inherited.cgroup)?;
     gl_rootfs::make_dev(plan, &root, devices)?;
     set_names(plan)?;
-    // While the mounts over /proc that hide paths are not there yet.
-    let labels = with_procfs(plan, proc)?;
     if !plan.hooks.create_runtime.is_empty() {
         let sync = Fault::of(Own::Sync);
         runtime
             .send(&Record::new(Message::Mounted, 0))
             .map_err(&sync)?;
         runtime.expect(Message::Continue).map_err(sync)?;
+        renew_network(plan)?;
     }
+    // While the mounts over /proc that hide paths are not there yet.
+    let labels = with_procfs(plan, proc)?;
     run_hooks(&plan.hooks.create_container, &state, Status::Creating)?;
     let cwd = open_cwd(plan, &root)?;
     gl_rootfs::pivot(&root, &root_path, plan.options.pivot)?;
@@ -172,6 +175,7 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
     drop(console);
     gl_rootfs::finish_root(plan, &root)?;
     let env = lookup::complete_environment(&plan.process, &root)?;
+    let landlock = landlock::prepare(&plan.process.landlock, &root)?;
     // No descriptor of a directory outlives this, so none can be the way out.
     drop(root);
     become_process(&plan.process, &cwd)?;
@@ -182,6 +186,7 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
         seccomp: inherited.seccomp,
         state,
         labels,
+        landlock,
         program,
         args: CStrings::new(plan.process.args.clone()),
         env: CStrings::new(env),
@@ -223,7 +228,7 @@ fn settle_in(plan: &Plan) -> Result<(), Fault> {
         rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(&failed)?;
         rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed)?;
     }
-    if plan.namespaces.creates(Kind::Network) {
+    if plan.namespaces.creates(Kind::Network) && plan.network != Some(Isolated::Nothing) {
         raise_loopback().map_err(Fault::of(Own::Loopback))?;
     }
     if plan.namespaces.creates(Kind::Cgroup) {
@@ -232,6 +237,20 @@ fn settle_in(plan: &Plan) -> Result<(), Fault> {
         gl_sys::unshare(bit).map_err(Fault::of(Own::CgroupNamespace))?;
     }
     Ok(())
+}
+
+/// Leaves the network namespace that hooks may have put interfaces into, for a container that is to
+/// have none of them: an empty one takes its place.
+fn renew_network(plan: &Plan) -> Result<(), Fault> {
+    let Some(isolated) = plan.network else {
+        return Ok(());
+    };
+    let bit = u32::try_from(Kind::Network.bit()).unwrap_or(0);
+    gl_sys::unshare(bit).map_err(Fault::of(Own::NetworkRenewal))?;
+    match isolated {
+        Isolated::Loopback => raise_loopback().map_err(Fault::of(Own::Loopback)),
+        Isolated::Nothing => Ok(()),
+    }
 }
 
 fn raise_loopback() -> Result<(), Errno> {
@@ -352,6 +371,7 @@ impl Waiting<'_> {
             preserve_fds: self.plan.options.preserve_fds,
             seccomp: self.seccomp,
             labels: &self.labels,
+            landlock: &self.landlock,
             program: &self.program,
             args: &self.args,
             env: &self.env,
@@ -369,6 +389,7 @@ pub(crate) struct LastSteps<'a> {
     pub(crate) preserve_fds: u32,
     pub(crate) seccomp: Option<&'a Program>,
     pub(crate) labels: &'a Labels,
+    pub(crate) landlock: &'a [OwnedFd],
     pub(crate) program: &'a std::ffi::CStr,
     pub(crate) args: &'a CStrings,
     pub(crate) env: &'a CStrings,
@@ -393,6 +414,8 @@ impl LastSteps<'_> {
         gl_sys::reset_for_exec().map_err(Fault::of(Own::Signals))?;
         self.labels.apply()?;
         identity::set_rlimits(self.process)?;
+        // Before the filter, which has no reason to allow its calls.
+        landlock::restrict(self.landlock)?;
         // From here on only write, read, capget, capset, prctl and execve, which the filter has to
         // allow anyway or which fail closed.
         if let Some(program) = self.seccomp {

@@ -21,6 +21,7 @@ use crate::child::{LastSteps, become_process, join_cgroup, report};
 use crate::error::Error;
 use crate::fork::{Born, Place, fork};
 use crate::identity::{self, Labels};
+use crate::landlock;
 use crate::lookup;
 use crate::namespace::ForFork;
 use crate::record::{Channel, Kind as Message, Record};
@@ -156,6 +157,7 @@ fn child(request: &ExecRequest<'_>, runtime: &Channel, born: Born) -> i32 {
                 preserve_fds: request.preserve_fds,
                 seccomp: request.seccomp,
                 labels: &ready.labels,
+                landlock: &ready.landlock,
                 program: &ready.program,
                 args: &ready.args,
                 env: &ready.env,
@@ -170,6 +172,7 @@ fn child(request: &ExecRequest<'_>, runtime: &Channel, born: Born) -> i32 {
 
 struct Ready {
     labels: Labels,
+    landlock: Vec<OwnedFd>,
     program: CString,
     args: CStrings,
     env: CStrings,
@@ -192,6 +195,7 @@ fn build(request: &ExecRequest<'_>, runtime: &Channel, born: Born) -> Result<Rea
         stdio::take_terminal(process, &root, Console::Leave, socket.as_fd())?;
     }
     let env = lookup::complete_environment(process, &root)?;
+    let landlock = landlock::prepare(&process.landlock, &root)?;
     let cwd = open_cwd(process, &root)?;
     drop(root);
     become_process(process, &cwd)?;
@@ -200,6 +204,7 @@ fn build(request: &ExecRequest<'_>, runtime: &Channel, born: Born) -> Result<Rea
     identity::set_affinity(process.affinity_final.as_deref())?;
     Ok(Ready {
         labels,
+        landlock,
         program,
         args: CStrings::new(process.args.clone()),
         env: CStrings::new(env),

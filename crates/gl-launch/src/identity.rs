@@ -159,6 +159,19 @@ pub(crate) fn set_rlimits(process: &Process) -> Result<(), Fault> {
         rustix::process::setrlimit(resource, kernel_limit(limit.soft, limit.hard))
             .map_err(Fault::at(Own::Rlimit, index))?;
     }
+    bound_rlimits(process)
+}
+
+/// Lowers what was inherited, which takes no privilege.
+fn bound_rlimits(process: &Process) -> Result<(), Fault> {
+    for bound in &process.rlimit_bounds {
+        let failed = Fault::of(Own::RlimitBound);
+        let resource = resource(bound.resource).ok_or_else(|| failed(Errno::INVAL))?;
+        let held = rustix::process::getrlimit(resource);
+        let lower = |held: Option<u64>| held.map_or(bound.max, |held| held.min(bound.max));
+        let limit = kernel_limit(lower(held.current), lower(held.maximum));
+        rustix::process::setrlimit(resource, limit).map_err(failed)?;
+    }
     Ok(())
 }
 

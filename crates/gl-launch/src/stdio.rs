@@ -85,6 +85,18 @@ pub(crate) fn shield_null() -> Result<(), Errno> {
     Ok(())
 }
 
+/// Makes all three streams the null device.
+///
+/// # Errors
+///
+/// As [`shield_null`].
+pub(crate) fn null_streams() -> Result<(), Errno> {
+    let null = readonly_null()?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)
+}
+
 /// Opens the host's null device on a read-only mount that is attached nowhere.
 ///
 /// A mount of `/dev`, so that the descriptor reads as `/null` in the container and not as a directory;

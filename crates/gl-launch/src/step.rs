@@ -43,12 +43,16 @@ pub(crate) enum Own {
     MemoryPolicy,
     Personality,
     Rlimit,
+    RlimitBound,
+    NetworkRenewal,
     Bounding,
     Groups,
     Ids,
     Capabilities,
     Ambient,
     NoNewPrivileges,
+    Landlock,
+    LandlockPath,
     Label,
     LabelCheck,
     Passwd,
@@ -62,7 +66,7 @@ pub(crate) enum Own {
     Execve,
 }
 
-const OWN: [(Own, &str); 44] = [
+const OWN: [(Own, &str); 48] = [
     (Own::Sync, "talk to the runtime"),
     (Own::Hide, "hide from other processes"),
     (Own::JoinCgroup, "join the cgroup"),
@@ -96,12 +100,19 @@ const OWN: [(Own, &str); 44] = [
     (Own::MemoryPolicy, "set the memory policy"),
     (Own::Personality, "set the personality"),
     (Own::Rlimit, "set the resource limit"),
+    (Own::RlimitBound, "lower the resource limit"),
+    (
+        Own::NetworkRenewal,
+        "leave the network that the hooks have set up",
+    ),
     (Own::Bounding, "drop a capability from the bounding set"),
     (Own::Groups, "set the supplementary groups"),
     (Own::Ids, "set user and group"),
     (Own::Capabilities, "set the capabilities"),
     (Own::Ambient, "set the ambient capabilities"),
     (Own::NoNewPrivileges, "set no_new_privs"),
+    (Own::Landlock, "give up rights by Landlock"),
+    (Own::LandlockPath, "allow the path by Landlock"),
     (Own::Label, "set the security label"),
     (
         Own::LabelCheck,

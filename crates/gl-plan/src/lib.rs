@@ -9,6 +9,7 @@
     warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)
 )]
 
+mod bound;
 mod device;
 mod error;
 mod hook;
@@ -31,18 +32,28 @@ pub use mount_option::{Propagation, Spread, attr};
 pub use namespace::{Join, Kind, Namespaces};
 pub use process::{Capabilities, IoPriority, Process, Rlimit, Scheduling, Size};
 
+use gl_spec::Extras;
 use gl_spec::oci::Spec;
 
 /// Turns a validated config into the plan of its launch.
 ///
-/// `spec` has passed `gl_spec::validate`; what that promises is not checked again.
+/// `spec` has passed `gl_spec::validate`; what that promises is not checked again. `extras` come from
+/// a profile.
 ///
 /// # Errors
 ///
 /// [`Refusal`], naming the field, if the host cannot do what the config asks or a value has no
 /// meaning to the kernel.
-pub fn plan(spec: &Spec, options: &Options, facts: &Facts) -> Result<Plan, Refusal> {
-    model::build(spec, options, facts)
+pub fn plan(
+    spec: &Spec,
+    extras: &Extras,
+    options: &Options,
+    facts: &Facts,
+) -> Result<Plan, Refusal> {
+    let mut plan = model::build(spec, options, facts)?;
+    bound::bind(&mut plan.process, extras, facts)?;
+    plan.network = extras.network;
+    Ok(plan)
 }
 
 /// Plans another process in a running container, from the config that was stored at create.
@@ -53,9 +64,12 @@ pub fn plan(spec: &Spec, options: &Options, facts: &Facts) -> Result<Plan, Refus
 pub fn plan_process(
     process: &gl_spec::oci::Process,
     spec: &Spec,
+    extras: &Extras,
     facts: &Facts,
 ) -> Result<Process, Refusal> {
-    process::build(process, spec, facts)
+    let mut process = process::build(process, spec, facts)?;
+    bound::bind(&mut process, extras, facts)?;
+    Ok(process)
 }
 
 /// Reads the hooks of a config, for the points of the life that no launch plan covers.

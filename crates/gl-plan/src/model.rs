@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use gl_spec::Isolated;
 use gl_spec::oci::{LinuxIdMapping, Spec};
 
 use crate::device::{self, Device};
@@ -161,6 +162,8 @@ pub struct Plan {
     pub domainname: Option<String>,
     /// The process that becomes the container's init.
     pub process: Process,
+    /// A container that is to have no network, and what is up of it.
+    pub network: Option<Isolated>,
     /// Hooks.
     pub hooks: Hooks,
     /// What the command line adds.
@@ -214,6 +217,7 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
         hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
         domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
         process: process::build(process, spec, facts)?,
+        network: None,
         hooks: hook::build(spec.hooks().as_ref()),
         options: *options,
         mount_label: mount_label(spec, facts, &mounts, &namespaces)?,
@@ -388,10 +392,12 @@ fn unbuilt(spec: &Spec) -> Result<(), Refusal> {
         );
     }
     let mut names = spec.annotations().iter().flatten().map(|(name, _)| name);
-    if let Some(name) = names.find(|name| name.starts_with("dev.greenlang.")) {
+    if let Some(name) =
+        names.find(|name| name.starts_with("dev.greenlang.") && *name != "dev.greenlang.profile")
+    {
         return refused(
             &format!("annotations[{name:?}]"),
-            "profiles are not available in this version",
+            "no such annotation is known; dev.greenlang.profile names a profile",
         );
     }
     if linux.is_some_and(|l| l.intel_rdt().is_some()) {

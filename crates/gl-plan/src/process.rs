@@ -92,6 +92,8 @@ pub struct Process {
     pub capabilities: Capabilities,
     /// Resource limits to set; the others are inherited.
     pub rlimits: Vec<Rlimit>,
+    /// Highest values of resource limits, inherited ones too.
+    pub rlimit_bounds: Vec<gl_spec::RlimitBound>,
     /// `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privileges: bool,
     /// `/proc/PID/oom_score_adj`.
@@ -100,6 +102,8 @@ pub struct Process {
     pub apparmor: Option<String>,
     /// Label for `execve` in the SELinux attribute file.
     pub selinux: Option<String>,
+    /// Rights that are given up before the program runs, one ruleset after the other.
+    pub landlock: Vec<gl_spec::Landlock>,
     /// Scheduling policy.
     pub scheduling: Option<Scheduling>,
     /// I/O priority.
@@ -149,6 +153,7 @@ pub(crate) fn build(
         umask: user.umask().unwrap_or(0o022),
         capabilities: capabilities(process.capabilities().as_ref()),
         rlimits: rlimits(process.rlimits().as_deref().unwrap_or_default()),
+        rlimit_bounds: Vec::new(),
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         oom_score_adj: process.oom_score_adj(),
         apparmor: label(
@@ -163,6 +168,7 @@ pub(crate) fn build(
             facts.selinux,
             "SELinux is not enabled in this kernel",
         )?,
+        landlock: Vec::new(),
         scheduling: process.scheduler().as_ref().map(scheduling).transpose()?,
         io_priority: process
             .io_priority()

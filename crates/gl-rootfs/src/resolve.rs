@@ -59,6 +59,23 @@ impl Root {
         Err(Errno::AGAIN)
     }
 
+    /// [`Root::open`] that follows no link anywhere on the way.
+    ///
+    /// # Errors
+    ///
+    /// As `openat2(2)`: `ELOOP` for a link, `ENOSYS` before 5.6.
+    pub fn open_plain(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        let flags = flags | OFlags::CLOEXEC;
+        for _ in 0..RACE_LIMIT {
+            match rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve) {
+                Err(Errno::AGAIN) => {}
+                other => return other,
+            }
+        }
+        Err(Errno::AGAIN)
+    }
+
     /// Opens a path with `O_PATH`, and makes it, with its parents, if it does not exist.
     ///
     /// # Errors

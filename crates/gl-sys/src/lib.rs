@@ -9,6 +9,7 @@ mod bpf;
 mod check;
 mod clone;
 mod exec;
+mod landlock;
 mod mountattr;
 mod network;
 mod nsfs;
@@ -28,6 +29,10 @@ pub use clone::{CloneArgs, Forked, Parent, fork_into, has_one_thread};
 pub use exec::{
     CStrings, cloexec_from, close_all_but, execve, execve_fd, exit_now, keep_over_exec,
     stays_over_exec,
+};
+pub use landlock::{
+    LandlockRuleset, landlock_abi, landlock_allow_beneath, landlock_allow_port,
+    landlock_restrict_self, landlock_ruleset,
 };
 pub use mountattr::{Depth, MountAttr, mount_setattr};
 pub use network::raise_loopback;

@@ -93,6 +93,8 @@ pub(crate) struct Context<'a> {
     pub(crate) user_dir: Option<PathBuf>,
     /// Who sets limits.
     pub(crate) cgroup_manager: CgroupManager,
+    /// The profile of containers that name none.
+    pub(crate) profile: Option<String>,
     /// Where log lines go.
     pub(crate) log: &'a Log,
 }
@@ -118,6 +120,7 @@ impl<'a> Context<'a> {
             root,
             user_dir,
             cgroup_manager: global.cgroup_manager,
+            profile: global.profile,
             log,
         }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -45,6 +46,16 @@ impl Group {
             stats.hugetlb = files.hugetlb()?;
         }
         Ok(stats)
+    }
+
+    /// What all processes have used so far.
+    pub(crate) fn cpu_time(&self) -> Result<Duration, Error> {
+        let files = self.files(Controller::Cpuacct).ok_or(Error::NoCpuTime)?;
+        let used = files.text("cpuacct.usage")?;
+        match used.trim().parse() {
+            Ok(used) => Ok(Duration::from_nanos(used)),
+            Err(_) => Err(files.unclear("cpuacct.usage", &used)),
+        }
     }
 
     fn files(&self, controller: Controller) -> Option<Files<'_>> {

@@ -3,6 +3,7 @@
 //! understood is an error.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -32,6 +33,13 @@ impl Group {
             hugetlb: self.hugetlb_stats()?,
             ..Stats::default()
         })
+    }
+
+    /// What all processes have used so far; the kernel counts it for every cgroup.
+    pub(crate) fn cpu_time(&self) -> Result<Duration, Error> {
+        let stat = self.keyed("cpu.stat")?;
+        let used = stat.get("usage_usec").ok_or(Error::NoCpuTime)?;
+        Ok(Duration::from_micros(*used))
     }
 
     fn unclear(&self, name: &str, text: &str) -> Error {

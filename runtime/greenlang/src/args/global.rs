@@ -42,6 +42,8 @@ pub(crate) struct Global {
     pub(crate) cgroup_manager: CgroupManager,
     /// How privileges are judged.
     pub(crate) rootless: Rootless,
+    /// The profile of containers that name none.
+    pub(crate) profile: Option<String>,
     /// Whether only the version was asked for.
     pub(crate) wants_version: bool,
 }
@@ -82,6 +84,11 @@ pub(crate) const FLAGS: &[Flag] = &[
         &["rootless"],
         "CHOICE",
         "work without root's privileges: true, false or auto (default)",
+    ),
+    value(
+        &["profile"],
+        "NAME",
+        "tighten containers by the profile NAME, unless their annotation dev.greenlang.profile names another",
     ),
     switch(&["version", "v"], "print the version and exit"),
 ];
@@ -139,6 +146,7 @@ impl Global {
                         .map(|yes| if yes { Rootless::Yes } else { Rootless::No }),
                 })?
                 .unwrap_or(Rootless::Auto),
+            profile: given.text("profile")?,
             wants_version: given.switch("version")?,
         })
     }

@@ -515,6 +515,7 @@ fn global_options_have_defaults_and_refuse_what_they_do_not_know() {
             log_level: Level::Info,
             cgroup_manager: CgroupManager::Cgroupfs,
             rootless: Rootless::Auto,
+            profile: None,
             wants_version: false,
         }
     );

@@ -135,6 +135,7 @@ impl Launch {
             },
             preserve_fds: self.preserve_fds.saturating_add(sockets.count),
             cgroups: driver(context.cgroup_manager),
+            profile: context.profile.clone(),
             extra_env: sockets.env,
         })
     }

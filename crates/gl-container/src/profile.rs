@@ -1,0 +1,178 @@
+//! Which profile a container gets, and the config after it.
+//!
+//! The engine's annotation comes first, then what the runtime was told (`--profile`), then the host's
+//! `/etc/greenlang/config.toml`, whose floor holds whatever the others say. With none of them
+//! greenlang is a plain OCI runtime.
+
+use std::path::{Path, PathBuf};
+
+use gl_profile::seccomp::Filter;
+use gl_profile::translate::{self, Host};
+use gl_profile::{Format, MAX_PROFILE_BYTES, Profile, Settings, Source, SourceText, builtin};
+use gl_seccomp::Policy;
+use gl_spec::Extras;
+use gl_spec::oci::Spec;
+use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::Error;
+use crate::store::read_all;
+
+/// The annotation that names a profile.
+const ANNOTATION: &str = "dev.greenlang.profile";
+/// The host's settings.
+const SETTINGS: &str = "/etc/greenlang/config.toml";
+/// The host's own profiles, `NAME.toml` or `NAME.json`.
+const PROFILES: &str = "/etc/greenlang/profiles";
+
+/// A config after its profiles.
+#[derive(Debug, Default)]
+pub(crate) struct Tightened {
+    pub(crate) extras: Extras,
+    /// Filters to be in force beside the config's own.
+    pub(crate) filters: Vec<Policy>,
+}
+
+/// Tightens `spec` by the profiles that it gets.
+///
+/// # Errors
+///
+/// [`Error::Profile`] for one that is not there or cannot be read, [`Error::Unenforceable`] for a line of
+/// one that cannot be enforced, [`Error::File`] for settings that are not to be trusted.
+pub(crate) fn tighten(
+    spec: &mut Spec,
+    asked: Option<&str>,
+    cgroup: bool,
+    instance: &str,
+) -> Result<Tightened, Error> {
+    let settings = settings()?;
+    let annotation = spec
+        .annotations()
+        .as_ref()
+        .and_then(|all| all.get(ANNOTATION))
+        .cloned();
+    let chosen = annotation.or_else(|| asked.map(str::to_owned)).or_else(|| {
+        let default = settings.profile.as_ref();
+        default.map(|name| name.value.as_str().to_owned())
+    });
+    let floor = settings.minimum_profile.as_ref();
+    let floor = floor.map(|name| name.value.as_str().to_owned());
+    let mut tightened = Tightened::default();
+    if chosen.is_none() && floor.is_none() {
+        return Ok(tightened);
+    }
+    let host = profile_host(cgroup);
+    for name in [chosen, floor].into_iter().flatten() {
+        let profile = Profile::resolve(name.as_str(), &HostProfiles)?;
+        translate::tighten(&profile, spec, &mut tightened.extras, &host, instance)?;
+        let filter = Filter::of(&profile, gl_seccomp::NATIVE)?;
+        let policy = filter.as_ref().map(Filter::policy).transpose()?;
+        tightened.filters.extend(policy);
+    }
+    Ok(tightened)
+}
+
+/// What translating a profile has to know of this host.
+pub fn profile_host(cgroup: bool) -> Host {
+    let facts = gl_launch::facts();
+    Host {
+        landlock_abi: gl_sys::landlock_abi().ok(),
+        apparmor: facts.apparmor,
+        selinux: facts.selinux,
+        cgroup,
+    }
+}
+
+fn settings() -> Result<Settings, Error> {
+    match trusted(Path::new(SETTINGS)) {
+        Ok(text) => Ok(Settings::parse(SETTINGS, &text)?),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(Settings::default()),
+        Err(source) => Err(Error::file("read", SETTINGS)(source)),
+    }
+}
+
+/// Reads a file that only root, or we, can have written.
+fn trusted(path: &Path) -> Result<String, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Errno::INVAL);
+    }
+    let own = rustix::process::geteuid().as_raw();
+    if stat.st_mode & 0o022 != 0 || (stat.st_uid != 0 && stat.st_uid != own) {
+        return Err(Errno::PERM);
+    }
+    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+    if size > MAX_PROFILE_BYTES {
+        return Err(Errno::FBIG);
+    }
+    String::from_utf8(read_all(&file, size)?).or(Err(Errno::ILSEQ))
+}
+
+/// The host's own profiles, beside those that are built in.
+#[derive(Debug, Clone, Copy)]
+pub struct HostProfiles;
+
+impl HostProfiles {
+    fn path(name: &str, extension: &str) -> PathBuf {
+        Path::new(PROFILES).join(format!("{name}.{extension}"))
+    }
+}
+
+impl Source for HostProfiles {
+    fn find(&self, name: &str) -> Result<Option<SourceText>, gl_profile::Error> {
+        // A name is all that an annotation may give: never a path.
+        if gl_profile::Name::new(name).is_none() {
+            return Ok(None);
+        }
+        for (extension, format) in [("toml", Format::Toml), ("json", Format::Json)] {
+            let path = Self::path(name, extension);
+            match trusted(&path) {
+                Ok(text) => {
+                    return Ok(Some(SourceText {
+                        file: path.display().to_string(),
+                        text,
+                        format,
+                    }));
+                }
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(errno) => {
+                    return Err(gl_profile::Error::Unreadable {
+                        name: name.to_owned(),
+                        reason: format!("{}: {}", path.display(), reason(errno)),
+                    });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = builtin::names().map(str::to_owned).collect();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(PROFILES, flags, Mode::empty());
+        let dir = dir.and_then(|dir| Dir::read_from(&dir));
+        for entry in dir.into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy();
+            let stem = name
+                .strip_suffix(".toml")
+                .or_else(|| name.strip_suffix(".json"));
+            names.extend(stem.map(str::to_owned));
+        }
+        names
+    }
+}
+
+/// What the numbers of [`trusted`] mean.
+fn reason(errno: Errno) -> String {
+    match errno {
+        Errno::PERM => {
+            "it belongs to somebody else than root, or others may write to it".to_owned()
+        }
+        Errno::FBIG => format!("it has more than {MAX_PROFILE_BYTES} bytes"),
+        Errno::ILSEQ => "it is not UTF-8".to_owned(),
+        Errno::INVAL => "it is not a file".to_owned(),
+        errno => errno.to_string(),
+    }
+}

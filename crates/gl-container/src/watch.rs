@@ -1,0 +1,193 @@
+//! Limits that no kernel facility holds for a whole container: its wall-clock time and the CPU time of
+//! all its processes together. A process of ours watches them from outside; it outlives the command
+//! and the engine, and ends with the container.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use gl_cgroup::{Cgroup, Depth};
+use gl_spec::{ContainerId, EndReason, Extras};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use crate::container::Container;
+use crate::error::Error;
+use crate::record::{END, End};
+use crate::signal::Whom;
+use crate::store::Store;
+
+/// How long a container has between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long until an end that failed is tried again.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How often the end is tried: five minutes, for a cgroup that somebody else keeps from us.
+const TRIES: u32 = 1500;
+/// Processes are counted this often.
+const COUNTED_EVERY: Duration = Duration::from_millis(100);
+/// CPU time is looked at this often at most.
+const SHORTEST: Duration = Duration::from_millis(5);
+
+/// Puts the limits in force from now on; does nothing where there is none.
+///
+/// # Errors
+///
+/// [`Error::NoCgroup`] for a limit of CPU time without a cgroup that counts it; [`Error::Launch`] if the
+/// watching process cannot be started.
+pub(crate) fn arm(store: &Store, id: &ContainerId, extras: &Extras) -> Result<(), Error> {
+    let limits = [extras.execution_timeout_ms, extras.cpu_time_ms];
+    if limits == [None, None] && extras.max_processes.is_none() {
+        return Ok(());
+    }
+    // Loaded anew: the lock that a command holds must not live on in the watching process.
+    let container = store.load(id)?;
+    let init = container.init()?;
+    let cpu = match extras.cpu_time_ms {
+        None => None,
+        Some(limit) => Some(Cpu {
+            cgroup: container.cgroup()?,
+            limit: Duration::from_millis(limit),
+            processors: processors(),
+        }),
+    };
+    let processes = match extras.max_processes {
+        None => None,
+        Some(max) => Some(Processes {
+            cgroup: container.cgroup()?,
+            max: usize::try_from(max).unwrap_or(usize::MAX),
+        }),
+    };
+    let now = Instant::now();
+    let deadline = extras.execution_timeout_ms;
+    let watch = Watch {
+        container,
+        init,
+        deadline: deadline.and_then(|ms| now.checked_add(Duration::from_millis(ms))),
+        cpu,
+        processes,
+    };
+    let mut keep = vec![watch.init.as_fd(), watch.container.dir.as_fd()];
+    keep.extend(watch.cpu.iter().map(|cpu| cpu.cgroup.descriptor()));
+    keep.extend(watch.processes.iter().map(|all| all.cgroup.descriptor()));
+    gl_launch::watch(&keep, || watch.run())?;
+    Ok(())
+}
+
+fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1))
+}
+
+struct Watch {
+    container: Container,
+    init: OwnedFd,
+    deadline: Option<Instant>,
+    cpu: Option<Cpu>,
+    processes: Option<Processes>,
+}
+
+/// The processes of the whole container.
+struct Processes {
+    cgroup: Cgroup,
+    max: usize,
+}
+
+impl Processes {
+    /// Whether there are too many; those that can no longer be counted are.
+    fn exceeded(&self) -> bool {
+        let all = self.cgroup.pids(Depth::Tree);
+        all.map_or(true, |all| all.len() > self.max)
+    }
+}
+
+/// The CPU time of the whole container.
+struct Cpu {
+    cgroup: Cgroup,
+    limit: Duration,
+    processors: u32,
+}
+
+impl Cpu {
+    /// How long no number of busy processors can use up what is left; zero if nothing is.
+    fn pause(&self) -> Duration {
+        // Time that can no longer be read has to be taken as used up.
+        let used = self.cgroup.cpu_time().unwrap_or(self.limit);
+        let left = self.limit.saturating_sub(used);
+        match left.is_zero() {
+            true => left,
+            false => (left / self.processors.max(1)).max(SHORTEST),
+        }
+    }
+}
+
+impl Watch {
+    fn run(&self) -> i32 {
+        match self.limit_reached() {
+            None => 0,
+            Some(reason) => {
+                self.end(reason);
+                0
+            }
+        }
+    }
+
+    /// Waits; none if the container ended by itself.
+    fn limit_reached(&self) -> Option<EndReason> {
+        loop {
+            let now = Instant::now();
+            let wall = self.deadline.map(|at| at.saturating_duration_since(now));
+            if wall == Some(Duration::ZERO) {
+                return Some(EndReason::Timeout);
+            }
+            let pause = self.cpu.as_ref().map(Cpu::pause);
+            if pause == Some(Duration::ZERO) {
+                let ended = self.ends_within(Duration::ZERO);
+                return (!ended).then_some(EndReason::CpuTime);
+            }
+            if self.processes.as_ref().is_some_and(Processes::exceeded) {
+                let ended = self.ends_within(Duration::ZERO);
+                return (!ended).then_some(EndReason::Pids);
+            }
+            let count = self.processes.as_ref().map(|_| COUNTED_EVERY);
+            let wait = [wall, pause, count].into_iter().flatten().min();
+            if self.ends_within(wait.unwrap_or(Duration::MAX)) {
+                return None;
+            }
+        }
+    }
+
+    /// Whether init ends before that much time is over.
+    fn ends_within(&self, time: Duration) -> bool {
+        let timespec = Timespec {
+            tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        let mut fds = [PollFd::new(&self.init, PollFlags::IN)];
+        matches!(poll(&mut fds, Some(&timespec)), Ok(1..))
+    }
+
+    /// Ends the container, however long that takes.
+    fn end(&self, reason: EndReason) {
+        // What is written here only tells why; the end does not wait for it.
+        let told = self
+            .container
+            .dir
+            .replace(END, &crate::create::encode(&End { reason }));
+        drop(told);
+        let asked = gl_sys::pidfd_send_signal(self.init.as_fd(), Signal::TERM.as_raw());
+        if asked != Err(Errno::SRCH) && self.ends_within(GRACE) && self.container.private_pids() {
+            return;
+        }
+        for _ in 0..TRIES {
+            let killed = self.container.kill(Signal::KILL.as_raw(), Whom::All);
+            let done = matches!(killed, Ok(_) | Err(Error::NotRunning { .. }));
+            if !done {
+                // Whatever is wrong with the cgroup or the state: this way needs neither.
+                let killed = gl_sys::pidfd_send_signal(self.init.as_fd(), Signal::KILL.as_raw());
+                debug_assert!(matches!(killed, Ok(()) | Err(Errno::SRCH)), "{killed:?}");
+            }
+            if self.ends_within(AGAIN) && done {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,650 @@
+//! Profiles on containers: how one is chosen, and what it does to the container that runs.
+//!
+//! What is looked at is the kernel's: limits in the cgroup, a process's own status, what a call from
+//! inside answers. The host's settings are in an `/etc` that only these tests see.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking with what was seen"
+)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use gl_e2e::bundle::kernel::{eventually, fields, proc_file};
+use gl_e2e::bundle::{self, Bundle, finish};
+use gl_e2e::{Outcome, tests};
+use serde_json::json;
+
+fn main() -> ExitCode {
+    bundle::main(tests![
+        profile_that_does_not_exist_fails_the_create,
+        profile_name_is_never_a_path,
+        profile_of_the_annotation_sets_limits,
+        profile_of_the_runtime_option_sets_limits,
+        profile_of_the_annotation_wins_over_the_option,
+        profile_of_the_host_is_for_those_that_name_none,
+        floor_of_the_host_holds_for_every_profile,
+        settings_that_others_may_write_are_refused,
+        settings_with_an_unknown_key_are_refused,
+        limits_of_the_engine_stay_where_they_are_smaller,
+        update_cannot_go_above_the_profile,
+        capabilities_are_kept_at_most,
+        exec_is_bound_by_the_profile,
+        no_new_privileges_is_set,
+        timeout_ends_the_container,
+        timeout_ends_a_container_that_ignores_sigterm,
+        cpu_time_of_all_processes_together_ends_the_container,
+        too_many_processes_end_the_container,
+        writing_is_denied_outside_the_listed_paths,
+        writable_path_over_a_link_is_refused,
+        paths_are_hidden,
+        disk_quota_is_held,
+        disk_quota_with_a_writable_volume_is_refused,
+        network_off_leaves_loopback,
+        network_off_holds_against_the_namespace_of_the_engine,
+        network_off_holds_against_hooks,
+        loopback_off_leaves_nothing,
+        line_that_cannot_be_enforced_is_refused_by_name,
+        syntax_error_is_told_with_its_line,
+        filter_of_the_profile_is_in_force_with_that_of_the_engine,
+        permissive_profile_lets_calls_pass,
+    ])
+}
+
+/// The directory of the host's settings, in an `/etc` of this program's own.
+fn settings() -> PathBuf {
+    let dir = PathBuf::from("/etc/greenlang");
+    if dir.join("profiles").symlink_metadata().is_err() {
+        let copy = std::env::temp_dir().join(format!("{}etc", bundle::tag()));
+        fs::create_dir(&copy).unwrap();
+        let mount = |args: &[&str]| drop(finish(Command::new("mount").args(args)).ok());
+        let copy_name = copy.to_str().unwrap();
+        mount(&["-t", "tmpfs", "tmpfs", copy_name]);
+        drop(finish(Command::new("cp").args(["-a", "/etc/.", copy_name])).ok());
+        fs::create_dir_all(copy.join("greenlang/profiles")).unwrap();
+        mount(&["--bind", copy_name, "/etc"]);
+        drop(finish(Command::new("umount").arg(copy_name)).ok());
+        fs::remove_dir(&copy).unwrap();
+    }
+    dir
+}
+
+/// Writes a file of the host's settings, gone when dropped.
+struct Setting(PathBuf);
+
+impl Setting {
+    fn new(name: &str, text: &str) -> Self {
+        let path = settings().join(name);
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    /// A profile of the host's own.
+    fn profile(name: &str, text: &str) -> Self {
+        let head = format!("version = 1\nname = \"{name}\"\n");
+        Self::new(&format!("profiles/{name}.toml"), &(head + text))
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        fs::remove_file(&self.0).unwrap();
+    }
+}
+
+fn annotated(bundle: Bundle, profile: &str) -> Bundle {
+    bundle.set("/annotations", json!({"dev.greenlang.profile": profile}))
+}
+
+/// A line of `/proc/self/limits` inside.
+fn files_limit(box_: &Bundle) -> String {
+    let out = box_.run().ok().stdout;
+    let line = out.lines().find(|line| line.starts_with("Max open files"));
+    let words: Vec<_> = line.unwrap().split_whitespace().skip(3).take(2).collect();
+    words.join(" ")
+}
+
+const LIMITS: &str = "cat /proc/self/limits";
+
+fn profile_that_does_not_exist_fails_the_create() -> Outcome {
+    let box_ = annotated(Bundle::new(), "compute_olny");
+    let out = box_.create().failed();
+    out.says("there is none; did you mean").says("compute_only");
+    let left = fs::read_dir(box_.state_root()).unwrap().count();
+    assert_eq!(left, 0, "entries of the state root");
+    Ok(())
+}
+
+fn profile_name_is_never_a_path() -> Outcome {
+    let _profile = Setting::profile("outside", "");
+    for name in [
+        "../profiles/outside",
+        "/etc/greenlang/profiles/outside.toml",
+        "",
+    ] {
+        let box_ = annotated(Bundle::new(), name);
+        box_.create().failed().says("there is none");
+    }
+    Ok(())
+}
+
+fn profile_of_the_annotation_sets_limits() -> Outcome {
+    let _profile = Setting::profile(
+        "small",
+        "[limits]\nmax_open_files = 77\nmax_threads = 55\nmax_processes = 50\nmemory_limit_bytes = \"48MiB\"\n",
+    );
+    let box_ = annotated(Bundle::new().unset("/linux/resources"), "small").idle();
+    let status = proc_file(box_.pid(), "limits");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    assert_eq!(
+        line.split_whitespace().collect::<Vec<_>>()[3..5],
+        ["77", "77"],
+        "{line}"
+    );
+    let value = |controller, v1, v2| {
+        let file = if Path::new("/sys/fs/cgroup/cgroup.controllers").is_file() {
+            v2
+        } else {
+            v1
+        };
+        bundle::kernel::cgroup_value(controller, box_.id(), file)
+    };
+    assert_eq!(value("pids", "pids.max", "pids.max"), "55");
+    assert_eq!(
+        value("memory", "memory.limit_in_bytes", "memory.max"),
+        (48 << 20).to_string()
+    );
+    Ok(())
+}
+
+fn profile_of_the_runtime_option_sets_limits() -> Outcome {
+    let _profile = Setting::profile("byoption", "[limits]\nmax_open_files = 78\n");
+    let box_ = Bundle::sh(LIMITS).unset("/process/rlimits");
+    box_.write_config();
+    let out = finish(
+        box_.command(&["--profile", "byoption", "run", "--bundle"])
+            .arg(box_.dir())
+            .arg(box_.id()),
+    )
+    .ok();
+    let line = out
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    assert!(line.contains(" 78 "), "{line}");
+    Ok(())
+}
+
+fn profile_of_the_annotation_wins_over_the_option() -> Outcome {
+    let _one = Setting::profile("one", "[limits]\nmax_open_files = 71\n");
+    let _two = Setting::profile("two", "[limits]\nmax_open_files = 72\n");
+    let box_ = annotated(Bundle::sh(LIMITS).unset("/process/rlimits"), "two");
+    box_.write_config();
+    let out = finish(
+        box_.command(&["--profile", "one", "run", "--bundle"])
+            .arg(box_.dir())
+            .arg(box_.id()),
+    )
+    .ok();
+    let line = out
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    assert!(line.contains(" 72 "), "{line}");
+    Ok(())
+}
+
+fn profile_of_the_host_is_for_those_that_name_none() -> Outcome {
+    let _host = Setting::profile("hostwide", "[limits]\nmax_open_files = 73\n");
+    let _other = Setting::profile("other", "[limits]\nmax_open_files = 74\n");
+    let _settings = Setting::new("config.toml", "version = 1\nprofile = \"hostwide\"\n");
+    let plain = Bundle::sh(LIMITS).unset("/process/rlimits");
+    assert_eq!(files_limit(&plain), "73 73");
+    assert_eq!(
+        files_limit(&annotated(
+            Bundle::sh(LIMITS).unset("/process/rlimits"),
+            "other"
+        )),
+        "74 74"
+    );
+    Ok(())
+}
+
+fn floor_of_the_host_holds_for_every_profile() -> Outcome {
+    let _floor = Setting::profile("floor", "[limits]\nmax_open_files = 75\n");
+    let _wide = Setting::profile("wide", "[limits]\nmax_open_files = 1000\n");
+    let _settings = Setting::new("config.toml", "version = 1\nminimum_profile = \"floor\"\n");
+    let plain = Bundle::sh(LIMITS).unset("/process/rlimits");
+    assert_eq!(files_limit(&plain), "75 75", "without a profile");
+    let wide = annotated(Bundle::sh(LIMITS).unset("/process/rlimits"), "wide");
+    assert_eq!(files_limit(&wide), "75 75", "with a wider profile");
+    Ok(())
+}
+
+fn settings_that_others_may_write_are_refused() -> Outcome {
+    let settings = Setting::new("config.toml", "version = 1\n");
+    fs::set_permissions(&settings.0, fs::Permissions::from_mode(0o666)).unwrap();
+    Bundle::new()
+        .create()
+        .failed()
+        .says("/etc/greenlang/config.toml");
+    let profile = Setting::profile("writable", "");
+    fs::set_permissions(&settings.0, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(&profile.0, fs::Permissions::from_mode(0o646)).unwrap();
+    annotated(Bundle::new(), "writable")
+        .create()
+        .failed()
+        .says("others may write to it");
+    Ok(())
+}
+
+fn settings_with_an_unknown_key_are_refused() -> Outcome {
+    let _settings = Setting::new("config.toml", "version = 1\nminimum_profil = \"default\"\n");
+    let said = "/etc/greenlang/config.toml:2: minimum_profil: unknown key";
+    Bundle::new().create().failed().says(said);
+    Ok(())
+}
+
+fn limits_of_the_engine_stay_where_they_are_smaller() -> Outcome {
+    let _profile = Setting::profile(
+        "large",
+        "[limits]\nmax_open_files = 1000\nmax_threads = 900\nmemory_limit_bytes = \"1GiB\"\n",
+    );
+    let box_ = annotated(Bundle::new(), "large")
+        .set(
+            "/process/rlimits",
+            json!([{"type": "RLIMIT_NOFILE", "soft": 50, "hard": 60}]),
+        )
+        .set("/linux/resources/pids", json!({"limit": 44}))
+        .idle();
+    let limits = proc_file(box_.pid(), "limits");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    assert_eq!(
+        line.split_whitespace().collect::<Vec<_>>()[3..5],
+        ["50", "60"],
+        "{line}"
+    );
+    assert_eq!(
+        bundle::kernel::cgroup_value("pids", box_.id(), "pids.max"),
+        "44"
+    );
+    Ok(())
+}
+
+fn update_cannot_go_above_the_profile() -> Outcome {
+    let _profile = Setting::profile(
+        "bounded",
+        "[limits]\nmax_threads = 55\nmax_processes = 50\n",
+    );
+    let box_ = annotated(Bundle::new(), "bounded").idle();
+    box_.call(&["update", "--pids-limit", "40", box_.id()]).ok();
+    assert_eq!(
+        bundle::kernel::cgroup_value("pids", box_.id(), "pids.max"),
+        "40"
+    );
+    for limit in ["56", "-1", "0"] {
+        let out = box_
+            .call(&["update", "--pids-limit", limit, box_.id()])
+            .failed();
+        out.says("update pids.limit: profile bounded allows at most 55");
+    }
+    assert_eq!(
+        bundle::kernel::cgroup_value("pids", box_.id(), "pids.max"),
+        "40"
+    );
+    Ok(())
+}
+
+fn capabilities_are_kept_at_most() -> Outcome {
+    let _profile = Setting::profile(
+        "chown",
+        "[process]\ncapabilities = [\"CAP_CHOWN\", \"CAP_SYS_BOOT\"]\n",
+    );
+    let box_ = annotated(Bundle::new(), "chown").idle();
+    let status = fields(&proc_file(box_.pid(), "status"));
+    // CAP_SYS_BOOT is none of those that the config asks for.
+    for set in ["CapBnd", "CapPrm", "CapEff"] {
+        assert_eq!(status[set], "0000000000000001", "{set}");
+    }
+    Ok(())
+}
+
+fn exec_is_bound_by_the_profile() -> Outcome {
+    let _profile = Setting::profile(
+        "forexec",
+        "[limits]\nmax_open_files = 76\n[process]\ncapabilities = []\nno_new_privileges = true\n[filesystem]\nread_write_paths = [\"/data\"]\n",
+    );
+    let box_ = annotated(Bundle::new().unset("/process/rlimits"), "forexec");
+    box_.dir_in("data");
+    let box_ = box_.idle();
+    let script = "grep -E 'CapBnd|NoNewPrivs' /proc/self/status; ulimit -n; echo x >/etc/x; echo x >/data/x && echo data";
+    let document = json!({
+        "args": ["/bin/sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0},
+        "noNewPrivileges": false, "capabilities": {"bounding": ["CAP_SYS_ADMIN"], "effective": ["CAP_SYS_ADMIN"], "permitted": ["CAP_SYS_ADMIN"]},
+        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 500, "hard": 500}],
+    });
+    let out = box_.exec_process(&document).ok();
+    let words: Vec<_> = out.stdout.split_whitespace().collect();
+    assert_eq!(
+        words,
+        [
+            "CapBnd:",
+            "0000000000000000",
+            "NoNewPrivs:",
+            "1",
+            "76",
+            "data"
+        ],
+        "{out:?}"
+    );
+    out.says("Permission denied");
+    Ok(())
+}
+
+fn no_new_privileges_is_set() -> Outcome {
+    let _profile = Setting::profile("nnp", "[process]\nno_new_privileges = true\n");
+    let box_ = annotated(Bundle::sh("grep NoNewPrivs /proc/self/status"), "nnp")
+        .set("/process/noNewPrivileges", json!(false));
+    box_.run().ok().prints("NoNewPrivs:\t1");
+    Ok(())
+}
+
+/// Waits for the container's end and returns the reason in its state.
+fn end_reason(box_: &Bundle) -> String {
+    eventually("the container is stopped", || {
+        let state = box_.state();
+        (state["status"] == "stopped")
+            .then(|| state["annotations"]["dev.greenlang.end-reason"].clone())
+    })
+    .as_str()
+    .unwrap_or("none")
+    .to_owned()
+}
+
+fn timeout_ends_the_container() -> Outcome {
+    let _profile = Setting::profile("brief", "execution_timeout = 1\n");
+    let box_ = annotated(Bundle::new(), "brief");
+    box_.create().ok();
+    let begin = Instant::now();
+    box_.start().ok();
+    assert_eq!(end_reason(&box_), "timeout");
+    let took = begin.elapsed().as_millis();
+    assert!((900..9000).contains(&took), "{took} ms");
+    box_.delete().ok();
+    Ok(())
+}
+
+fn timeout_ends_a_container_that_ignores_sigterm() -> Outcome {
+    let _profile = Setting::profile("stubborn", "execution_timeout = 1\n");
+    let script = "trap '' TERM; sleep 1000 & while :; do sleep 1; done";
+    let box_ = annotated(Bundle::sh(script), "stubborn");
+    // In the foreground: the status is the signal's.
+    box_.run().status(137);
+    Ok(())
+}
+
+fn cpu_time_of_all_processes_together_ends_the_container() -> Outcome {
+    // Each of them stays below the limit that the kernel would hold it to.
+    let _profile = Setting::profile("idle", "[limits]\ncpu_time_limit_seconds = 1\n");
+    let burn = "i=0; while [ $i -lt 60000 ]; do i=$((i + 1)); done";
+    let script = format!("while :; do sh -c '{burn}'; done");
+    let box_ = annotated(Bundle::sh(&script), "idle");
+    box_.create().ok();
+    box_.start().ok();
+    assert_eq!(end_reason(&box_), "cpu_time");
+    Ok(())
+}
+
+fn too_many_processes_end_the_container() -> Outcome {
+    let _profile = Setting::profile("few", "[limits]\nmax_processes = 3\nmax_threads = 30\n");
+    let within = annotated(Bundle::sh("sleep 1 & sleep 1 & wait; echo done"), "few");
+    within.run().ok().prints("done");
+    let script = "for i in 1 2 3 4 5; do sleep 1000 & done; wait";
+    let box_ = annotated(Bundle::sh(script), "few");
+    box_.create().ok();
+    box_.start().ok();
+    assert_eq!(end_reason(&box_), "pids");
+    Ok(())
+}
+
+fn writing_is_denied_outside_the_listed_paths() -> Outcome {
+    let _profile = Setting::profile(
+        "write",
+        "[filesystem]\nread_write_paths = [\"/data\", \"/not-there\"]\n",
+    );
+    let script = "for d in /data /etc /tmp /; do echo x >$d/file && echo $d; done; \
+                  mkdir /etc/dir; rm /bin/busybox; echo x >/dev/null && echo null; true";
+    let box_ = annotated(Bundle::sh(script), "write");
+    box_.dir_in("data");
+    box_.dir_in("tmp");
+    let out = box_.run().ok();
+    assert_eq!(out.stdout, "/data\nnull\n", "{out:?}");
+    assert_eq!(
+        out.stderr.matches("Permission denied").count(),
+        5,
+        "{out:?}"
+    );
+    Ok(())
+}
+
+fn writable_path_over_a_link_is_refused() -> Outcome {
+    let _profile = Setting::profile("link", "[filesystem]\nread_write_paths = [\"/data\"]\n");
+    let box_ = annotated(Bundle::new(), "link");
+    box_.link("data", "etc");
+    box_.create()
+        .failed()
+        .says("allow the path by Landlock")
+        .says("/data");
+    Ok(())
+}
+
+fn paths_are_hidden() -> Outcome {
+    let _profile = Setting::profile(
+        "hide",
+        "[filesystem]\nblocked_paths = [\"/secret\"]\nmask_paths = [\"/etc/key\"]\n",
+    );
+    let box_ = annotated(Bundle::sh("ls /secret; cat /etc/key; echo end"), "hide");
+    box_.dir_in("secret");
+    box_.file("secret/token", "x");
+    box_.file("etc/key", "y");
+    box_.run().ok().prints("end");
+    Ok(())
+}
+
+const QUOTA: &str =
+    "[limits]\ndisk_quota_bytes = \"2MiB\"\n[filesystem]\ncreate_temp_root = true\n";
+
+fn disk_quota_is_held() -> Outcome {
+    let _profile = Setting::profile("quota", QUOTA);
+    let script = "dd if=/dev/zero of=/tmp/a bs=1024 count=4096 2>/dev/null || echo full; \
+                  dd if=/dev/zero of=/dev/shm/a bs=1024 count=4096 2>/dev/null || echo full; \
+                  echo x >/file || echo root; du -sk /tmp /dev/shm | { s=0; while read k d; do s=$((s + k)); done; echo $s; }";
+    let box_ = annotated(Bundle::sh(script), "quota");
+    box_.dir_in("tmp");
+    let out = box_.run().ok();
+    let words: Vec<_> = out.stdout.split_whitespace().collect();
+    assert_eq!(words[..3], ["full", "full", "root"], "{out:?}");
+    let written: u32 = words[3].parse().unwrap();
+    assert!((500..=2048).contains(&written), "{written} KiB");
+    Ok(())
+}
+
+fn disk_quota_with_a_writable_volume_is_refused() -> Outcome {
+    let _profile = Setting::profile("volume", QUOTA);
+    let box_ = annotated(Bundle::new(), "volume");
+    let outside = box_.outside("volume");
+    let box_ = box_.mount(
+        "bind",
+        outside.to_str().unwrap(),
+        "/volume",
+        &["bind", "rw"],
+    );
+    let out = box_.create().failed();
+    out.says("limits.disk_quota_bytes")
+        .says("the volume at /volume can be written");
+    Ok(())
+}
+
+fn network_off_leaves_loopback() -> Outcome {
+    let _profile = Setting::profile(
+        "offline",
+        "[network]\nallow_network = false\nallow_loopback = true\n",
+    );
+    let box_ = annotated(
+        Bundle::sh("tail -n +3 /proc/net/dev | cut -d: -f1; grep -c 127 /proc/net/fib_trie"),
+        "offline",
+    )
+    .unset("/process/capabilities");
+    let out = box_.run().ok();
+    let words: Vec<_> = out.stdout.split_whitespace().collect();
+    assert_eq!(words.first(), Some(&"lo"), "{out:?}");
+    assert!(words.len() == 2 && words[1] != "0", "{out:?}");
+    Ok(())
+}
+
+fn network_off_holds_against_the_namespace_of_the_engine() -> Outcome {
+    let _profile = Setting::profile("offline2", "[network]\nallow_network = false\n");
+    let process = i32::try_from(std::process::id()).unwrap();
+    let own = format!("/proc/{process}/ns/net");
+    let box_ = annotated(Bundle::new(), "offline2")
+        .namespace("network", Some(json!({"type": "network", "path": own})))
+        .idle();
+    let inside = bundle::kernel::namespace(box_.pid(), "net");
+    assert_ne!(inside, bundle::kernel::namespace(process, "net"));
+    Ok(())
+}
+
+fn network_off_holds_against_hooks() -> Outcome {
+    let _profile = Setting::profile("offline3", "[network]\nallow_network = false\n");
+    // As Docker's network does it: an interface is moved in while the container is made.
+    let script = "pid=$(sed -E 's/.*\"pid\": ?([0-9]+).*/\\1/'); exec nsenter --net=/proc/$pid/ns/net ip link add gl-e2e-x type veth peer name gl-e2e-y";
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}]);
+    let list = "tail -n +3 /proc/net/dev | cut -d: -f1";
+    let with = |profile: Option<&str>| {
+        let box_ = Bundle::sh(list).set("/hooks", json!({"createRuntime": hook}));
+        let box_ = match profile {
+            Some(profile) => annotated(box_, profile),
+            None => box_,
+        };
+        let out = box_.run().ok().stdout;
+        let mut names: Vec<_> = out.split_whitespace().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(
+        with(None),
+        ["gl-e2e-x", "gl-e2e-y", "lo"],
+        "without a profile"
+    );
+    assert_eq!(with(Some("offline3")), ["lo"], "with the profile");
+    Ok(())
+}
+
+fn loopback_off_leaves_nothing() -> Outcome {
+    let _profile = Setting::profile(
+        "dark",
+        "[network]\nallow_network = false\nallow_loopback = false\n",
+    );
+    let box_ = annotated(Bundle::sh("cat /proc/net/fib_trie; echo end"), "dark");
+    box_.run().ok().prints("end");
+    Ok(())
+}
+
+fn line_that_cannot_be_enforced_is_refused_by_name() -> Outcome {
+    for (name, text, said) in [
+        (
+            "vm",
+            "isolation = \"gvisor\"\n",
+            "refused.toml:3: isolation",
+        ),
+        (
+            "hosts",
+            "[network]\nallow_network = true\nallowed_hosts = [\"example.org\"]\n",
+            "network.allowed_hosts: rules for the network are not enforceable yet",
+        ),
+        (
+            "rate",
+            "[limits]\nmax_connections = 5\n",
+            "limits.max_connections: limits of the network are not enforceable yet",
+        ),
+        (
+            "binds",
+            "[filesystem]\nbind_mounts = [{ source = \"/srv\", target = \"/srv\" }]\n",
+            "filesystem.bind_mounts",
+        ),
+    ] {
+        let _profile = Setting::profile("refused", text);
+        let out = annotated(Bundle::new(), "refused").create().failed();
+        assert!(out.stderr.contains(said), "{name}: {out:?}");
+    }
+    Ok(())
+}
+
+fn syntax_error_is_told_with_its_line() -> Outcome {
+    let _profile = Setting::profile("broken", "[limits]\nmax_open_files = \"many\"\n");
+    let out = annotated(Bundle::new(), "broken").create().failed();
+    out.says("broken.toml:4: limits.max_open_files: expected a whole number");
+    Ok(())
+}
+
+fn filter_of_the_profile_is_in_force_with_that_of_the_engine() -> Outcome {
+    let engine = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["sysinfo"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5}]});
+    // `nc` wants a socket, which compute_only denies; `free` asks sysinfo, which the engine denies.
+    let script = "nc -l -p 4000 2>&1; free 2>&1 | head -1; grep Seccomp_filters /proc/self/status";
+    let run = |profile: Option<&str>| {
+        let box_ = Bundle::sh(script).set("/linux/seccomp", engine.clone());
+        let box_ = match profile {
+            Some(profile) => annotated(box_, profile),
+            None => box_.args(&[
+                "/bin/sh",
+                "-c",
+                "free 2>&1 | head -1; grep Seccomp_filters /proc/self/status",
+            ]),
+        };
+        box_.run().ok().stdout
+    };
+    let without = run(None);
+    assert!(without.contains("Seccomp_filters:\t1"), "{without}");
+    // A script needs processes, which compute_only has not.
+    let with = run(Some("data_processing"));
+    assert!(with.contains("nc: socket"), "{with}");
+    assert!(with.contains("Operation not permitted"), "{with}");
+    assert!(
+        with.contains("Seccomp_filters:\t1"),
+        "one filter for both: {with}"
+    );
+    assert_eq!(
+        with.lines().find(|line| line.contains("total")),
+        without.lines().find(|line| line.contains("total")),
+        "what sysinfo answers: {with}"
+    );
+    Ok(())
+}
+
+fn permissive_profile_lets_calls_pass() -> Outcome {
+    let _profile = Setting::profile(
+        "logs",
+        "extends = [\"data_processing\"]\nmode = \"permissive\"\n",
+    );
+    let script = "nc -w 1 127.0.0.1 4001 2>&1; true";
+    let denied = annotated(Bundle::sh(script), "data_processing")
+        .run()
+        .ok()
+        .stdout;
+    assert!(denied.contains("Operation not permitted"), "{denied}");
+    let logged = annotated(Bundle::sh(script), "logs").run().ok().stdout;
+    assert!(logged.contains("Connection refused"), "{logged}");
+    Ok(())
+}

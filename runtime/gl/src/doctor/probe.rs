@@ -1,0 +1,293 @@
+//! The looking: one function a finding.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use gl_cgroup::{Controller, Layout, Version};
+use rustix::io::Errno;
+
+use super::{Finding, State};
+
+/// Everything, in the order in which it is shown.
+pub(crate) fn all() -> Vec<Finding> {
+    let mut findings = vec![kernel(), cgroups(), namespaces(), filter(), landlock()];
+    findings.extend([apparmor(), selinux()]);
+    findings.extend(PROGRAMS.iter().map(program));
+    findings
+}
+
+fn finding(area: &'static str, name: &'static str, seen: impl Into<String>) -> Finding {
+    Finding {
+        area,
+        name,
+        state: State::Ok,
+        seen: seen.into(),
+        fix: None,
+    }
+}
+
+impl Finding {
+    fn but(mut self, state: State, fix: impl Into<String>) -> Self {
+        self.state = state;
+        self.fix = Some(fix.into());
+        self
+    }
+}
+
+fn read(path: &str) -> Option<String> {
+    Some(fs::read_to_string(path).ok()?.trim().to_owned())
+}
+
+/// The oldest kernel that needs no fallback of `docs/kernel.md`.
+const PLAIN_KERNEL: (u32, u32) = (5, 12);
+
+fn kernel() -> Finding {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    let found = finding("kernel", "release", release.clone());
+    match version(&release) {
+        Some(version) if version < PLAIN_KERNEL => found.but(
+            State::Partly,
+            "run a kernel of 5.12 or later: some mounts and descriptors take slower ways here",
+        ),
+        _ => found,
+    }
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(['.', '-']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// The controllers that limits of profiles need.
+const CONTROLLERS: [Controller; 3] = [Controller::Memory, Controller::Cpu, Controller::Pids];
+
+fn cgroups() -> Finding {
+    let layout = match Layout::detect() {
+        Ok(layout) => layout,
+        Err(err) => {
+            return finding("cgroup", "cgroups", gl_spec::chain(&err)).but(
+                State::Missing,
+                "mount cgroup2 on /sys/fs/cgroup; without cgroups memory, CPU and process limits cannot be held",
+            );
+        }
+    };
+    let (generation, present) = match layout.version() {
+        Version::V2 => (
+            "v2",
+            read("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default(),
+        ),
+        _ => {
+            let dirs = layout.hierarchies().iter();
+            let all: Vec<&str> = dirs
+                .flat_map(|hierarchy| hierarchy.controllers.iter())
+                .map(|controller| controller.name())
+                .collect();
+            ("v1", all.join(" "))
+        }
+    };
+    let found = finding("cgroup", "cgroups", format!("{generation}: {present}"));
+    let lacks: Vec<&str> = CONTROLLERS
+        .iter()
+        .map(|controller| controller.name())
+        .filter(|name| !present.split_whitespace().any(|there| there == *name))
+        .collect();
+    if lacks.is_empty() {
+        return found;
+    }
+    found.but(
+        State::Partly,
+        format!(
+            "enable the controllers {}: on v2 in /sys/fs/cgroup/cgroup.subtree_control, for a user by Delegate= in user@.service",
+            lacks.join(", ")
+        ),
+    )
+}
+
+const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
+
+fn namespaces() -> Finding {
+    let present: Vec<&str> = NAMESPACES
+        .into_iter()
+        .filter(|name| fs::symlink_metadata(format!("/proc/self/ns/{name}")).is_ok())
+        .collect();
+    let found = finding("namespaces", "namespaces", present.join(" "));
+    if present.len() < NAMESPACES.len() {
+        return found.but(
+            State::Partly,
+            "run a kernel that is built with all namespaces",
+        );
+    }
+    let zero = |path: &str| read(path).as_deref() == Some("0");
+    if zero("/proc/sys/user/max_user_namespaces") {
+        return found.but(
+            State::Partly,
+            "allow user namespaces: sysctl user.max_user_namespaces=15000",
+        );
+    }
+    if zero("/proc/sys/kernel/unprivileged_userns_clone") {
+        return found.but(
+            State::Partly,
+            "allow user namespaces for users without root: sysctl kernel.unprivileged_userns_clone=1",
+        );
+    }
+    found
+}
+
+fn filter() -> Finding {
+    match read("/proc/sys/kernel/seccomp/actions_avail") {
+        Some(actions) => finding("seccomp", "filter", actions),
+        None => finding("seccomp", "filter", "none").but(
+            State::Missing,
+            "run a kernel that is built with CONFIG_SECCOMP_FILTER",
+        ),
+    }
+}
+
+fn landlock() -> Finding {
+    match gl_sys::landlock_abi() {
+        Ok(abi) => {
+            let found = finding("landlock", "abi", abi.to_string());
+            match abi {
+                6.. => found,
+                4..=5 => found.but(
+                    State::Partly,
+                    "signals and abstract sockets are not kept inside before kernel 6.12",
+                ),
+                _ => found.but(
+                    State::Partly,
+                    "TCP ports are not filtered before kernel 6.7",
+                ),
+            }
+        }
+        Err(Errno::OPNOTSUPP) => finding("landlock", "abi", "turned off").but(
+            State::Missing,
+            "boot with lsm=landlock,... in the kernel's command line",
+        ),
+        Err(_) => finding("landlock", "abi", "none").but(
+            State::Missing,
+            "run a kernel of 5.13 or later that is built with CONFIG_SECURITY_LANDLOCK",
+        ),
+    }
+}
+
+fn apparmor() -> Finding {
+    let enabled = read("/sys/module/apparmor/parameters/enabled").as_deref() == Some("Y");
+    if !enabled {
+        return finding("lsm", "apparmor", "off").but(
+            State::Missing,
+            "boot with lsm=...,apparmor where the kernel has AppArmor; profiles that name one are refused",
+        );
+    }
+    match first_line("apparmor_parser", "--version") {
+        Some(line) => finding("lsm", "apparmor", line),
+        None => finding("lsm", "apparmor", "on, without its parser").but(
+            State::Partly,
+            "install the package apparmor: it loads profiles",
+        ),
+    }
+}
+
+fn selinux() -> Finding {
+    match read("/sys/fs/selinux/enforce").as_deref() {
+        Some("1") => finding("lsm", "selinux", "enforcing"),
+        Some(_) => finding("lsm", "selinux", "permissive")
+            .but(State::Partly, "set it to enforcing: setenforce 1"),
+        None => finding("lsm", "selinux", "off").but(
+            State::Missing,
+            "boot a kernel with SELinux and a policy; labels in profiles are refused without",
+        ),
+    }
+}
+
+/// A program that some profile or tier uses.
+struct Program {
+    area: &'static str,
+    name: &'static str,
+    version: &'static str,
+    fix: &'static str,
+}
+
+const PROGRAMS: &[Program] = &[
+    Program {
+        area: "network",
+        name: "nft",
+        version: "--version",
+        fix: "install nftables: rules on hosts and ports need it",
+    },
+    Program {
+        area: "network",
+        name: "pasta",
+        version: "--version",
+        fix: "install passt: a network without root needs it",
+    },
+    Program {
+        area: "tiers",
+        name: "runsc",
+        version: "--version",
+        fix: "install runsc: the tier gvisor needs it",
+    },
+    Program {
+        area: "engines",
+        name: "docker",
+        version: "--version",
+        fix: "install docker.io to use greenlang from Docker",
+    },
+    Program {
+        area: "engines",
+        name: "podman",
+        version: "--version",
+        fix: "install podman to use greenlang from Podman",
+    },
+    Program {
+        area: "engines",
+        name: "containerd",
+        version: "--version",
+        fix: "install containerd to use greenlang from containerd or Kubernetes",
+    },
+];
+
+fn program(program: &Program) -> Finding {
+    let seen = first_line(program.name, program.version);
+    let found = finding(
+        program.area,
+        program.name,
+        seen.clone().unwrap_or_else(|| "not found".to_owned()),
+    );
+    match seen {
+        Some(_) => found,
+        None => found.but(State::Missing, program.fix),
+    }
+}
+
+/// The first line that a program prints, none if it cannot be run or fails.
+fn first_line(program: &str, argument: &str) -> Option<String> {
+    let output = Command::new(program)
+        .arg(argument)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    output
+        .status
+        .success()
+        .then(|| text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn version_is_the_first_two_numbers() {
+        for (release, want) in [
+            ("6.18.44-fc-v657", Some((6, 18))),
+            ("5.10-generic", Some((5, 10))),
+            ("6.1.0", Some((6, 1))),
+            ("next", None),
+        ] {
+            assert_eq!(version(release), want, "{release}");
+        }
+    }
+}

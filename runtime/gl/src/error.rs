@@ -1,0 +1,54 @@
+//! Why a command failed, and with which status.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use gl_spec::Classify as _;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Error {
+    /// The output could not be written.
+    #[error("write to standard output")]
+    Output {
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file could not be read.
+    #[error("read {}", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// A profile.
+    #[error(transparent)]
+    Profile(Box<gl_profile::Error>),
+    /// A line of a profile.
+    #[error(transparent)]
+    Refused(Box<gl_profile::translate::Refused>),
+}
+
+impl From<gl_profile::Error> for Error {
+    fn from(err: gl_profile::Error) -> Self {
+        Self::Profile(Box::new(err))
+    }
+}
+
+impl From<gl_profile::translate::Refused> for Error {
+    fn from(err: gl_profile::translate::Refused) -> Self {
+        Self::Refused(Box::new(err))
+    }
+}
+
+impl Error {
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Profile(err) => err.hint(),
+            Self::Refused(err) => err.hint(),
+            Self::Output { .. } | Self::File { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+#![forbid(unsafe_code)]
+//! `gl`: the command that people type. It writes, checks and explains profiles, and says what this host
+//! can enforce.
+//!
+//! Arguments become a typed command ([`cli`]); one file a command acts on it; how the program ends is
+//! decided here.
+
+mod cli;
+mod doctor;
+mod error;
+mod output;
+mod profile;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use gl_spec::chain;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    // Ends the program by itself for --help, --version and what it cannot read (status 2).
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Doctor(options) => doctor::perform(&options),
+        Command::Profile(command) => profile::perform(&command),
+    };
+    match done {
+        Ok(code) => code,
+        Err(err) => {
+            output::error(&chain(&err), err.hint().as_deref());
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! `gl profile`: one file a subcommand.
+
+mod check;
+mod diff;
+mod explain;
+mod score;
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use gl_container::HostProfiles;
+use gl_profile::apparmor::{self, Access, Rules};
+use gl_profile::seccomp::Filter;
+use gl_profile::{Format, Layer, Profile, Source as _, translate};
+use gl_spec::{Extras, Rootless};
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::cli;
+use crate::error::Error;
+use crate::output;
+
+/// Does what was asked.
+pub(crate) fn perform(command: &cli::Profile) -> Result<ExitCode, Error> {
+    match command {
+        cli::Profile::List(format) => list(format),
+        cli::Profile::Show(one) => show(one),
+        cli::Profile::Check(options) => check::perform(options),
+        cli::Profile::Explain(options) => explain::perform(options),
+        cli::Profile::Diff(options) => diff::perform(options),
+        cli::Profile::Score(one) => score::perform(one),
+        cli::Profile::Schema => output::json(&gl_profile::schema()).map(|()| ExitCode::SUCCESS),
+        cli::Profile::Export(options) => export(options),
+    }
+}
+
+/// Resolves what a person wrote: a name, or a file.
+fn resolve(name: &str) -> Result<Profile, Error> {
+    let path = Path::new(name);
+    let is_file = name.contains('/') || format(path).is_some();
+    if !is_file {
+        return Ok(Profile::resolve(name, &HostProfiles)?);
+    }
+    Ok(Profile::resolve(read(path)?, &HostProfiles)?)
+}
+
+/// The language that a file's name says.
+fn format(path: &Path) -> Option<Format> {
+    match path.extension()?.to_str()? {
+        "toml" => Some(Format::Toml),
+        "json" => Some(Format::Json),
+        _ => None,
+    }
+}
+
+fn read(path: &Path) -> Result<Layer, Error> {
+    let text = fs::read_to_string(path).map_err(|source| Error::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    let format = format(path).unwrap_or(Format::Toml);
+    Ok(Layer::parse(&path.to_string_lossy(), &text, format)?)
+}
+
+#[derive(Serialize)]
+struct Listed {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+fn list(format: &cli::Json) -> Result<ExitCode, Error> {
+    let names = HostProfiles.names().into_iter();
+    let listed: Vec<Listed> = names
+        .map(
+            |name| match Profile::resolve(name.as_str(), &HostProfiles) {
+                Ok(profile) => Listed {
+                    name,
+                    description: profile.description.map(|line| line.value),
+                    error: None,
+                },
+                Err(err) => Listed {
+                    name,
+                    description: None,
+                    error: Some(gl_spec::chain(&err)),
+                },
+            },
+        )
+        .collect();
+    if format.json {
+        output::json(&listed)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows: Vec<_> = listed
+        .into_iter()
+        .map(|one| vec![one.name, one.error.or(one.description).unwrap_or_default()])
+        .collect();
+    output::text(&output::columns(&rows))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Shown {
+    key: &'static str,
+    value: Json,
+    origin: String,
+}
+
+fn show(one: &cli::One) -> Result<ExitCode, Error> {
+    let profile = resolve(&one.name)?;
+    let entries = profile.entries().into_iter().map(|entry| Shown {
+        key: entry.key,
+        value: entry.value,
+        origin: place(&entry.origin),
+    });
+    if one.format.json {
+        #[derive(Serialize)]
+        struct Document {
+            hash: String,
+            entries: Vec<Shown>,
+        }
+        output::json(&Document {
+            hash: profile.hash(),
+            entries: entries.collect(),
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows: Vec<_> = entries
+        .map(|entry| vec![entry.key.to_owned(), plain(&entry.value), entry.origin])
+        .collect();
+    output::text(&output::columns(&rows))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where a value was set, without its key.
+fn place(origin: &gl_profile::Origin) -> String {
+    match origin.line {
+        0 => origin.file.to_string(),
+        line => format!("{}:{line}", origin.file),
+    }
+}
+
+/// A value as people write it.
+fn plain(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        Json::Array(items) if items.is_empty() => "none".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn export(options: &cli::Export) -> Result<ExitCode, Error> {
+    let profile = resolve(&options.name)?;
+    if options.apparmor {
+        output::text(&apparmor_text(&profile))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let filter = Filter::of(&profile, gl_seccomp::NATIVE)?;
+    let section = filter.as_ref().map(Filter::oci);
+    if options.seccomp {
+        output::json(&section)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut spec = gl_spec::default_spec(Rootless::No);
+    let mut extras = Extras::default();
+    translate::tighten(
+        &profile,
+        &mut spec,
+        &mut extras,
+        &gl_container::profile_host(true),
+        "export",
+    )?;
+    translate::show(&mut spec, &extras);
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_seccomp(section);
+    }
+    output::json(&spec)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn apparmor_text(profile: &Profile) -> String {
+    let name = format!("greenlang-sandbox-{}", profile.name.value.as_str());
+    let network = &profile.network;
+    let blocked = translate::blocked_paths(profile);
+    apparmor::profile(&Rules {
+        name: &name,
+        mode: profile.mode.value,
+        blocked_paths: &blocked,
+        network: match network.allow_network.value || network.allow_loopback.value {
+            true => Access::Allowed,
+            false => Access::Denied,
+        },
+    })
+}

@@ -1,0 +1,198 @@
+//! `gl profile check`: what is wrong with files, and what may surprise.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use gl_container::HostProfiles;
+use gl_profile::{Isolation, Mode, OnMissing, Origin, Profile};
+use serde::Serialize;
+
+use crate::cli;
+use crate::error::Error;
+use crate::output;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Severity {
+    Error,
+    Warning,
+}
+
+/// Something about a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Finding {
+    file: String,
+    severity: Severity,
+    message: String,
+}
+
+pub(super) fn perform(options: &cli::Check) -> Result<ExitCode, Error> {
+    let findings: Vec<_> = options.files.iter().flat_map(|path| file(path)).collect();
+    if options.format.json {
+        output::json(&findings)?;
+    } else {
+        let lines = findings.iter().map(|finding| match finding.severity {
+            Severity::Error => format!("error: {}\n", finding.message),
+            Severity::Warning => format!("warning: {}\n", finding.message),
+        });
+        output::text(&lines.collect::<String>())?;
+    }
+    let fails = |finding: &Finding| options.strict || finding.severity == Severity::Error;
+    Ok(ExitCode::from(u8::from(findings.iter().any(fails))))
+}
+
+fn file(path: &Path) -> Vec<Finding> {
+    let finding = |severity, message| Finding {
+        file: path.display().to_string(),
+        severity,
+        message,
+    };
+    let resolved = super::read(path).and_then(|layer| Ok(Profile::resolve(layer, &HostProfiles)?));
+    let profile = match resolved {
+        Ok(profile) => profile,
+        Err(err) => return vec![finding(Severity::Error, gl_spec::chain(&err))],
+    };
+    let mut found: Vec<_> = warnings(&profile)
+        .into_iter()
+        .map(|message| finding(Severity::Warning, message))
+        .collect();
+    if let Err(err) = super::explain::lines(&profile) {
+        found.push(finding(
+            Severity::Warning,
+            format!(
+                "{}: a container with it would be refused on this host",
+                gl_spec::chain(&err)
+            ),
+        ));
+    }
+    found
+}
+
+/// Capabilities with which a process can become the host's root or look into others.
+const POWERFUL: &[&str] = &[
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_RAWIO",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_BPF",
+    "CAP_PERFMON",
+    "CAP_MKNOD",
+    "CAP_SYS_BOOT",
+    "CAP_NET_ADMIN",
+    "CAP_MAC_ADMIN",
+];
+
+/// Groups that no sandboxed program needs.
+const DANGEROUS: &[&str] = &[
+    "mounts",
+    "debugging",
+    "profiling",
+    "kernel-code",
+    "keyring",
+    "userfaults",
+    "io-uring",
+    "namespaces",
+    "file-handles",
+    "system-control",
+    "terminal-injection",
+    "process-forging",
+    "sockets-kernel",
+    "sockets-raw",
+];
+
+fn warnings(profile: &Profile) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut warn = |origin: &Origin, what: String| out.push(format!("{origin}: {what}"));
+    if profile.mode.value == Mode::Permissive {
+        warn(
+            &profile.mode.origin,
+            "what is not allowed is only logged".to_owned(),
+        );
+    }
+    if profile.on_missing.value == OnMissing::Degrade {
+        warn(
+            &profile.on_missing.origin,
+            "a layer that the host lacks is left out".to_owned(),
+        );
+    }
+    if profile.isolation.value == Isolation::Basic {
+        warn(
+            &profile.isolation.origin,
+            "other processes and the network are shared".to_owned(),
+        );
+    }
+    grants(profile, &mut warn);
+    contradictions(profile, &mut warn);
+    out
+}
+
+/// What gives a program more than a sandbox should.
+fn grants(profile: &Profile, warn: &mut impl FnMut(&Origin, String)) {
+    for item in profile
+        .process
+        .capabilities
+        .iter()
+        .flat_map(|list| &list.items)
+    {
+        if POWERFUL.contains(&item.value.name()) {
+            warn(
+                &item.origin,
+                format!("{} can be enough to leave a sandbox", item.value.name()),
+            );
+        }
+    }
+    let nnp = profile.process.no_new_privileges.as_ref();
+    if let Some(line) = nnp.filter(|line| !line.value) {
+        warn(
+            &line.origin,
+            "programs with set-user-ID may gain privileges".to_owned(),
+        );
+    }
+    for group in &profile.seccomp.groups {
+        if DANGEROUS.contains(&group.value.as_str()) {
+            warn(
+                &group.origin,
+                format!(
+                    "the group {} is for administering the system",
+                    group.value.as_str()
+                ),
+            );
+        }
+    }
+}
+
+/// What can have no effect.
+fn contradictions(profile: &Profile, warn: &mut impl FnMut(&Origin, String)) {
+    for call in &profile.seccomp.deny {
+        let again = profile
+            .seccomp
+            .allow
+            .iter()
+            .find(|allowed| allowed.value == call.value);
+        if let Some(allowed) = again {
+            warn(
+                &allowed.origin,
+                format!(
+                    "{} is denied at {}, which wins",
+                    call.value.as_str(),
+                    call.origin
+                ),
+            );
+        }
+    }
+    if !profile.network.allow_network.value {
+        for host in profile
+            .network
+            .blocked_hosts
+            .iter()
+            .filter(|line| line.origin.kind == gl_profile::SourceKind::File)
+        {
+            warn(
+                &host.origin,
+                "there is no network, so the rule never matches".to_owned(),
+            );
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! `gl profile diff A B`: what B allows that A does not, and where else they differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+
+use gl_profile::seccomp::Filter;
+use gl_profile::{Profile, SeccompAction};
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::cli;
+use crate::error::Error;
+use crate::output;
+
+/// What B is beside A.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Beside {
+    /// It allows more.
+    More,
+    /// It allows less.
+    Less,
+    /// Which of the two cannot be told by the values.
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Change {
+    key: String,
+    from: Option<Vec<String>>,
+    to: Option<Vec<String>>,
+    beside: Beside,
+}
+
+pub(super) fn perform(options: &cli::Diff) -> Result<ExitCode, Error> {
+    let (from, to) = (super::resolve(&options.from)?, super::resolve(&options.to)?);
+    let mut changes = settings(&from, &to);
+    changes.extend(calls(&from, &to)?);
+    let more = changes.iter().any(|change| change.beside != Beside::Less);
+    if options.format.json {
+        output::json(&changes)?;
+    } else {
+        let rows: Vec<_> = changes.into_iter().map(row).collect();
+        output::text(&output::columns(&rows))?;
+    }
+    Ok(ExitCode::from(u8::from(more)))
+}
+
+fn row(change: Change) -> Vec<String> {
+    let shown = |values: Option<Vec<String>>| match values {
+        None => "not set".to_owned(),
+        Some(values) if values.is_empty() => "none".to_owned(),
+        Some(values) => values.join(" "),
+    };
+    let sign = match change.beside {
+        Beside::More => "+",
+        Beside::Less => "-",
+        Beside::Other => "?",
+    };
+    vec![
+        sign.to_owned(),
+        change.key,
+        format!("{} -> {}", shown(change.from), shown(change.to)),
+    ]
+}
+
+/// How the values of a key are ordered by what they allow.
+enum Order {
+    /// A larger number allows more, and none allows most.
+    Number,
+    /// Each item allows something more; no list at all allows most.
+    Allows,
+    /// Each item takes something away.
+    Denies,
+    /// The words, the strictest first.
+    Words(&'static [&'static str]),
+}
+
+fn order(key: &str) -> Option<Order> {
+    match key {
+        "isolation" => Some(Order::Words(&["gvisor", "container", "namespace", "basic"])),
+        "mode" => Some(Order::Words(&["enforcing", "permissive"])),
+        "on_missing" => Some(Order::Words(&["refuse", "degrade"])),
+        "network.allow_network" | "network.allow_loopback" => {
+            Some(Order::Words(&["false", "true"]))
+        }
+        "process.no_new_privileges" | "filesystem.readonly_root" => {
+            Some(Order::Words(&["true", "false"]))
+        }
+        "setup_timeout" | "execution_timeout" => Some(Order::Number),
+        "network.blocked_hosts" | "filesystem.blocked_paths" | "filesystem.mask_paths" => {
+            Some(Order::Denies)
+        }
+        "network.allowed_hosts"
+        | "network.allowed_ports"
+        | "filesystem.read_write_paths"
+        | "filesystem.bind_mounts"
+        | "process.capabilities" => Some(Order::Allows),
+        key if key.starts_with("limits.") => Some(Order::Number),
+        _ => None,
+    }
+}
+
+fn by_key(profile: &Profile) -> BTreeMap<&'static str, Vec<String>> {
+    let mut keys: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+    for entry in profile.entries() {
+        let values = keys.entry(entry.key).or_default();
+        match entry.value {
+            Json::Array(items) if items.is_empty() => {}
+            value => values.push(super::plain(&value)),
+        }
+    }
+    keys
+}
+
+fn settings(from: &Profile, to: &Profile) -> Vec<Change> {
+    let (from, to) = (by_key(from), by_key(to));
+    let keys: BTreeSet<_> = from.keys().chain(to.keys()).copied().collect();
+    let said = |key: &&str| {
+        !["name", "description", "level"].contains(key) && !key.starts_with("seccomp.")
+    };
+    keys.into_iter()
+        .filter(said)
+        .filter_map(|key| {
+            let (from, to) = (from.get(key), to.get(key));
+            (from != to).then(|| Change {
+                key: key.to_owned(),
+                beside: beside(key, from, to),
+                from: from.cloned(),
+                to: to.cloned(),
+            })
+        })
+        .collect()
+}
+
+fn beside(key: &str, from: Option<&Vec<String>>, to: Option<&Vec<String>>) -> Beside {
+    let set = |values: Option<&Vec<String>>| -> Option<BTreeSet<String>> {
+        values.map(|values| values.iter().cloned().collect())
+    };
+    let number = |values: Option<&Vec<String>>| {
+        values
+            .and_then(|values| values.first()?.parse::<u64>().ok())
+            .unwrap_or(u64::MAX)
+    };
+    let compare = |less: bool| if less { Beside::Less } else { Beside::More };
+    match order(key) {
+        Some(Order::Number) => compare(number(to) < number(from)),
+        Some(Order::Words(words)) => {
+            let at = |values: Option<&Vec<String>>| {
+                let word = values.and_then(|values| values.first());
+                word.and_then(|word| words.iter().position(|one| one == word))
+                    .unwrap_or(words.len())
+            };
+            compare(at(to) < at(from))
+        }
+        Some(Order::Allows) => match (set(from), set(to)) {
+            (Some(from), Some(to)) if to.is_subset(&from) => Beside::Less,
+            // No list at all allows most.
+            (None, Some(_)) => Beside::Less,
+            _ => Beside::More,
+        },
+        Some(Order::Denies) => {
+            let (from, to) = (set(from).unwrap_or_default(), set(to).unwrap_or_default());
+            compare(to.is_superset(&from))
+        }
+        None => Beside::Other,
+    }
+}
+
+/// The calls that the filters let through, wholly or for some arguments.
+fn allowed(profile: &Profile) -> Result<BTreeMap<&'static str, BTreeSet<String>>, Error> {
+    // Without a filter every call is let through.
+    let filter = Filter::of(profile, gl_seccomp::NATIVE)?;
+    let Some(filter) = filter else {
+        let all = gl_seccomp::calls(gl_seccomp::NATIVE);
+        return Ok(all.map(|call| (call, BTreeSet::new())).collect());
+    };
+    let mut calls: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
+    for rule in filter
+        .rules()
+        .iter()
+        .filter(|rule| rule.action == SeccompAction::Allow)
+    {
+        calls
+            .entry(rule.call)
+            .or_default()
+            .insert(format!("{:?}", rule.arguments));
+    }
+    Ok(calls)
+}
+
+fn calls(from: &Profile, to: &Profile) -> Result<Vec<Change>, Error> {
+    let (from, to) = (allowed(from)?, allowed(to)?);
+    let names = |one: &BTreeMap<&'static str, BTreeSet<String>>,
+                 other: &BTreeMap<&'static str, BTreeSet<String>>|
+     -> Vec<String> {
+        let only = one.keys().filter(|call| !other.contains_key(*call));
+        only.map(|call| (*call).to_owned()).collect()
+    };
+    let mut changes = Vec::new();
+    let mut add = |key: &str, from: Vec<String>, to: Vec<String>, beside| {
+        if !(from.is_empty() && to.is_empty()) {
+            changes.push(Change {
+                key: key.to_owned(),
+                from: Some(from),
+                to: Some(to),
+                beside,
+            });
+        }
+    };
+    add(
+        "seccomp, calls",
+        Vec::new(),
+        names(&to, &from),
+        Beside::More,
+    );
+    add(
+        "seccomp, calls",
+        names(&from, &to),
+        Vec::new(),
+        Beside::Less,
+    );
+    let others = to
+        .iter()
+        .filter(|(call, arguments)| from.get(*call).is_some_and(|other| other != *arguments));
+    let others: Vec<_> = others.map(|(call, _)| (*call).to_owned()).collect();
+    add("seccomp, arguments", others.clone(), others, Beside::Other);
+    Ok(changes)
+}
