@@ -12,10 +12,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
 
 use gl_e2e::bundle::kernel::{eventually, proc_file, wait_dead};
 use gl_e2e::bundle::{self, Bundle, Host, Output, config, finish, runtime};
 use gl_e2e::{Outcome, Skip, tests};
+use rustix::event::{Timespec, poll};
 use serde_json::json;
 
 fn main() -> ExitCode {
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         delete_leaves_no_unit,
         delete_of_a_unit_that_is_stopped,
         failed_create_leaves_no_unit,
+        create_that_is_killed_leaves_what_delete_finds,
         slice_with_dashes_is_nested,
         slice_as_the_unit_itself,
         unit_that_has_failed_before_is_replaced,
@@ -279,6 +282,34 @@ fn failed_create_leaves_no_unit() -> Outcome {
     box_.create().failed().says("/no/such/program");
     host.unchanged_soon("create of a program that is not there");
     wait_forgotten(&unit(&box_));
+    Ok(())
+}
+
+fn create_that_is_killed_leaves_what_delete_finds() -> Outcome {
+    let box_ = scope(Bundle::new(), "system.slice");
+    let start = Instant::now();
+    box_.create().ok();
+    let whole = start.elapsed();
+    drop(box_);
+    let (mut units, rounds) = (0, bundle::rounds(12));
+    for round in 0..rounds {
+        let box_ = scope(Bundle::new(), "system.slice");
+        let host = Host::before(&box_, &[]);
+        box_.write_config();
+        let mut command = box_.command(&["create", box_.id()]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        // At another place in each round.
+        let part = whole.mul_f64(round as f64 / rounds as f64);
+        poll(&mut [], Some(&Timespec::try_from(part).unwrap())).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        units += usize::from(shown(&unit(&box_), "ActiveState") == "active");
+        box_.delete_force().ok();
+        wait_forgotten(&unit(&box_));
+        host.unchanged_soon(&format!("create killed in round {round}"));
+    }
+    assert!(units > 0, "no round had a unit to delete");
     Ok(())
 }
 
