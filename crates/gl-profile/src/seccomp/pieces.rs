@@ -122,11 +122,15 @@ fn each_bit(masks: impl Iterator<Item = u64>) -> impl Iterator<Item = (usize, u6
 }
 
 /// The bits that are set, highest first.
-fn bits(mask: u64) -> impl Iterator<Item = u64> {
-    (0..u64::BITS)
-        .rev()
-        .map(|at| 1_u64.wrapping_shl(at))
-        .filter(move |bit| mask & bit != 0)
+fn bits(mut mask: u64) -> impl Iterator<Item = u64> {
+    std::iter::from_fn(move || {
+        let bit = 1_u64
+            .wrapping_shl(63)
+            .checked_shr(mask.leading_zeros())
+            .unwrap_or(0);
+        mask &= !bit;
+        (bit != 0).then_some(bit)
+    })
 }
 
 /// All of `from` that is in none of `without`.
