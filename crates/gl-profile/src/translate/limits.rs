@@ -147,7 +147,10 @@ fn memory(run: &mut Run<'_>, resources: &mut LinuxResources, extras: &mut Extras
         .memory_mut()
         .get_or_insert_with(LinuxMemory::default);
     let asked = memory.limit().filter(|limit| *limit > 0);
-    let limit = asked.map_or(max, |asked| asked.min(max));
+    // Memory and swap together; less than memory alone is no config, and still a limit.
+    let together = memory.swap().filter(|limit| *limit > 0);
+    let limits = [asked, together].into_iter().flatten();
+    let limit = limits.fold(max, i64::min);
     memory.set_limit(Some(limit));
     // No swap: the two together are as much as memory alone.
     memory.set_swap(Some(limit));

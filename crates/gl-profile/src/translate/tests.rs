@@ -1,1 +1,290 @@
+//! Whatever the config and the profile: the container never gets more than the config alone gives it.
 
+use std::collections::BTreeSet;
+
+use gl_spec::oci::{LinuxMemory, LinuxPids, Spec};
+use gl_spec::{Extras, Isolated, Rootless};
+
+use super::{Effect, Host, tighten};
+use crate::node::Format;
+use crate::{Layer, Profile};
+
+const HOST: Host = Host {
+    landlock_abi: Some(7),
+    apparmor: true,
+    selinux: false,
+    cgroup: true,
+};
+
+fn profile(text: &str) -> Profile {
+    let text = format!("version = 1\nname = \"t\"\n{text}");
+    Profile::resolve(Layer::parse("t.toml", &text, Format::Toml).unwrap(), &()).unwrap()
+}
+
+fn spec() -> Spec {
+    gl_spec::default_spec(Rootless::No)
+}
+
+fn tightened(profile: &Profile, mut spec: Spec) -> (Spec, Extras) {
+    let mut extras = Extras::default();
+    tighten(profile, &mut spec, &mut extras, &HOST, "id").unwrap();
+    (spec, extras)
+}
+
+/// A stream of numbers that is the same in every run (xorshift).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+
+    fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        (self.below(3) > 0).then(|| make(self))
+    }
+}
+
+fn any_spec(numbers: &mut Numbers) -> Spec {
+    let mut spec = spec();
+    let linux = spec.linux_mut().as_mut().unwrap();
+    let resources = linux.resources_mut().get_or_insert_default();
+    let mut memory = LinuxMemory::default();
+    memory.set_limit(numbers.maybe(|n| i64::try_from(n.below(1 << 31)).unwrap() - 1));
+    memory.set_swap(numbers.maybe(|n| i64::try_from(n.below(1 << 32)).unwrap() - 1));
+    resources.set_memory(Some(memory));
+    resources.set_pids(numbers.maybe(|n| {
+        let mut pids = LinuxPids::default();
+        pids.set_limit(i64::try_from(n.below(200)).unwrap() - 1);
+        pids
+    }));
+    if numbers.below(2) == 0 {
+        let cpu = resources.cpu_mut().get_or_insert_default();
+        cpu.set_quota(numbers.maybe(|n| i64::try_from(n.below(300_000)).unwrap() - 1));
+        cpu.set_period(numbers.maybe(|n| 1000 + n.below(200_000)));
+    }
+    linux.set_masked_paths(numbers.maybe(|_| vec!["/proc/kcore".to_owned(), "/a".to_owned()]));
+    let root = spec.root_mut().as_mut().unwrap();
+    root.set_readonly(Some(numbers.below(2) == 0));
+    spec
+}
+
+fn any_profile(numbers: &mut Numbers) -> Profile {
+    let tasks = 1 + numbers.below(100);
+    let mut text = format!(
+        "[limits]\nmemory_limit_bytes = {}\nmax_threads = {tasks}\nmax_processes = {}\nmax_open_files = {}\n",
+        1 + numbers.below(1 << 31),
+        1 + numbers.below(tasks),
+        1 + numbers.below(5000),
+    );
+    if numbers.below(2) == 0 {
+        text += &format!("cpu_percent_limit = {}\n", 1 + numbers.below(300));
+    }
+    text += "[filesystem]\n";
+    if numbers.below(2) == 0 {
+        text += "blocked_paths = [\"/a\", \"/b\"]\n";
+    }
+    if numbers.below(2) == 0 {
+        text += "readonly_root = false\n";
+    }
+    if numbers.below(2) == 0 {
+        text += "[process]\ncapabilities = [\"CAP_CHOWN\"]\n";
+    }
+    if numbers.below(2) == 0 {
+        text += "[network]\nallow_network = true\n";
+    }
+    profile(&text)
+}
+
+/// A limit as a number of which less is stricter.
+fn bound(limit: Option<i64>) -> i64 {
+    limit.filter(|limit| *limit > 0).unwrap_or(i64::MAX)
+}
+
+struct Limits {
+    memory: i64,
+    swap: i64,
+    tasks: i64,
+    /// Millionths of a CPU.
+    cpu: i64,
+    readonly: bool,
+    masked: BTreeSet<String>,
+}
+
+fn limits(spec: &Spec) -> Limits {
+    let linux = spec.linux().as_ref().unwrap();
+    let resources = linux.resources().as_ref().unwrap();
+    let memory = resources.memory().as_ref();
+    let cpu = resources.cpu().as_ref();
+    let quota = bound(cpu.and_then(|cpu| cpu.quota()));
+    let period = cpu
+        .and_then(|cpu| cpu.period())
+        .filter(|period| *period > 0);
+    let period = i64::try_from(period.unwrap_or(100_000)).unwrap();
+    Limits {
+        memory: bound(memory.and_then(|memory| memory.limit())),
+        swap: bound(memory.and_then(|memory| memory.swap())),
+        tasks: bound(resources.pids().as_ref().map(LinuxPids::limit)),
+        cpu: quota
+            .checked_mul(1_000_000)
+            .map_or(i64::MAX, |quota| quota / period),
+        readonly: spec.root().as_ref().unwrap().readonly().unwrap_or(false),
+        masked: linux.masked_paths().iter().flatten().cloned().collect(),
+    }
+}
+
+#[test]
+fn no_config_is_loosened_by_any_profile() {
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    for round in 0..3000 {
+        let (before, profile) = (any_spec(&mut numbers), any_profile(&mut numbers));
+        let (after, extras) = tightened(&profile, before.clone());
+        let (was, is) = (limits(&before), limits(&after));
+        assert!(
+            is.memory <= was.memory,
+            "memory, round {round}: {} > {}",
+            is.memory,
+            was.memory
+        );
+        // What the kernel had allowed in all, if the swap was not limited.
+        assert!(
+            is.swap <= was.swap,
+            "swap, round {round}: {} > {}",
+            is.swap,
+            was.swap
+        );
+        assert!(
+            is.tasks <= was.tasks,
+            "tasks, round {round}: {} > {}",
+            is.tasks,
+            was.tasks
+        );
+        // The kernel takes a quota of a millisecond at least.
+        assert!(
+            is.cpu <= was.cpu,
+            "CPU, round {round}: {} > {}",
+            is.cpu,
+            was.cpu
+        );
+        assert!(
+            is.readonly || !was.readonly,
+            "read-only root, round {round}"
+        );
+        assert!(is.masked.is_superset(&was.masked), "masks, round {round}");
+        let most = i64::try_from(profile.limits.memory_limit_bytes.value.0).unwrap();
+        assert!(
+            is.memory <= most && extras.resources.memory == Some(most),
+            "round {round}"
+        );
+        assert_eq!(before.process(), after.process(), "round {round}");
+    }
+}
+
+#[test]
+fn second_profile_never_loosens_the_first() {
+    let mut numbers = Numbers(7);
+    for round in 0..1000 {
+        let (first, second) = (any_profile(&mut numbers), any_profile(&mut numbers));
+        let (mut spec, mut extras) = tightened(&first, any_spec(&mut numbers));
+        let (was, bounds) = (limits(&spec), extras.clone());
+        tighten(&second, &mut spec, &mut extras, &HOST, "id").unwrap();
+        let is = limits(&spec);
+        assert!(
+            is.memory <= was.memory && is.tasks <= was.tasks && is.cpu <= was.cpu,
+            "round {round}"
+        );
+        assert!(is.masked.is_superset(&was.masked), "round {round}");
+        assert!(
+            extras.resources.memory <= bounds.resources.memory,
+            "round {round}"
+        );
+        assert!(
+            extras.execution_timeout_ms <= bounds.execution_timeout_ms,
+            "round {round}"
+        );
+        let kept = |extras: &Extras| extras.process.capabilities.unwrap_or(u64::MAX);
+        assert_eq!(
+            kept(&extras) & !kept(&bounds),
+            0,
+            "capabilities, round {round}"
+        );
+        assert!(
+            extras.landlock.starts_with(&bounds.landlock),
+            "round {round}"
+        );
+        assert!(
+            extras.process.rlimits.starts_with(&bounds.process.rlimits),
+            "round {round}"
+        );
+        assert!(
+            bounds.network.is_none() || extras.network.is_some(),
+            "network, round {round}"
+        );
+    }
+}
+
+#[test]
+fn no_loopback_stays_though_the_second_profile_has_it() {
+    let dark = profile("[network]\nallow_network = false\nallow_loopback = false\n");
+    let lit = profile("[network]\nallow_network = false\nallow_loopback = true\n");
+    for order in [[&dark, &lit], [&lit, &dark]] {
+        let (mut spec, mut extras) = tightened(order[0], spec());
+        tighten(order[1], &mut spec, &mut extras, &HOST, "id").unwrap();
+        assert_eq!(extras.network, Some(Isolated::Nothing));
+    }
+}
+
+#[test]
+fn landlock_asks_only_for_what_the_kernel_knows() {
+    let profile = profile("[filesystem]\nread_write_paths = [\"/data\"]\n");
+    for (abi, want) in [
+        (1, 0b1_1111_1111_0010),
+        (2, 0b11_1111_1111_0010),
+        (3, 0b111_1111_1111_0010),
+    ] {
+        let host = Host {
+            landlock_abi: Some(abi),
+            ..HOST
+        };
+        let mut extras = Extras::default();
+        tighten(&profile, &mut spec(), &mut extras, &host, "id").unwrap();
+        assert_eq!(extras.landlock[0].filesystem, want, "ABI {abi}");
+    }
+}
+
+#[test]
+fn missing_layer_is_refused_or_said() {
+    let text = "[filesystem]\nread_write_paths = [\"/data\"]\n";
+    let host = Host {
+        landlock_abi: None,
+        ..HOST
+    };
+    let mut extras = Extras::default();
+    let strict = profile(text);
+    let err = tighten(&strict, &mut spec(), &mut extras, &host, "id").unwrap_err();
+    assert_eq!(
+        err.to_string(),
+        "enforce t.toml:4: filesystem.read_write_paths: the kernel has no Landlock"
+    );
+    let loose = profile(&format!("on_missing = \"degrade\"\n{text}"));
+    let steps = tighten(&loose, &mut spec(), &mut extras, &host, "id").unwrap();
+    let lost: Vec<_> = steps
+        .iter()
+        .filter(|step| matches!(step.effect, Effect::Degraded(_)))
+        .map(|step| (step.key.as_str(), step.layer))
+        .collect();
+    assert_eq!(lost, [("filesystem.read_write_paths", "landlock")]);
+}
+
+#[test]
+fn every_built_in_profile_becomes_a_container() {
+    for name in crate::builtin::names() {
+        let profile = Profile::resolve(name, &()).unwrap();
+        let mut extras = Extras::default();
+        let steps = tighten(&profile, &mut spec(), &mut extras, &HOST, "id");
+        assert!(steps.is_ok_and(|steps| !steps.is_empty()), "{name}");
+        assert_eq!(extras.profiles[0].name, name);
+    }
+}
