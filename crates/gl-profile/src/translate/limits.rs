@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use gl_spec::oci::{LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, Spec};
+use gl_spec::oci::{
+    LinuxCpu, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxPids, LinuxResources, Spec,
+};
 use gl_spec::{Extras, RlimitBound};
 
 use super::{Refused, Run, lower, refused};
@@ -10,6 +12,7 @@ use crate::value::{Bytes, Setting};
 
 const RLIMIT_CPU: u32 = 0;
 const RLIMIT_FSIZE: u32 = 1;
+const RLIMIT_NPROC: u32 = 6;
 const RLIMIT_NOFILE: u32 = 7;
 const RLIMIT_AS: u32 = 9;
 
@@ -32,6 +35,7 @@ pub(super) fn apply(
     if let Some((max, line)) = bytes(&limits.max_file_size_bytes) {
         rlimit(run, extras, &line, "RLIMIT_FSIZE", (RLIMIT_FSIZE, max));
     }
+    own_user_tasks(run, spec, extras);
     let files = &run.profile.limits.max_open_files;
     rlimit(
         run,
@@ -41,6 +45,18 @@ pub(super) fn apply(
         (RLIMIT_NOFILE, files.value.0.into()),
     );
     Ok(())
+}
+
+/// The tasks of the container's users, where they are nobody else's: a second hold beside the cgroup.
+fn own_user_tasks(run: &mut Run<'_>, spec: &Spec, extras: &mut Extras) {
+    let linux = spec.linux().as_ref();
+    let namespaces = linux.and_then(|linux| linux.namespaces().as_deref());
+    let own = |one: &LinuxNamespace| one.typ() == LinuxNamespaceType::User && one.path().is_none();
+    if namespaces.unwrap_or_default().iter().any(own) {
+        let threads = &run.profile.limits.max_threads;
+        let limit = (RLIMIT_NPROC, u64::from(threads.value.0));
+        rlimit(run, extras, threads, "RLIMIT_NPROC", limit);
+    }
 }
 
 fn refuse_network_limits(run: &Run<'_>) -> Result<(), Refused> {

@@ -174,9 +174,10 @@ fn selinux(run: &mut Run<'_>, spec: &mut Spec) -> Result<(), Refused> {
 }
 
 /// `RLIMIT_*` by their numbers, those that a profile can bound.
-const RLIMITS: [(u32, PosixRlimitType); 4] = [
+const RLIMITS: [(u32, PosixRlimitType); 5] = [
     (0, PosixRlimitType::RlimitCpu),
     (1, PosixRlimitType::RlimitFsize),
+    (6, PosixRlimitType::RlimitNproc),
     (7, PosixRlimitType::RlimitNofile),
     (9, PosixRlimitType::RlimitAs),
 ];
