@@ -13,6 +13,7 @@ mod landlock;
 mod mountattr;
 mod network;
 mod nsfs;
+mod peer;
 mod pidfd;
 mod seccomp;
 mod signal;
@@ -37,6 +38,7 @@ pub use landlock::{
 pub use mountattr::{Depth, MountAttr, mount_setattr};
 pub use network::raise_loopback;
 pub use nsfs::{namespace_type, parent_namespace};
+pub use peer::peer_pid;
 pub use pidfd::pidfd_send_signal;
 pub use seccomp::{BpfInsn, seccomp_action_known, seccomp_flags_known, seccomp_set_filter};
 pub use signal::{block_all, read_signal, reset_for_exec};

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         subgroup_holds_the_processes,
         delegated_cgroup_belongs_to_its_root,
         bus_is_not_needed,
+        systemd_of_another_pid_namespace_is_refused,
         without_systemd_create_is_refused_and_delete_works,
         users_manager_makes_the_scope,
         users_manager_without_a_controller_is_refused,
@@ -291,7 +292,7 @@ fn create_that_is_killed_leaves_what_delete_finds() -> Outcome {
     box_.create().ok();
     let whole = start.elapsed();
     drop(box_);
-    let (mut units, rounds) = (0, bundle::rounds(12));
+    let (mut units, rounds) = (0, bundle::rounds(8));
     for round in 0..rounds {
         let box_ = scope(Bundle::new(), "system.slice");
         let host = Host::before(&box_, &[]);
@@ -536,6 +537,27 @@ fn bus_is_not_needed() -> Outcome {
         &["--systemd-cgroup", "run", box_.id()],
     );
     out.ok().prints("up");
+    wait_forgotten(&unit(&box_));
+    Ok(())
+}
+
+fn systemd_of_another_pid_namespace_is_refused() -> Outcome {
+    // A process id that we give it would be that of a stranger, which would then be ended with us.
+    let box_ = scope(Bundle::sh("echo up"), "system.slice");
+    box_.write_config();
+    let host = Host::before(&box_, &[]);
+    let mut command = Command::new("unshare");
+    command
+        .args(["--pid", "--fork", "--mount", "--mount-proc", "--"])
+        .arg(runtime())
+        .arg("--root")
+        .arg(box_.state_root())
+        .args(["--systemd-cgroup", "run", box_.id()])
+        .current_dir(box_.dir())
+        .stdin(Stdio::null());
+    let out = finish(&mut command).failed();
+    out.says("outside this pid namespace").prints("");
+    host.unchanged_soon("run in another pid namespace");
     wait_forgotten(&unit(&box_));
     Ok(())
 }

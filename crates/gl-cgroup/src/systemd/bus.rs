@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::time::{Duration, Instant};
@@ -110,6 +111,18 @@ impl Bus {
             bus.call_bus("Hello", "", &Writer::default())?;
         }
         Ok(bus)
+    }
+
+    /// Makes sure that a process id means the same to the other side as to us: in another pid namespace
+    /// it would name somebody else's process.
+    pub(crate) fn require_same_pids(&self) -> Result<(), Error> {
+        match gl_sys::peer_pid(self.stream.as_fd()) {
+            Ok(0) => Err(Error::OtherPids {
+                address: self.address.name.clone(),
+            }),
+            Ok(_) => Ok(()),
+            Err(source) => Err(self.talk(source)),
+        }
     }
 
     /// Has the ends of jobs told to us from here on.

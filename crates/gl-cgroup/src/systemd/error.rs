@@ -40,6 +40,12 @@ pub enum Error {
         #[source]
         source: Errno,
     },
+    /// Process ids mean something else there.
+    #[error("use systemd at {address}: it is outside this pid namespace")]
+    OtherPids {
+        /// The socket.
+        address: String,
+    },
     /// What came over the connection is no D-Bus.
     #[error("understand systemd at {address}: {what}")]
     Protocol {
@@ -110,6 +116,7 @@ impl Classify for Error {
             Self::OldCgroups
             | Self::NoAddress
             | Self::Unreachable { .. }
+            | Self::OtherPids { .. }
             | Self::NotDelegated { .. } => Class::Unsupported,
             Self::Annotation { .. } => Class::Invalid,
             Self::InUse { .. } => Class::Conflict,
@@ -155,6 +162,9 @@ impl Classify for Error {
                 ..
             } => {
                 "have the user's manager running (loginctl enable-linger USER), or leave --systemd-cgroup out"
+            }
+            Self::OtherPids { .. } => {
+                "call greenlang in the pid namespace of systemd, or leave --systemd-cgroup out"
             }
             Self::InUse { .. } => "choose another linux.cgroupsPath, or stop that unit",
             Self::Annotation { .. } => "correct the annotation, or leave it out",

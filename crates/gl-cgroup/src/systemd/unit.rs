@@ -67,9 +67,10 @@ impl Unit {
     ///
     /// # Errors
     ///
-    /// [`Error`] if systemd cannot be reached, [`crate::Error::InUse`] if the cgroup has processes.
+    /// [`Error`] if systemd cannot be reached or is in another pid namespace, [`crate::Error::InUse`] if the cgroup has processes.
     pub fn prepare(self, layout: &Layout) -> Result<Prepared, crate::Error> {
         let mut bus = Bus::connect(self.manager)?;
+        bus.require_same_pids()?;
         let top = bus
             .property(MANAGER_PATH, MANAGER, "ControlGroup")?
             .map_err(|said| refused("place", &self.name.unit, said))?;
@@ -370,6 +371,7 @@ impl Running {
             out.u32(pid.as_raw_nonzero().get().cast_unsigned());
         });
         self.with_bus(|bus| {
+            bus.require_same_pids()?;
             bus.ask("AttachProcessesToUnit", "ssau", &body)?
                 .map(drop)
                 .map_err(|said| refused("move init to", &self.unit, said))
