@@ -122,17 +122,17 @@ pub(crate) struct Diff {
 
 /// Options of `gl profile export`.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false, args = ["seccomp", "apparmor", "oci"])]
+#[command(group = clap::ArgGroup::new("form").required(true))]
 pub(crate) struct Export {
     /// The profile.
     pub(crate) name: String,
     /// The `linux.seccomp` section of a config.json.
-    #[arg(long)]
+    #[arg(long, group = "form")]
     pub(crate) seccomp: bool,
     /// An AppArmor profile, as its parser reads it.
-    #[arg(long)]
+    #[arg(long, group = "form")]
     pub(crate) apparmor: bool,
     /// The default config.json, tightened by the profile.
-    #[arg(long)]
+    #[arg(long, group = "form")]
     pub(crate) oci: bool,
 }

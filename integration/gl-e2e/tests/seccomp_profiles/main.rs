@@ -2,7 +2,7 @@
 //! them, and what each must stop is tried from inside and stopped.
 //!
 //! The root is a fresh one with the host's `/usr` and `/etc`, read-only, so the programs are the
-//! host's. The sections come from an example of gl-profile, as no command exports them yet.
+//! host's.
 #![expect(
     clippy::unwrap_used,
     reason = "a test fails by panicking with what was seen"
@@ -15,9 +15,8 @@ mod probe;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::sync::OnceLock;
 
-use gl_e2e::bundle::process::Output;
+use gl_e2e::bundle::process::{Output, finish};
 use gl_e2e::bundle::{self, Bundle};
 use gl_e2e::{Outcome, Skip, tests};
 use java::{
@@ -76,35 +75,16 @@ const CLIENTS: &[&str] = &["network_client", "default", "blocked_dangerous"];
 /// Those that let a program serve.
 const SERVERS: &[&str] = &["default", "blocked_dangerous"];
 
-/// The seccomp section of a built-in profile.
+/// The seccomp section of a built-in profile, as `gl` beside the runtime exports it.
+#[track_caller]
 fn section(profile: &str) -> Value {
-    static SECTIONS: OnceLock<Value> = OnceLock::new();
-    let export = || {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        command
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-            .args([
-                "run",
-                "--quiet",
-                "-p",
-                "gl-profile",
-                "--example",
-                "export-seccomp",
-                "--",
-            ])
-            .args(ALL);
-        let out = command.output().unwrap();
-        let stderr = String::from_utf8_lossy(&out.stderr);
-        assert!(
-            out.status.success(),
-            "{command:?}: {}\n{stderr}",
-            out.status
-        );
-        serde_json::from_slice(&out.stdout).unwrap()
-    };
-    let section = &SECTIONS.get_or_init(export)[profile];
+    let gl = bundle::runtime().with_file_name("gl");
+    let mut command = Command::new(gl);
+    let section = finish(command.args(["profile", "export", "--seccomp", profile]))
+        .ok()
+        .json();
     assert!(section["syscalls"].is_array(), "{profile}: {section}");
-    section.clone()
+    section
 }
 
 /// A container that has the programs of the host, and no filter.
