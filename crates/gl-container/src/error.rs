@@ -39,9 +39,9 @@ pub enum Error {
     #[error("update {field}: profile {profile} allows at most {bound}")]
     Bound {
         /// The field of the resources.
-        field: &'static str,
+        field: String,
         /// The most that it may be.
-        bound: i64,
+        bound: String,
         /// The profile.
         profile: String,
     },

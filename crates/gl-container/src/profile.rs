@@ -22,6 +22,9 @@ use crate::store::read_all;
 const ANNOTATION: &str = "dev.greenlang.profile";
 /// The host's settings.
 const SETTINGS: &str = "/etc/greenlang/config.toml";
+/// What an id shows as that a user namespace does not map, unless the host says otherwise: then files of
+/// root's are refused there.
+const OVERFLOW_ID: u32 = 65_534;
 /// The host's own profiles, `NAME.toml` or `NAME.json`.
 const PROFILES: &str = "/etc/greenlang/profiles";
 
@@ -100,7 +103,10 @@ fn trusted(path: &Path) -> Result<String, Errno> {
         return Err(Errno::INVAL);
     }
     let own = rustix::process::geteuid().as_raw();
-    if stat.st_mode & 0o022 != 0 || (stat.st_uid != 0 && stat.st_uid != own) {
+    // In a user namespace the host's root has no id of its own.
+    let unmapped = gl_launch::in_user_namespace() && stat.st_uid == OVERFLOW_ID;
+    let owned = stat.st_uid == 0 || stat.st_uid == own || unmapped;
+    if stat.st_mode & 0o022 != 0 || !owned {
         return Err(Errno::PERM);
     }
     let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);

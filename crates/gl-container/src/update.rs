@@ -1,7 +1,7 @@
 //! `update`: other limits for a container that runs.
 
-use gl_spec::oci::LinuxResources;
-use gl_spec::{ContainerId, Extras, Status};
+use gl_spec::oci::{LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
+use gl_spec::{BOUND_FILES, ContainerId, Extras, ResourceBounds, Status};
 use serde_json::Value;
 
 use crate::container::Container;
@@ -30,9 +30,14 @@ impl Container {
             Status::Created | Status::Running | Status::Paused => {}
         }
         gl_spec::validate_resources(resources)?;
-        within(resources, &container.extras()?)?;
         let cgroup = container.cgroup()?;
         let before = container.resources()?;
+        let merged = container.merged(before.as_ref(), resources)?;
+        within(
+            resources,
+            &gl_spec::load_resources(merged.as_bytes())?.0,
+            &container.extras()?,
+        )?;
         if let Err(err) = cgroup.update(resources) {
             // Some may have been written before the one that was refused.
             if let Some(before) = &before {
@@ -40,7 +45,7 @@ impl Container {
             }
             return Err(err.into());
         }
-        container.store_resources(before.as_ref(), resources)
+        container.dir.replace(RESOURCES, merged.as_bytes())
     }
 
     /// The limits in force: of the last update, or of the config.
@@ -57,11 +62,12 @@ impl Container {
         Ok(resources)
     }
 
-    fn store_resources(
+    /// The limits before and what changes them, as one document.
+    fn merged(
         &self,
         before: Option<&LinuxResources>,
         change: &LinuxResources,
-    ) -> Result<(), Error> {
+    ) -> Result<String, Error> {
         let corrupt = |_err: serde_json::Error| Error::Corrupt {
             path: self.dir.path(RESOURCES),
         };
@@ -70,44 +76,64 @@ impl Container {
             None => Value::Object(serde_json::Map::new()),
         };
         merge(&mut merged, serde_json::to_value(change).map_err(corrupt)?);
-        self.dir.replace(RESOURCES, merged.to_string().as_bytes())
+        Ok(merged.to_string())
     }
 }
 
-/// Refuses limits above those of the container's profile. One that is not named, or unlimited, stays or
-/// becomes what it was at create: see [`ResourceBounds`].
-fn within(resources: &LinuxResources, extras: &Extras) -> Result<(), Error> {
+/// Refuses limits that come out above those of the container's profile.
+fn within(change: &LinuxResources, merged: &LinuxResources, extras: &Extras) -> Result<(), Error> {
     let bounds = &extras.resources;
-    let check = |field: &'static str, asked: Option<i64>, bound: Option<i64>| match (asked, bound) {
-        (Some(asked), Some(bound)) if asked > bound || asked < 0 => Err(Error::Bound {
-            field,
-            bound,
-            profile: extras
-                .profiles
-                .first()
-                .map(|one| one.name.clone())
-                .unwrap_or_default(),
-        }),
-        _ => Ok(()),
+    if *bounds == ResourceBounds::default() {
+        return Ok(());
+    }
+    let refused = |field: &str, bound: String| Error::Bound {
+        field: field.to_owned(),
+        bound,
+        profile: extras
+            .profiles
+            .first()
+            .map(|one| one.name.clone())
+            .unwrap_or_default(),
     };
-    if let Some(memory) = resources.memory() {
-        check("memory.limit", memory.limit(), bounds.memory)?;
-        check("memory.swap", memory.swap(), bounds.memory)?;
-    }
-    if let Some(pids) = resources.pids() {
-        // No limit is written as 0 as well as by a negative number.
-        let asked = if pids.limit() == 0 { -1 } else { pids.limit() };
-        check("pids.limit", Some(asked), bounds.tasks)?;
-    }
-    if let (Some(cpu), Some(percent)) = (resources.cpu(), bounds.cpu_percent) {
-        if let Some(period) = cpu.period() {
-            let most = i64::try_from(period.saturating_mul(percent.into()) / 100);
-            check("cpu.quota", cpu.quota().or(Some(-1)), most.ok())?;
-        } else if cpu.quota().is_some() {
-            check("cpu.quota", cpu.quota(), Some(i64::from(percent) * 1000))?;
+    // Zero and a negative number are no limit.
+    let above =
+        |asked: Option<i64>, bound: i64| asked.is_none_or(|asked| asked <= 0 || asked > bound);
+    let memory = merged.memory().as_ref();
+    let pids = merged.pids().as_ref();
+    for (field, asked, bound) in [
+        (
+            "memory.limit",
+            memory.and_then(LinuxMemory::limit),
+            bounds.memory,
+        ),
+        (
+            "memory.swap",
+            memory.and_then(LinuxMemory::swap),
+            bounds.memory,
+        ),
+        ("pids.limit", pids.map(LinuxPids::limit), bounds.tasks),
+    ] {
+        if let Some(bound) = bound.filter(|bound| above(asked, *bound)) {
+            return Err(refused(field, bound.to_string()));
         }
     }
-    Ok(())
+    if let Some(percent) = bounds.cpu_percent {
+        let cpu = merged.cpu().as_ref();
+        let period = cpu.and_then(LinuxCpu::period).filter(|period| *period > 0);
+        let most = u128::from(period.unwrap_or(100_000)) * u128::from(percent);
+        let quota = cpu.and_then(LinuxCpu::quota).filter(|quota| *quota > 0);
+        if quota.is_none_or(|quota| u128::from(quota.unsigned_abs()) * 100 > most) {
+            return Err(refused("cpu.quota", format!("{percent} % of the period")));
+        }
+    }
+    let mut files = change.unified().iter().flatten();
+    match files.find(|(file, _)| BOUND_FILES.contains(&file.as_str())) {
+        Some((file, _)) => Err(refused(
+            &format!("unified[{file:?}]"),
+            "its own limit, in the field for it".to_owned(),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Lays the fields of `change` over those of `base`, object by object.

@@ -125,6 +125,16 @@ pub struct ProcessBounds {
     pub apparmor: Vec<String>,
 }
 
+/// Files of cgroup v2 that say the same as the limits of [`ResourceBounds`]: with a profile none of them is
+/// set by `linux.resources.unified`.
+pub const BOUND_FILES: [&str; 5] = [
+    "memory.max",
+    "memory.swap.max",
+    "pids.max",
+    "cpu.max",
+    "cpu.max.burst",
+];
+
 /// What no `update` goes beyond.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -21,8 +21,8 @@ mod write;
 pub use classify::{Class, Classify, chain};
 pub use error::{Document, Error, IdProblem, Mismatch, Problem, Warning};
 pub use extras::{
-    AppArmor, EndReason, Extras, Isolated, Landlock, Links, PathRule, PortRule, ProcessBounds,
-    ProfileName, ResourceBounds, RlimitBound,
+    AppArmor, BOUND_FILES, EndReason, Extras, Isolated, Landlock, Links, PathRule, PortRule,
+    ProcessBounds, ProfileName, ResourceBounds, RlimitBound,
 };
 pub use features::{
     ANNOTATIONS, CAPABILITIES, Facility, Features, HOOKS, MOUNT_OPTIONS, SECCOMP_ACTIONS,

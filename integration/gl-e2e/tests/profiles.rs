@@ -285,7 +285,7 @@ fn limits_of_the_engine_stay_where_they_are_smaller() -> Outcome {
 fn update_cannot_go_above_the_profile() -> Outcome {
     let _profile = Setting::profile(
         "bounded",
-        "[limits]\nmax_threads = 55\nmax_processes = 50\n",
+        "[limits]\nmax_threads = 55\nmax_processes = 50\ncpu_percent_limit = 50\n",
     );
     let box_ = annotated(Bundle::new(), "bounded").idle();
     box_.call(&["update", "--pids-limit", "40", box_.id()]).ok();
@@ -303,6 +303,22 @@ fn update_cannot_go_above_the_profile() -> Outcome {
         bundle::kernel::cgroup_value("pids", box_.id(), "pids.max"),
         "40"
     );
+    for (document, said) in [
+        (json!({"memory": {"swap": -1}}), "update memory.swap"),
+        (
+            json!({"memory": {"limit": 2_000_000_000_i64, "swap": 2_000_000_000_i64}}),
+            "update memory.limit",
+        ),
+        (json!({"cpu": {"quota": 60_000}}), "update cpu.quota"),
+        (json!({"cpu": {"period": 10_000}}), "update cpu.quota"),
+        (json!({"cpu": {"quota": -1}}), "update cpu.quota"),
+        (json!({"unified": {"pids.max": "max"}}), "update unified"),
+    ] {
+        let file = box_.dir().join("resources.json");
+        fs::write(&file, document.to_string()).unwrap();
+        let out = box_.call(&["update", "--resources", file.to_str().unwrap(), box_.id()]);
+        out.failed().says(said);
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gl_spec::oci::{
     LinuxCpu, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxPids, LinuxResources, Spec,
 };
-use gl_spec::{Extras, RlimitBound};
+use gl_spec::{BOUND_FILES, Extras, RlimitBound};
 
 use super::{Refused, Run, lower, refused};
 use crate::value::{Bytes, Setting};
@@ -145,6 +145,7 @@ fn cgroup(run: &mut Run<'_>, spec: &mut Spec, extras: &mut Extras) -> Result<(),
         return Ok(());
     }
     let resources = resources(spec);
+    unified(run, resources)?;
     memory(run, resources, extras);
     tasks(run, resources, extras);
     cpu(run, resources, extras);
@@ -212,21 +213,39 @@ fn cpu(run: &mut Run<'_>, resources: &mut LinuxResources, extras: &mut Extras) {
     };
     let percent = line.value.0;
     let cpu = resources.cpu_mut().get_or_insert_with(LinuxCpu::default);
-    let period = cpu.period().filter(|period| *period > 0).unwrap_or(PERIOD);
-    // At least what the kernel takes: a millisecond.
-    let share = (period.saturating_mul(percent.into()) / 100).max(1000);
-    let share = i64::try_from(share).unwrap_or(i64::MAX);
     let asked = cpu.quota().filter(|quota| *quota > 0);
-    let quota = asked.map_or(share, |asked| asked.min(share));
-    cpu.set_period(Some(period));
-    cpu.set_quota(Some(quota));
+    let per = cpu.period().filter(|period| *period > 0).unwrap_or(PERIOD);
+    let stricter = asked.is_some_and(|quota| {
+        let share = u128::from(quota.unsigned_abs()).saturating_mul(100);
+        share <= u128::from(per).saturating_mul(percent.into())
+    });
+    if !stricter {
+        // In a period of this length even one percent is as much as the kernel takes.
+        let quota = PERIOD.saturating_mul(percent.into()).checked_div(100);
+        cpu.set_quota(quota.and_then(|quota| i64::try_from(quota).ok()));
+        cpu.set_period(Some(PERIOD));
+        // What may be saved up is a share of another quota.
+        cpu.set_burst(None);
+    }
     lower(&mut extras.resources.cpu_percent, percent);
-    run.applied(
-        line,
-        "cgroup",
-        format!("CPU {quota} of {period} us"),
-        asked != Some(quota),
-    );
+    let setting = format!("at most {percent} % of a CPU");
+    run.applied(line, "cgroup", setting, !stricter);
+}
+
+/// Refuses a config that sets by file what the profile limits.
+fn unified(run: &Run<'_>, resources: &LinuxResources) -> Result<(), Refused> {
+    let all = resources.unified().iter().flatten();
+    let Some((key, _)) = all
+        .into_iter()
+        .find(|(key, _)| BOUND_FILES.contains(&key.as_str()))
+    else {
+        return Ok(());
+    };
+    Err(refused(
+        &run.profile.limits.memory_limit_bytes.origin,
+        format!("the config sets {key} in linux.resources.unified"),
+        "ask for the limit in its own field, such as memory.limit",
+    ))
 }
 
 fn rlimit<T>(

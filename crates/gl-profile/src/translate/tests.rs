@@ -161,7 +161,6 @@ fn no_config_is_loosened_by_any_profile() {
             is.tasks,
             was.tasks
         );
-        // The kernel takes a quota of a millisecond at least.
         assert!(
             is.cpu <= was.cpu,
             "CPU, round {round}: {} > {}",
@@ -173,6 +172,16 @@ fn no_config_is_loosened_by_any_profile() {
             "read-only root, round {round}"
         );
         assert!(is.masked.is_superset(&was.masked), "masks, round {round}");
+        let share = profile
+            .limits
+            .cpu_percent_limit
+            .as_ref()
+            .map(|line| i64::from(line.value.0));
+        assert!(
+            share.is_none_or(|share| is.cpu <= share * 10_000),
+            "CPU, round {round}: {}",
+            is.cpu
+        );
         let most = i64::try_from(profile.limits.memory_limit_bytes.value.0).unwrap();
         assert!(
             is.memory <= most && extras.resources.memory == Some(most),
@@ -307,5 +316,22 @@ fn tasks_of_an_own_user_namespace_are_limited_by_user_as_well() {
             gid: 1000
         })),
         [40]
+    );
+}
+
+#[test]
+fn files_of_the_cgroup_cannot_say_something_else() {
+    let mut spec = spec();
+    let linux = spec.linux_mut().as_mut().unwrap();
+    let files = [("pids.max".to_owned(), "max".to_owned())].into();
+    linux
+        .resources_mut()
+        .get_or_insert_default()
+        .set_unified(Some(files));
+    let err = tighten(&profile(""), &mut spec, &mut Extras::default(), &HOST, "id").unwrap_err();
+    let said = err.to_string();
+    assert!(
+        said.ends_with("the config sets pids.max in linux.resources.unified"),
+        "{said}"
     );
 }
