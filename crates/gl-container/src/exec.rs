@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use gl_cgroup::{Below, Cgroup, Controller, GroupPath};
 use gl_plan::Keyring;
 use gl_spec::oci::{Process, Spec};
-use gl_spec::{ContainerId, Status};
+use gl_spec::{ContainerId, Extras, Status};
 use rustix::process::Signal;
 
 use crate::attach::{self, Attached, Signals};
@@ -63,22 +63,12 @@ pub enum Outcome {
 /// from running.
 pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Outcome, Error> {
     let container = store.load(id)?;
-    match (container.status()?, request.paused) {
-        (Status::Running | Status::Created, _) | (Status::Paused, Paused::Ignore) => {}
-        (Status::Paused, Paused::Refuse) => {
-            return Err(Error::WrongStatus {
-                verb: "exec in",
-                id: id.as_str().to_owned(),
-                status: Status::Paused,
-            });
-        }
-        (status, _) => return Err(Error::NotRunning { status }),
-    }
+    let extras = container.extras()?;
+    check_status(&container, &extras, request.paused)?;
     let spec = container.spec()?;
     let facts = gl_launch::facts();
     let process = inherit(&request.process, &spec);
     gl_spec::validate_process(&process)?;
-    let extras = container.extras()?;
     let mut process = gl_plan::plan_process(&process, &spec, &extras, &facts)?;
     gl_launch::check_labels(&mut process)?;
     let plan = gl_plan::plan(&spec, &extras, &gl_plan::Options::default(), &facts)?;
@@ -134,6 +124,26 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
     match signals {
         None => Ok(Outcome::Detached),
         Some(signals) => attach::wait(&executed.pidfd, &signals, terminal).map(Outcome::Exited),
+    }
+}
+
+/// Refuses a container that takes no process now.
+fn check_status(container: &Container, extras: &Extras, paused: Paused) -> Result<(), Error> {
+    let status = container.status()?;
+    let wrong = match status {
+        Status::Running => false,
+        // Its init still waits in a network that is not to be the container's.
+        Status::Created => extras.network.is_some(),
+        Status::Paused => paused == Paused::Refuse,
+        _ => return Err(Error::NotRunning { status }),
+    };
+    match wrong {
+        false => Ok(()),
+        true => Err(Error::WrongStatus {
+            verb: "exec in",
+            id: container.record.id.as_str().to_owned(),
+            status,
+        }),
     }
 }
 

@@ -13,16 +13,16 @@ use gl_spec::{Isolated, StateDocument, Status};
 use gl_sys::CStrings;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::{Gid, Uid};
 
 use crate::fork::Born;
 use crate::gate;
 use crate::hook;
-use crate::identity::{self, Labels};
+use crate::identity::{self, Labels, Late};
 use crate::landlock;
 use crate::lookup;
 use crate::namespace::{self, Opened};
+use crate::network::{self, Renewed};
 use crate::record::{Channel, Kind as Message, Record};
 use crate::stdio;
 use crate::step::{Fault, Own};
@@ -106,6 +106,8 @@ fn ready(runtime: &Channel) -> Result<(), Fault> {
 /// An init that is done but for its start.
 struct Waiting<'a> {
     plan: &'a Plan,
+    /// The network namespace that the program is to have, where that is not the one we wait in.
+    network: Option<OwnedFd>,
     seccomp: Option<&'a Program>,
     state: StateDocument,
     labels: Labels,
@@ -161,8 +163,8 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
             .send(&Record::new(Message::Mounted, 0))
             .map_err(&sync)?;
         runtime.expect(Message::Continue).map_err(sync)?;
-        renew_network(plan)?;
     }
+    let renewed = network::renew(plan)?;
     // While the mounts over /proc that hide paths are not there yet.
     let labels = with_procfs(plan, proc)?;
     run_hooks(&plan.hooks.create_container, &state, Status::Creating)?;
@@ -178,11 +180,16 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
     let landlock = landlock::prepare(&plan.process.landlock, &root)?;
     // No descriptor of a directory outlives this, so none can be the way out.
     drop(root);
-    become_process(&plan.process, &cwd)?;
+    let late = match renewed {
+        Some(_) => Late::UntilStart,
+        None => Late::UntilFilter,
+    };
+    become_process(&plan.process, &cwd, late)?;
     drop(cwd);
     let program = lookup::find_program(&plan.process)?;
     Ok(Waiting {
         plan,
+        network: renewed.map(Renewed::wait_outside).transpose()?,
         seccomp: inherited.seccomp,
         state,
         labels,
@@ -229,7 +236,7 @@ fn settle_in(plan: &Plan) -> Result<(), Fault> {
         rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed)?;
     }
     if plan.namespaces.creates(Kind::Network) && plan.network != Some(Isolated::Nothing) {
-        raise_loopback().map_err(Fault::of(Own::Loopback))?;
+        network::raise_loopback().map_err(Fault::of(Own::Loopback))?;
     }
     if plan.namespaces.creates(Kind::Cgroup) {
         // Only now: its root is the cgroup that its creator is in.
@@ -237,30 +244,6 @@ fn settle_in(plan: &Plan) -> Result<(), Fault> {
         gl_sys::unshare(bit).map_err(Fault::of(Own::CgroupNamespace))?;
     }
     Ok(())
-}
-
-/// Leaves the network namespace that hooks may have put interfaces into, for a container that is to
-/// have none of them: an empty one takes its place.
-fn renew_network(plan: &Plan) -> Result<(), Fault> {
-    let Some(isolated) = plan.network else {
-        return Ok(());
-    };
-    let bit = u32::try_from(Kind::Network.bit()).unwrap_or(0);
-    gl_sys::unshare(bit).map_err(Fault::of(Own::NetworkRenewal))?;
-    match isolated {
-        Isolated::Loopback => raise_loopback().map_err(Fault::of(Own::Loopback)),
-        Isolated::Nothing => Ok(()),
-    }
-}
-
-fn raise_loopback() -> Result<(), Errno> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::INET,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
-    gl_sys::raise_loopback(socket.as_fd())
 }
 
 fn maps_root(plan: &Plan) -> bool {
@@ -333,13 +316,17 @@ fn open_cwd(plan: &Plan, root: &Root) -> Result<OwnedFd, Fault> {
 }
 
 /// From here on what this process may do only shrinks.
-pub(crate) fn become_process(process: &gl_plan::Process, cwd: &OwnedFd) -> Result<(), Fault> {
+pub(crate) fn become_process(
+    process: &gl_plan::Process,
+    cwd: &OwnedFd,
+    late: Late,
+) -> Result<(), Fault> {
     identity::set_scheduling(process)?;
     stdio::own_stdio(process)?;
     // As root first: the user may not be allowed to pass the directories above it.
     let before = rustix::process::fchdir(cwd);
     rustix::process::umask(Mode::from_raw_mode(process.umask));
-    identity::become_user(process)?;
+    identity::become_user(process, late)?;
     match before {
         Ok(()) => {}
         // A filesystem that squashes root lets the user in only.
@@ -366,6 +353,9 @@ impl Waiting<'_> {
             // Nobody can be told: the gate itself is broken.
             return 1;
         };
+        if let Err(fault) = self.take_network() {
+            return report(&starter, &fault);
+        }
         let last = LastSteps {
             process: &self.plan.process,
             preserve_fds: self.plan.options.preserve_fds,
@@ -379,6 +369,15 @@ impl Waiting<'_> {
             state: Some(&self.state),
         };
         report(&starter, &last.run(&starter))
+    }
+
+    /// Leaves the network that the engine may have set up meanwhile.
+    fn take_network(&self) -> Result<(), Fault> {
+        let Some(network) = &self.network else {
+            return Ok(());
+        };
+        namespace::enter(network.as_fd(), Kind::Network).map_err(Fault::of(Own::NetworkRenewal))?;
+        identity::settle(&self.plan.process)
     }
 }
 

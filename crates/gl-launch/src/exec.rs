@@ -20,7 +20,7 @@ use rustix::thread::{Gid, ThreadNameSpaceType, Uid};
 use crate::child::{LastSteps, become_process, join_cgroup, report};
 use crate::error::Error;
 use crate::fork::{Born, Place, fork};
-use crate::identity::{self, Labels};
+use crate::identity::{self, Labels, Late};
 use crate::landlock;
 use crate::lookup;
 use crate::namespace::ForFork;
@@ -198,7 +198,7 @@ fn build(request: &ExecRequest<'_>, runtime: &Channel, born: Born) -> Result<Rea
     let landlock = landlock::prepare(&process.landlock, &root)?;
     let cwd = open_cwd(process, &root)?;
     drop(root);
-    become_process(process, &cwd)?;
+    become_process(process, &cwd, Late::UntilFilter)?;
     drop(cwd);
     let program = lookup::find_program(process)?;
     identity::set_affinity(process.affinity_final.as_deref())?;

@@ -21,6 +21,15 @@ use crate::step::{Fault, Own};
 /// Bit of `CAP_SYS_ADMIN`.
 const SYS_ADMIN: u64 = 1 << 21;
 
+/// How long `CAP_SYS_ADMIN` is kept for what comes late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Late {
+    /// Until the filter is attached, if that takes it: see [`finish`].
+    UntilFilter,
+    /// Until `start` at least, which changes a namespace: see [`settle`].
+    UntilStart,
+}
+
 /// Scheduling and memory placement, while we still may.
 pub(crate) fn set_scheduling(process: &Process) -> Result<(), Fault> {
     if let Some(policy) = &process.scheduling {
@@ -61,7 +70,7 @@ pub(crate) fn set_affinity(cpus: Option<&[u32]>) -> Result<(), Fault> {
 }
 
 /// Ids and groups, and the capability sets as far as they go before [`finish`].
-pub(crate) fn become_user(process: &Process) -> Result<(), Fault> {
+pub(crate) fn become_user(process: &Process, late: Late) -> Result<(), Fault> {
     drop_bounding(process.capabilities.bounding).map_err(Fault::of(Own::Bounding))?;
     if !process.keep_groups {
         let groups: Vec<Gid> = process
@@ -80,10 +89,9 @@ pub(crate) fn become_user(process: &Process) -> Result<(), Fault> {
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(Fault::of(Own::Ids))?;
     // Group and user changes make the process dumpable by the rules of the host; take it back.
     hide()?;
-    let late = if process.no_new_privileges {
-        0
-    } else {
-        SYS_ADMIN
+    let late = match late {
+        Late::UntilFilter if process.no_new_privileges => 0,
+        _ => SYS_ADMIN,
     };
     let wanted = process.capabilities;
     let held = rustix::thread::capabilities(None).map_err(Fault::of(Own::Capabilities))?;
@@ -101,6 +109,15 @@ pub(crate) fn become_user(process: &Process) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Drops what was kept until `start`. With `no_new_privs` that is now: a filter takes no capability
+/// then, and may deny the call. Without, it is [`finish`] that does.
+pub(crate) fn settle(process: &Process) -> Result<(), Fault> {
+    match process.no_new_privileges {
+        true => drop_late(process).map(drop),
+        false => Ok(()),
+    }
+}
+
 /// Makes this process's memory, descriptors and root unreadable to processes of the container.
 pub(crate) fn hide() -> Result<(), Fault> {
     let no = rustix::process::DumpableBehavior::NotDumpable;
@@ -112,6 +129,12 @@ pub(crate) fn finish(process: &Process) -> Result<(), Fault> {
     if process.no_new_privileges {
         return Ok(());
     }
+    let permitted = drop_late(process)?;
+    set_ambient(process.capabilities.ambient & permitted)
+}
+
+/// Takes the sets that are wanted, of those that are held; returns what was permitted.
+fn drop_late(process: &Process) -> Result<u64, Fault> {
     let held = rustix::thread::capabilities(None).map_err(Fault::of(Own::Capabilities))?;
     let wanted = process.capabilities;
     let sets = CapabilitySets {
@@ -120,7 +143,7 @@ pub(crate) fn finish(process: &Process) -> Result<(), Fault> {
         inheritable: held.inheritable,
     };
     rustix::thread::set_capabilities(None, sets).map_err(Fault::of(Own::Capabilities))?;
-    set_ambient(wanted.ambient & held.permitted.bits())
+    Ok(held.permitted.bits())
 }
 
 fn set_ambient(wanted: u64) -> Result<(), Fault> {

@@ -18,6 +18,7 @@ mod label;
 mod landlock;
 mod lookup;
 mod namespace;
+mod network;
 mod placeholder;
 mod record;
 pub mod rootless;

@@ -103,7 +103,7 @@ const OWN: [(Own, &str); 48] = [
     (Own::RlimitBound, "lower the resource limit"),
     (
         Own::NetworkRenewal,
-        "leave the network that the hooks have set up",
+        "leave the network that the engine has set up",
     ),
     (Own::Bounding, "drop a capability from the bounding set"),
     (Own::Groups, "set the supplementary groups"),

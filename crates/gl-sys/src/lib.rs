@@ -36,7 +36,7 @@ pub use landlock::{
     landlock_restrict_self, landlock_ruleset,
 };
 pub use mountattr::{Depth, MountAttr, mount_setattr};
-pub use network::raise_loopback;
+pub use network::{network_namespace, raise_loopback};
 pub use nsfs::{namespace_type, parent_namespace};
 pub use peer::peer_pid;
 pub use pidfd::pidfd_send_signal;

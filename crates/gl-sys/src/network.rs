@@ -1,11 +1,14 @@
-//! Network interfaces: as much as a new network namespace needs.
+//! Network namespaces by their sockets: as much as a new one needs.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
 use crate::check::check;
+
+/// `SIOCGSKNS` of `<linux/sockios.h>`.
+const SIOCGSKNS: libc::Ioctl = 0x894c;
 
 /// `lo`, in the type that a C character has here.
 const LO: [libc::c_char; 2] = [0x6c, 0x6f];
@@ -30,4 +33,21 @@ pub fn raise_loopback(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: the borrow keeps the socket open, and `request` is a live ifreq that the kernel reads.
     let ret = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     check(ret.into()).map(drop)
+}
+
+/// Opens the network namespace of `socket`, for `setns(2)`.
+///
+/// # Kernel
+///
+/// `SIOCGSKNS`, since 4.10. The descriptor is close-on-exec.
+///
+/// # Errors
+///
+/// `EPERM` without `CAP_NET_ADMIN` in the namespace.
+pub fn network_namespace(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // SAFETY: the borrow keeps the socket open; this request takes no argument.
+    let ret = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) };
+    let raw = RawFd::try_from(check(ret.into())?).map_err(|_too_large| Errno::BADF)?;
+    // SAFETY: the call succeeded, so the kernel made this descriptor for us and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }

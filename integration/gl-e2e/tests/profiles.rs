@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         network_off_leaves_loopback,
         network_off_holds_against_the_namespace_of_the_engine,
         network_off_holds_against_hooks,
+        network_off_holds_against_what_comes_before_start,
         loopback_off_leaves_nothing,
         line_that_cannot_be_enforced_is_refused_by_name,
         syntax_error_is_told_with_its_line,
@@ -564,6 +565,50 @@ fn network_off_holds_against_hooks() -> Outcome {
         "without a profile"
     );
     assert_eq!(with(Some("offline3")), ["lo"], "with the profile");
+    Ok(())
+}
+
+fn network_off_holds_against_what_comes_before_start() -> Outcome {
+    // As engines do it that set a network up by the process id that `create` has told them.
+    let list = "tail -n +3 /proc/net/dev | cut -d: -f1; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; grep -E 'NoNewPrivs|CapEff' /proc/self/status";
+    let with = |profile: Option<&str>, nnp: bool| {
+        let box_ = Bundle::sh(list)
+            .set("/process/noNewPrivileges", json!(nnp))
+            .set(
+                "/linux/sysctl",
+                json!({"net.ipv4.ip_unprivileged_port_start": "77"}),
+            )
+            .unset("/process/capabilities");
+        let box_ = match profile {
+            Some(profile) => annotated(box_, profile),
+            None => box_,
+        };
+        box_.create().ok();
+        let net = format!("--net=/proc/{}/ns/net", box_.pid());
+        let mut add = Command::new("nsenter");
+        add.args([&net, "ip", "link", "add", "gl-e2e-z", "type", "veth"]);
+        drop(finish(&mut add).ok());
+        if profile.is_some() {
+            let out = box_.exec(&[], &["/bin/sh", "-c", "cat /proc/net/dev"]);
+            out.failed().says("exec in");
+        }
+        box_.start().ok();
+        let out = box_.rest_of_output();
+        let words: Vec<_> = out.split_whitespace().map(str::to_owned).collect();
+        box_.delete_force().ok();
+        words
+    };
+    for (nnp, bit) in [(false, "0"), (true, "1")] {
+        let text =
+            format!("[network]\nallow_network = false\n[process]\nno_new_privileges = {nnp}\n");
+        let _profile = Setting::profile("offline4", &text);
+        let rest = format!("77 CapEff: 0000000000000000 NoNewPrivs: {bit}");
+        let rest: Vec<_> = rest.split(' ').collect();
+        let (seen, without) = (with(Some("offline4"), nnp), with(None, nnp));
+        assert_eq!(seen, [&["lo"], &rest[..]].concat(), "with the profile");
+        let has = without.iter().any(|word| word == "gl-e2e-z");
+        assert!(has, "without a profile: {without:?}");
+    }
     Ok(())
 }
 
