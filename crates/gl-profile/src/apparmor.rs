@@ -94,10 +94,10 @@ pub fn profile(rules: &Rules<'_>) -> String {
         &mut out,
         format_args!("  signal (send,receive) peer={},", rules.name),
     );
-    line(&mut out, format_args!("  deny @{{PROC}}/sys/** wklx,"));
+    line(&mut out, format_args!("  deny /proc/sys/** wklx,"));
     line(
         &mut out,
-        format_args!("  deny @{{PROC}}/{{kcore,kmem,mem,sysrq-trigger}} rwklx,"),
+        format_args!("  deny /proc/{{kcore,kmem,mem,sysrq-trigger}} rwklx,"),
     );
     line(&mut out, format_args!("  deny /sys/** wklx,"));
     for secret in SECRETS {

@@ -22,6 +22,9 @@ pub(crate) enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A profile that makes no filter.
+    #[error("export the seccomp section of {name}: the profile has no key in [seccomp]")]
+    NoFilter { name: String },
     /// A profile.
     #[error(transparent)]
     Profile(Box<gl_profile::Error>),
@@ -48,6 +51,9 @@ impl Error {
         match self {
             Self::Profile(err) => err.hint(),
             Self::Refused(err) => err.hint(),
+            Self::NoFilter { .. } => Some(Cow::Borrowed(
+                "set seccomp.default in it, or let it extend a built-in profile",
+            )),
             Self::Output { .. } | Self::File { .. } => None,
         }
     }

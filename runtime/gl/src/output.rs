@@ -1,6 +1,7 @@
 //! Everything that is printed.
 #![expect(clippy::print_stderr, reason = "this is where a command speaks")]
 
+use std::borrow::Cow;
 use std::io::{self, Write as _};
 
 use serde::Serialize;
@@ -8,8 +9,13 @@ use serde::Serialize;
 use crate::error::Error;
 
 /// Prints text; a reader that has gone away is not an error.
+///
+/// What a file put into it cannot drive a terminal: control characters are spelled out.
 pub(crate) fn text(text: &str) -> Result<(), Error> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(visible(text).as_bytes());
+    // What is left in the buffer at the end of the program would be lost without a word.
+    match written.and_then(|()| stdout.flush()) {
         Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(source) => Err(Error::Output { source }),
         Ok(()) => Ok(()),
@@ -18,17 +24,52 @@ pub(crate) fn text(text: &str) -> Result<(), Error> {
 
 /// Prints a value as JSON, indented.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Error> {
-    // Only structures with string keys come here, which always serialize.
-    let json = serde_json::to_string_pretty(value).unwrap_or_default();
+    let json = serde_json::to_string_pretty(value);
+    let json = json.map_err(|err| Error::Output { source: err.into() })?;
     text(&format!("{json}\n"))
 }
 
 /// Says why a command failed.
 pub(crate) fn error(what: &str, hint: Option<&str>) {
-    eprintln!("gl: {what}");
+    eprintln!("gl: {}", visible(what));
     if let Some(hint) = hint {
-        eprintln!("    {hint}");
+        eprintln!("    {}", visible(hint));
     }
+}
+
+/// The same with control characters spelled out, but newlines.
+fn visible(text: &str) -> Cow<'_, str> {
+    let hidden = |c: char| c.is_control() && c != '\n';
+    if !text.contains(hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match hidden(c) {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Words in lines of at most `width` characters, but for a word that is longer.
+pub(crate) fn wrap(words: &[&str], width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in words {
+        let Some(line) = lines.last_mut() else {
+            continue;
+        };
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push((*word).to_owned());
+        }
+    }
+    lines
 }
 
 /// Lines up columns: each as wide as its widest cell, two spaces between, the last as it is.
@@ -53,7 +94,19 @@ pub(crate) fn columns(rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::columns;
+    use super::{columns, visible, wrap};
+
+    #[test]
+    fn control_characters_are_spelled_out() {
+        assert_eq!(visible("a\u{1b}[2J\tb\nc"), "a\\u{1b}[2J\\tb\nc");
+    }
+
+    #[test]
+    fn words_are_wrapped_at_the_width() {
+        let words = ["aa", "bb", "c", "longer", "d"];
+        assert_eq!(wrap(&words, 5), ["aa bb", "c", "longer", "d"]);
+        assert_eq!(wrap(&[], 5), [""]);
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -5,14 +5,16 @@ mod diff;
 mod explain;
 mod score;
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use gl_container::HostProfiles;
 use gl_profile::apparmor::{self, Access, Rules};
 use gl_profile::seccomp::Filter;
-use gl_profile::{Format, Layer, Profile, Source as _, translate};
+use gl_profile::{Format, Layer, MAX_PROFILE_BYTES, Profile, Source as _, translate};
 use gl_spec::{Extras, Rootless};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -30,7 +32,7 @@ pub(crate) fn perform(command: &cli::Profile) -> Result<ExitCode, Error> {
         cli::Profile::Explain(options) => explain::perform(options),
         cli::Profile::Diff(options) => diff::perform(options),
         cli::Profile::Score(one) => score::perform(one),
-        cli::Profile::Schema => output::json(&gl_profile::schema()).map(|()| ExitCode::SUCCESS),
+        cli::Profile::Schema => output::text(&gl_profile::schema()).map(|()| ExitCode::SUCCESS),
         cli::Profile::Export(options) => export(options),
     }
 }
@@ -55,12 +57,32 @@ fn format(path: &Path) -> Option<Format> {
 }
 
 fn read(path: &Path) -> Result<Layer, Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::File {
+    let failed = |source| Error::File {
         path: path.to_owned(),
         source,
-    })?;
+    };
+    let file = File::open(path).map_err(failed)?;
+    // One byte more than a profile may have: the parser then refuses it by its size.
+    let mut limited = file.take(MAX_PROFILE_BYTES as u64 + 1);
+    let mut bytes = Vec::new();
+    limited.read_to_end(&mut bytes).map_err(failed)?;
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(err) if err.as_bytes().len() > MAX_PROFILE_BYTES => {
+            String::from_utf8_lossy(err.as_bytes()).into_owned()
+        }
+        Err(err) => return Err(failed(io::Error::new(io::ErrorKind::InvalidData, err))),
+    };
     let format = format(path).unwrap_or(Format::Toml);
     Ok(Layer::parse(&path.to_string_lossy(), &text, format)?)
+}
+
+/// The names that a container can choose, the built-in ones first, each once.
+pub(crate) fn names() -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut names = HostProfiles.names();
+    names.retain(|name| seen.insert(name.clone()));
+    names
 }
 
 #[derive(Serialize)]
@@ -73,8 +95,8 @@ struct Listed {
 }
 
 fn list(format: &cli::Json) -> Result<ExitCode, Error> {
-    let names = HostProfiles.names().into_iter();
-    let listed: Vec<Listed> = names
+    let listed: Vec<Listed> = names()
+        .into_iter()
         .map(
             |name| match Profile::resolve(name.as_str(), &HostProfiles) {
                 Ok(profile) => Listed {
@@ -128,9 +150,8 @@ fn show(one: &cli::One) -> Result<ExitCode, Error> {
         })?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rows: Vec<_> = entries
-        .map(|entry| vec![entry.key.to_owned(), plain(&entry.value), entry.origin])
-        .collect();
+    let mut rows = vec![["KEY", "SET AT", "VALUE"].map(str::to_owned).to_vec()];
+    rows.extend(entries.map(|entry| vec![entry.key.to_owned(), entry.origin, plain(&entry.value)]));
     output::text(&output::columns(&rows))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -154,13 +175,16 @@ fn plain(value: &Json) -> String {
 
 fn export(options: &cli::Export) -> Result<ExitCode, Error> {
     let profile = resolve(&options.name)?;
-    if options.apparmor {
+    if options.what.apparmor {
         output::text(&apparmor_text(&profile))?;
         return Ok(ExitCode::SUCCESS);
     }
     let filter = Filter::of(&profile, gl_seccomp::NATIVE)?;
     let section = filter.as_ref().map(Filter::oci);
-    if options.seccomp {
+    if options.what.seccomp {
+        let section = section.ok_or_else(|| Error::NoFilter {
+            name: options.name.clone(),
+        })?;
         output::json(&section)?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,5 +1,6 @@
 //! `gl profile check`: what is wrong with files, and what may surprise.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -25,6 +26,22 @@ struct Finding {
     file: String,
     severity: Severity,
     message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+impl Finding {
+    fn line(&self) -> String {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        match &self.hint {
+            Some(hint) => format!("{severity}: {}\n    {hint}\n", self.message),
+            None => format!("{severity}: {}\n", self.message),
+        }
+    }
 }
 
 pub(super) fn perform(options: &cli::Check) -> Result<ExitCode, Error> {
@@ -32,10 +49,7 @@ pub(super) fn perform(options: &cli::Check) -> Result<ExitCode, Error> {
     if options.format.json {
         output::json(&findings)?;
     } else {
-        let lines = findings.iter().map(|finding| match finding.severity {
-            Severity::Error => format!("error: {}\n", finding.message),
-            Severity::Warning => format!("warning: {}\n", finding.message),
-        });
+        let lines = findings.iter().map(Finding::line);
         output::text(&lines.collect::<String>())?;
     }
     let fails = |finding: &Finding| options.strict || finding.severity == Severity::Error;
@@ -43,28 +57,35 @@ pub(super) fn perform(options: &cli::Check) -> Result<ExitCode, Error> {
 }
 
 fn file(path: &Path) -> Vec<Finding> {
-    let finding = |severity, message| Finding {
+    let finding = |severity, message, hint: Option<Cow<'_, str>>| Finding {
         file: path.display().to_string(),
         severity,
         message,
+        hint: hint.map(Cow::into_owned),
     };
     let resolved = super::read(path).and_then(|layer| Ok(Profile::resolve(layer, &HostProfiles)?));
     let profile = match resolved {
         Ok(profile) => profile,
-        Err(err) => return vec![finding(Severity::Error, gl_spec::chain(&err))],
+        Err(err) => {
+            return vec![finding(Severity::Error, gl_spec::chain(&err), err.hint())];
+        }
     };
     let mut found: Vec<_> = warnings(&profile)
         .into_iter()
-        .map(|message| finding(Severity::Warning, message))
+        .map(|message| finding(Severity::Warning, message, None))
         .collect();
-    if let Err(err) = super::explain::lines(&profile) {
-        found.push(finding(
+    match super::explain::lines(&profile) {
+        Ok(_) => {}
+        // What this host lacks another may have.
+        Err(err @ Error::Refused(_)) => found.push(finding(
             Severity::Warning,
             format!(
                 "{}: a container with it would be refused on this host",
                 gl_spec::chain(&err)
             ),
-        ));
+            err.hint(),
+        )),
+        Err(err) => found.push(finding(Severity::Error, gl_spec::chain(&err), err.hint())),
     }
     found
 }

@@ -40,28 +40,63 @@ pub(super) fn perform(options: &cli::Diff) -> Result<ExitCode, Error> {
     if options.format.json {
         output::json(&changes)?;
     } else {
-        let rows: Vec<_> = changes.into_iter().map(row).collect();
+        let rows: Vec<_> = changes.iter().flat_map(rows).collect();
         output::text(&output::columns(&rows))?;
     }
     Ok(ExitCode::from(u8::from(more)))
 }
 
-fn row(change: Change) -> Vec<String> {
-    let shown = |values: Option<Vec<String>>| match values {
-        None => "not set".to_owned(),
-        Some(values) if values.is_empty() => "none".to_owned(),
-        Some(values) => values.join(" "),
-    };
-    let sign = match change.beside {
+/// The width of the last column, so that a line with the longest key fits a terminal of 100.
+const WIDTH: usize = 64;
+
+/// The calls of both sides whose arguments differ.
+const ARGUMENTS: &str = "seccomp.arguments";
+
+/// A change as rows of a table: one, or more where it has a list.
+fn rows(change: &Change) -> Vec<Vec<String>> {
+    let mut sign = match change.beside {
         Beside::More => "+",
         Beside::Less => "-",
         Beside::Other => "?",
     };
-    vec![
-        sign.to_owned(),
-        change.key,
-        format!("{} -> {}", shown(change.from), shown(change.to)),
-    ]
+    let mut key = change.key.as_str();
+    let mut rows = Vec::new();
+    for line in lines(change) {
+        rows.push([sign, key, line.as_str()].map(str::to_owned).to_vec());
+        (sign, key) = ("", "");
+    }
+    rows
+}
+
+fn lines(change: &Change) -> Vec<String> {
+    let words = |values: &Option<Vec<String>>| match values {
+        None => vec!["(not set)".to_owned()],
+        Some(values) if values.is_empty() => vec!["(none)".to_owned()],
+        Some(values) => values.clone(),
+    };
+    let (from, to) = (words(&change.from), words(&change.to));
+    let listed = |head: &str, values: Vec<&String>| {
+        let words: Vec<_> = std::iter::once(head)
+            .chain(values.into_iter().map(String::as_str))
+            .collect();
+        output::wrap(&words, WIDTH)
+    };
+    if change.key == ARGUMENTS {
+        return listed("other arguments:", to.iter().collect());
+    }
+    if from.len() == 1 && to.len() == 1 {
+        return output::wrap(&[from[0].as_str(), "->", to[0].as_str()], WIDTH);
+    }
+    let new: Vec<_> = to.iter().filter(|word| !from.contains(word)).collect();
+    let gone: Vec<_> = from.iter().filter(|word| !to.contains(word)).collect();
+    let mut lines = Vec::new();
+    if !new.is_empty() {
+        lines.extend(listed("new:", new));
+    }
+    if !gone.is_empty() {
+        lines.extend(listed("gone:", gone));
+    }
+    lines
 }
 
 /// How the values of a key are ordered by what they allow.
@@ -208,22 +243,12 @@ fn calls(from: &Profile, to: &Profile) -> Result<Vec<Change>, Error> {
             });
         }
     };
-    add(
-        "seccomp, calls",
-        Vec::new(),
-        names(&to, &from),
-        Beside::More,
-    );
-    add(
-        "seccomp, calls",
-        names(&from, &to),
-        Vec::new(),
-        Beside::Less,
-    );
+    add("seccomp.calls", Vec::new(), names(&to, &from), Beside::More);
+    add("seccomp.calls", names(&from, &to), Vec::new(), Beside::Less);
     let others = to
         .iter()
         .filter(|(call, arguments)| from.get(*call).is_some_and(|other| other != *arguments));
     let others: Vec<_> = others.map(|(call, _)| (*call).to_owned()).collect();
-    add("seccomp, arguments", others.clone(), others, Beside::Other);
+    add(ARGUMENTS, others.clone(), others, Beside::Other);
     Ok(changes)
 }

@@ -1,5 +1,6 @@
 //! `gl profile explain`: each line of a profile, and the setting of the kernel that it becomes here.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use gl_profile::seccomp::Filter;
@@ -33,7 +34,7 @@ pub(super) fn perform(options: &cli::Explain) -> Result<ExitCode, Error> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut rows = vec![
-        ["LINE", "LAYER", "BECOMES", "IN FORCE", "SET AT"]
+        ["LINE", "LAYER", "SET AT", "BECOMES", "IN FORCE"]
             .map(str::to_owned)
             .to_vec(),
     ];
@@ -45,9 +46,9 @@ pub(super) fn perform(options: &cli::Explain) -> Result<ExitCode, Error> {
         vec![
             line.key,
             line.layer.to_owned(),
+            line.origin,
             line.setting,
             effect,
-            line.origin,
         ]
     }));
     output::text(&output::columns(&rows))?;
@@ -69,14 +70,8 @@ pub(super) fn lines(profile: &Profile) -> Result<Vec<Line>, Error> {
         return Ok(lines);
     };
     let calls = |wanted: fn(SeccompAction) -> bool| {
-        let mut calls: Vec<_> = filter
-            .rules()
-            .iter()
-            .filter(|rule| wanted(rule.action))
-            .map(|rule| rule.call)
-            .collect();
-        calls.dedup();
-        calls.len()
+        let rules = filter.rules().iter().filter(|rule| wanted(rule.action));
+        rules.map(|rule| rule.call).collect::<BTreeSet<_>>().len()
     };
     let allowed = calls(|action| action == SeccompAction::Allow);
     let origin = profile
