@@ -175,13 +175,13 @@ fn plain(value: &Json) -> String {
 
 fn export(options: &cli::Export) -> Result<ExitCode, Error> {
     let profile = resolve(&options.name)?;
-    if options.what.apparmor {
+    if options.apparmor {
         output::text(&apparmor_text(&profile))?;
         return Ok(ExitCode::SUCCESS);
     }
     let filter = Filter::of(&profile, gl_seccomp::NATIVE)?;
     let section = filter.as_ref().map(Filter::oci);
-    if options.what.seccomp {
+    if options.seccomp {
         let section = section.ok_or_else(|| Error::NoFilter {
             name: options.name.clone(),
         })?;
