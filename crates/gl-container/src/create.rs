@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use gl_cgroup::{Cgroup, Driver, Parents};
 use gl_plan::{Keyring, Kind, Options, Pivot, Plan};
-use gl_seccomp::{Policy, Program};
+use gl_seccomp::Program;
 use gl_spec::oci::Spec;
 use gl_spec::{ContainerId, Extras, StateDocument, Status, Timestamp};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -17,7 +17,7 @@ use crate::container::{Container, PATIENCE};
 use crate::error::Error;
 use crate::group::{self, Group};
 use crate::process;
-use crate::profile::{self, Tightened};
+use crate::profile;
 use crate::record::{CONFIG, EXTRAS, Init, Phase, RECORD, Record, SECCOMP};
 use crate::rootless;
 use crate::socket;
@@ -75,7 +75,7 @@ pub(crate) fn create_with(
     request: &CreateRequest,
     console: Console,
 ) -> Result<(Container, Spec, Warnings), Error> {
-    let mut decided = decide(id, request)?;
+    let mut decided = decide(store, id, request)?;
     let console = open_console(request, console, &decided.plan)?;
     gl_launch::keep_descriptors(request.preserve_fds).map_err(|number| Error::Option {
         option: "--preserve-fds",
@@ -109,7 +109,7 @@ pub(crate) struct Decided {
     pub(crate) cgroup: Option<Group>,
 }
 
-fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
+fn decide(store: &Store, id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
     let bundle = absolute(&request.bundle)?;
     let config = request
         .config
@@ -119,13 +119,13 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
     let loaded = gl_spec::load(&bytes)?;
     let (mut spec, mut warnings) = (loaded.spec, loaded.warnings);
     warnings.extend(gl_spec::validate(&spec)?);
-    let Tightened { extras, filters } = profile::tighten(
+    let tightened = profile::tighten(
         &mut spec,
         request.profile.as_deref(),
         request.cgroups.is_some(),
         id.as_str(),
     )?;
-    let bytes = match request.extra_env.is_empty() && extras == Extras::default() {
+    let bytes = match request.extra_env.is_empty() && tightened.extras == Extras::default() {
         true => bytes,
         false => {
             extend_env(&mut spec, &request.extra_env);
@@ -139,12 +139,16 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
         keyring: request.keyring,
         preserve_fds: request.preserve_fds,
     };
-    let mut plan = gl_plan::plan(&spec, &extras, &options, &gl_launch::facts())?;
+    let mut plan = gl_plan::plan(&spec, &tightened.extras, &options, &gl_launch::facts())?;
     // Those that are made for the container do not exist yet.
-    if extras.apparmor.is_empty() {
+    if tightened.extras.apparmor.is_empty() {
         gl_launch::check_plan_labels(&mut plan)?;
     }
-    let program = compile(&spec, &filters)?;
+    let section = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.seccomp().as_ref());
+    let program = profile::filter(section, &tightened, store)?;
     if let Some(program) = &program {
         gl_seccomp::check_kernel(program)?;
     }
@@ -154,7 +158,7 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
         .transpose()?;
     Ok(Decided {
         spec,
-        extras,
+        extras: tightened.extras,
         bytes,
         warnings,
         plan,
@@ -162,26 +166,6 @@ fn decide(id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
         bundle,
         cgroup,
     })
-}
-
-/// One filter that is as strict as the config's own and those of all profiles together.
-fn compile(spec: &Spec, filters: &[Policy]) -> Result<Option<Program>, Error> {
-    let own = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.seccomp().as_ref());
-    let mut policy = own
-        .map(|own| gl_seccomp::policy(own, gl_seccomp::NATIVE))
-        .transpose()?;
-    for next in filters {
-        policy = Some(match policy {
-            None => next.clone(),
-            Some(policy) => policy.tightened_by(next),
-        });
-    }
-    Ok(policy
-        .map(|policy| gl_seccomp::assemble(&policy))
-        .transpose()?)
 }
 
 pub(crate) fn absolute(bundle: &Path) -> Result<PathBuf, Error> {

@@ -6,17 +6,17 @@
 
 use std::path::{Path, PathBuf};
 
-use gl_profile::seccomp::Filter;
+use gl_profile::seccomp::{self, Filter};
 use gl_profile::translate::{self, Host};
 use gl_profile::{Format, MAX_PROFILE_BYTES, Profile, Settings, Source, SourceText, builtin};
-use gl_seccomp::Policy;
+use gl_seccomp::{Policy, Program};
 use gl_spec::Extras;
-use gl_spec::oci::Spec;
+use gl_spec::oci::{LinuxSeccomp, Spec};
 use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::store::read_all;
+use crate::store::{Store, read_all};
 
 /// The annotation that names a profile.
 const ANNOTATION: &str = "dev.greenlang.profile";
@@ -28,12 +28,15 @@ const OVERFLOW_ID: u32 = 65_534;
 /// The host's own profiles, `NAME.toml` or `NAME.json`.
 const PROFILES: &str = "/etc/greenlang/profiles";
 
+/// Filters that were worked out, in the state root: no container has this id, as `@` is in none.
+const CACHE: &str = "@seccomp";
+
 /// A config after its profiles.
 #[derive(Debug, Default)]
 pub(crate) struct Tightened {
     pub(crate) extras: Extras,
-    /// Filters to be in force beside the config's own.
-    pub(crate) filters: Vec<Policy>,
+    /// The profiles, for their filters.
+    pub(crate) profiles: Vec<Profile>,
 }
 
 /// Tightens `spec` by the profiles that it gets.
@@ -68,11 +71,64 @@ pub(crate) fn tighten(
     for name in [chosen, floor].into_iter().flatten() {
         let profile = Profile::resolve(name.as_str(), &HostProfiles)?;
         translate::tighten(&profile, spec, &mut tightened.extras, &host, instance)?;
-        let filter = Filter::of(&profile, gl_seccomp::NATIVE)?;
-        let policy = filter.as_ref().map(Filter::policy).transpose()?;
-        tightened.filters.extend(policy);
+        tightened.profiles.push(profile);
     }
     Ok(tightened)
+}
+
+/// One filter that is as strict as the config's own and those of all profiles together. Working it out
+/// takes longer than everything else that a profile costs, so it is kept.
+///
+/// # Errors
+///
+/// [`Error::Profile`], [`Error::Seccomp`].
+pub(crate) fn filter(
+    section: Option<&LinuxSeccomp>,
+    tightened: &Tightened,
+    store: &Store,
+) -> Result<Option<Program>, Error> {
+    let filters = tightened
+        .profiles
+        .iter()
+        .filter(|profile| Filter::is_for(profile));
+    let filters: Vec<&Profile> = filters.collect();
+    let Some((first, others)) = filters.split_first() else {
+        let compiled = section.map(|section| gl_seccomp::compile(section, gl_seccomp::NATIVE));
+        return Ok(compiled.transpose()?);
+    };
+    let make = || work_out(section, first, others);
+    let Ok(cache) = gl_seccomp::Cache::open(&store.path().join(CACHE)) else {
+        // It may be read-only, or not to be trusted: then nothing is taken from it.
+        return make().map(Some);
+    };
+    let edition = format!("{:x}", seccomp::EDITION);
+    let hashes: Vec<_> = filters.iter().map(|profile| profile.hash()).collect();
+    let mut words = vec![edition.as_str()];
+    words.extend(hashes.iter().map(String::as_str));
+    cache
+        .merged(section, gl_seccomp::NATIVE, &words, make)
+        .map(Some)
+}
+
+fn work_out(
+    section: Option<&LinuxSeccomp>,
+    first: &Profile,
+    others: &[&Profile],
+) -> Result<Program, Error> {
+    let policy = |profile: &Profile| -> Result<Policy, Error> {
+        let filter = Filter::new(&profile.seccomp, profile.mode.value, gl_seccomp::NATIVE)?;
+        Ok(filter.policy()?)
+    };
+    let mut merged = policy(first)?;
+    for other in others {
+        merged = merged.tightened_by(&policy(other)?);
+    }
+    let policy = match section {
+        // The engine's errnos are those that its users know.
+        Some(section) => gl_seccomp::policy(section, gl_seccomp::NATIVE)?.tightened_by(&merged),
+        None => merged,
+    };
+    Ok(gl_seccomp::assemble(&policy)?)
 }
 
 /// What translating a profile has to know of this host.

@@ -39,7 +39,7 @@ mod group;
 mod oci;
 mod pieces;
 
-pub use builtin::{group, group_names};
+pub use builtin::{EDITION, group, group_names};
 pub use filter::{Cause, Filter, Rule};
 pub use group::{Condition, Group, GroupRule, Test, parse_group};
 pub use pieces::{Bits, Piece};

@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         syntax_error_is_told_with_its_line,
         filter_of_the_profile_is_in_force_with_that_of_the_engine,
         permissive_profile_lets_calls_pass,
+        filter_follows_the_profile_when_its_file_changes,
     ])
 }
 
@@ -707,5 +708,42 @@ fn permissive_profile_lets_calls_pass() -> Outcome {
     assert!(denied.contains("Operation not permitted"), "{denied}");
     let logged = annotated(Bundle::sh(script), "logs").run().ok().stdout;
     assert!(logged.contains("Connection refused"), "{logged}");
+    Ok(())
+}
+
+fn filter_follows_the_profile_when_its_file_changes() -> Outcome {
+    let script = "nc -w 1 127.0.0.1 4001 2>&1; true";
+    for (text, said) in [
+        (
+            "extends = [\"data_processing\"]\n",
+            "Operation not permitted",
+        ),
+        (
+            "extends = [\"data_processing\"]\n[seccomp]\ngroups = [\"sockets-client\"]\n",
+            "Connection refused",
+        ),
+        (
+            "extends = [\"data_processing\"]\n",
+            "Operation not permitted",
+        ),
+    ] {
+        // The same state root each time, so that what was kept of the other text is at hand.
+        let _profile = Setting::profile("changing", text);
+        let box_ = annotated(Bundle::sh(script), "changing");
+        box_.write_config();
+        let root = settings().join("state");
+        let mut command = Command::new(bundle::runtime());
+        command
+            .arg("--root")
+            .arg(&root)
+            .args(["run", "--bundle"])
+            .arg(box_.dir())
+            .arg(box_.id());
+        let out = finish(&mut command).ok().stdout;
+        assert!(out.contains(said), "{text}: {out}");
+        let kept = fs::read_dir(root.join("@seccomp")).unwrap().count();
+        assert!(kept > 0, "nothing was kept");
+    }
+    fs::remove_dir_all(settings().join("state")).unwrap();
     Ok(())
 }

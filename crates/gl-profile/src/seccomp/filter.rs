@@ -107,19 +107,24 @@ impl Filter {
         })
     }
 
-    /// The filter of a profile for machines of `native`; none if the profile says nothing of calls.
+    /// Whether a profile says anything of calls: without a filter of its own it leaves them to the engine.
+    pub fn is_for(profile: &Profile) -> bool {
+        let policy = &profile.seccomp;
+        let groups = policy.groups.is_empty() && policy.deny_groups.is_empty();
+        let calls = policy.allow.is_empty() && policy.deny.is_empty();
+        policy.default.is_some() || !(groups && calls)
+    }
+
+    /// The filter of a profile for machines of `native`, if it [is to have one](Self::is_for).
     ///
     /// # Errors
     ///
     /// As [`Filter::new`].
     pub fn of(profile: &Profile, native: Arch) -> Result<Option<Self>, Error> {
-        let policy = &profile.seccomp;
-        let groups = policy.groups.is_empty() && policy.deny_groups.is_empty();
-        let calls = policy.allow.is_empty() && policy.deny.is_empty();
-        if policy.default.is_none() && groups && calls {
-            return Ok(None);
+        match Self::is_for(profile) {
+            true => Self::new(&profile.seccomp, profile.mode.value, native).map(Some),
+            false => Ok(None),
         }
-        Self::new(policy, profile.mode.value, native).map(Some)
     }
 
     /// The rules, in the order of the calls' names. Two rules of one call with different actions have
