@@ -6,13 +6,13 @@ use std::time::Duration;
 use gl_spec::oci::LinuxResources;
 use rustix::fs::Uid;
 use rustix::process::{Pid, Signal};
-use serde::{Deserialize, Serialize};
 
 use crate::controller::Controller;
 use crate::error::Error;
 use crate::layout::{Layout, Version};
 use crate::oom::{self, OomWatch};
 use crate::paths::{self, GroupPath, Paths};
+use crate::record::Record;
 use crate::stats::Stats;
 use crate::systemd::{Manager, Running};
 use crate::{v1, v2};
@@ -61,40 +61,6 @@ pub enum Depth {
     Top,
     /// Also those in cgroups that the container made below its own.
     Tree,
-}
-
-/// What a stored container needs to find its cgroup again. Part of the state document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "driver")]
-#[non_exhaustive]
-pub enum Record {
-    /// cgroup v1 through cgroupfs.
-    #[serde(rename = "cgroupfs-v1")]
-    V1 {
-        /// One entry for each hierarchy.
-        groups: Vec<v1::Entry>,
-    },
-    /// cgroup v2 through cgroupfs.
-    #[serde(rename = "cgroupfs-v2")]
-    V2 {
-        /// The cgroup, from the root of the hierarchy.
-        path: GroupPath,
-        /// How many components of `path`, from its end, were made for this container.
-        made: usize,
-    },
-    /// cgroup v2, with a unit of systemd.
-    #[serde(rename = "systemd-v2")]
-    Systemd {
-        /// The unit.
-        unit: String,
-        /// Whose systemd.
-        manager: Manager,
-        /// The unit's cgroup, from the root of the hierarchy.
-        path: GroupPath,
-        /// The cgroup below it that processes are in.
-        #[serde(default)]
-        leaf: Option<GroupPath>,
-    },
 }
 
 /// Whether a new process is in the container's cgroup.
@@ -170,7 +136,7 @@ impl Cgroup {
             Version::V1 => Ok(Record::V1 {
                 groups: v1::Group::intent(layout, paths)?,
             }),
-            Version::V2 => Ok(record_v2(&v2::Group::intent(layout, paths)?)),
+            Version::V2 => Ok(Record::of(&v2::Group::intent(layout, paths)?)),
         }
     }
 
@@ -203,7 +169,7 @@ impl Cgroup {
             Inner::V1(group) => Record::V1 {
                 groups: group.entries(),
             },
-            Inner::V2(group, None) => record_v2(group),
+            Inner::V2(group, None) => Record::of(group),
             Inner::V2(group, Some(unit)) => Record::Systemd {
                 unit: unit.unit.clone(),
                 manager: unit.manager,
@@ -496,12 +462,5 @@ fn chosen(unit: &Option<Running>, below: &[Below]) -> Vec<Below> {
             path,
         }],
         _ => below.to_vec(),
-    }
-}
-
-fn record_v2(group: &v2::Group) -> Record {
-    Record::V2 {
-        path: group.path.clone(),
-        made: group.made,
     }
 }

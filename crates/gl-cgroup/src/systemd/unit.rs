@@ -18,9 +18,10 @@ use super::error::Error;
 use super::name::{self, Name};
 use super::property::{Property, Value, of_settings, write_all};
 use super::wire::Writer;
-use crate::cgroup::{Applied, Cgroup, Parents, Record};
+use crate::cgroup::{Applied, Cgroup, Parents};
 use crate::layout::{Layout, Version};
 use crate::paths::GroupPath;
+use crate::record::Record;
 use crate::v2;
 
 /// What a container's unit will be, as the config asks for it.
