@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     bundle::main(tests![
         profile_that_does_not_exist_fails_the_create,
         profile_name_is_never_a_path,
+        annotation_that_nobody_knows_is_refused,
         profile_of_the_annotation_sets_limits,
         profile_of_the_runtime_option_sets_limits,
         profile_of_the_annotation_wins_over_the_option,
@@ -130,6 +131,14 @@ fn profile_name_is_never_a_path() -> Outcome {
         let box_ = annotated(Bundle::new(), name);
         box_.create().failed().says("there is none");
     }
+    Ok(())
+}
+
+fn annotation_that_nobody_knows_is_refused() -> Outcome {
+    let box_ = Bundle::new().set("/annotations", json!({"dev.greenlang.profil": "default"}));
+    let out = box_.create().failed();
+    out.says("dev.greenlang.profil")
+        .says("no such annotation is known");
     Ok(())
 }
 

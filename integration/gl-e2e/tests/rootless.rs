@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         userns_root_cannot_write_to_sys_or_cgroups,
         userns_root_without_setgroups_refuses_groups,
         userns_root_with_limits_and_no_cgroup_is_refused,
+        userns_root_has_no_use_for_a_device_list,
         userns_root_joins_a_pid_namespace,
         userns_root_makes_a_time_namespace,
         userns_root_signals_all_and_lists_without_a_cgroup,
@@ -207,6 +208,21 @@ fn userns_root_with_limits_and_no_cgroup_is_refused() -> Outcome {
     out.clone().status(1);
     out.says("/sys/fs/cgroup").says("--systemd-cgroup");
     assert!(!box_.dir().join("greenlang").join(box_.id()).is_dir());
+    Ok(())
+}
+
+fn userns_root_has_no_use_for_a_device_list() -> Outcome {
+    // Null is not on the list, and works: it is the host's, bound. No node can be made, listed or not.
+    let box_ = bundle("echo x >/dev/null && echo null; mknod /zero c 1 5; true").set(
+        "/linux/resources",
+        json!({"devices": [
+            {"allow": false, "access": "rwm"},
+            {"allow": true, "type": "c", "major": 1, "minor": 5, "access": "rwm"},
+        ]}),
+    );
+    let out = as_user(&box_, "exec \"$G\" run $ID").ok();
+    assert_eq!(out.stdout, "null\n", "{out:?}");
+    out.says("Operation not permitted");
     Ok(())
 }
 
