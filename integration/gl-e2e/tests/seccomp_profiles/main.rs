@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         git_clones_from_a_server,
         curl_fetches,
         go_computes,
+        musl_computes,
         compute_only_stops,
         data_processing_stops,
         network_client_stops,
@@ -397,6 +398,52 @@ fn go_computes() -> Outcome {
         let bundle = under(profile);
         fs::copy(dir.join("main"), bundle.rootfs().join("work/main")).unwrap();
         prints(profile, &bundle.args(&["/work/main"]).run(), "2016");
+    }
+    fs::remove_dir_all(&dir).unwrap();
+    Ok(())
+}
+
+/// Threads, a file, time and much memory, as musl asks the kernel for them.
+const MUSL: &str = r#"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+static void *work(void *sum) { char *many = malloc(1 << 22); memset(many, 1, 1 << 22); *(long *)sum = many[99]; free(many); return 0; }
+int main(void) {
+    pthread_t threads[8];
+    long sums[8], total = 0;
+    for (int i = 0; i < 8; i++) if (pthread_create(&threads[i], 0, work, &sums[i])) return 2;
+    for (int i = 0; i < 8; i++) { pthread_join(threads[i], 0); total += sums[i]; }
+    struct timespec now, moment = {0, 1000};
+    if (clock_gettime(CLOCK_MONOTONIC, &now) || nanosleep(&moment, 0)) return 3;
+    FILE *file = fopen("/work/file", "w+");
+    if (!file || fprintf(file, "%ld", total) < 0 || fseek(file, 0, SEEK_SET)) return 4;
+    char text[8] = "";
+    if (!fgets(text, sizeof text, file) || fclose(file)) return 5;
+    puts(text);
+    return 0;
+}
+"#;
+
+fn musl_computes() -> Outcome {
+    need("/usr/bin/musl-gcc")?;
+    let dir = std::env::temp_dir().join(format!("{}musl", bundle::tag()));
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("main.c"), MUSL).unwrap();
+    for (name, options) in [("static", &["-static"][..]), ("dynamic", &[])] {
+        let mut command = Command::new("musl-gcc");
+        command.args(options).args(["-O1", "-o", name, "main.c"]);
+        drop(finish(command.current_dir(&dir)).ok());
+    }
+    for profile in ALL {
+        for name in ["static", "dynamic"] {
+            let bundle = under(profile);
+            fs::copy(dir.join(name), bundle.rootfs().join("work/main")).unwrap();
+            prints(profile, &bundle.args(&["/work/main"]).run(), "8");
+        }
     }
     fs::remove_dir_all(&dir).unwrap();
     Ok(())
