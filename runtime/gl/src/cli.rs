@@ -19,6 +19,9 @@ pub(crate) enum Command {
     ///
     /// Status 0: nothing that the default profile needs is missing. 1: something is.
     Doctor(Doctor),
+    /// Make a user namespace and say how that went: what `gl doctor` starts to see it.
+    #[command(hide = true)]
+    TryNamespaces,
     /// List, show, check and explain profiles.
     #[command(subcommand)]
     Profile(Profile),

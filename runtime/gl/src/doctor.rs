@@ -2,7 +2,10 @@
 //!
 //! Every finding is seen, not assumed: a file of the kernel, a system call, a program's own answer.
 
+mod engines;
+mod losses;
 mod probe;
+mod user;
 
 use std::process::ExitCode;
 
@@ -11,6 +14,11 @@ use serde::Serialize;
 use crate::cli;
 use crate::error::Error;
 use crate::output;
+
+pub(crate) use user::try_namespaces;
+
+use losses::Loss;
+use probe::Cgroups;
 
 /// How far something is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -53,18 +61,31 @@ pub(crate) struct Finding {
 #[derive(Serialize)]
 struct Report {
     findings: Vec<Finding>,
+    profiles: Vec<Loss>,
 }
 
 /// Looks, prints, and ends with 1 if something is missing that the default profile needs.
 pub(crate) fn perform(options: &cli::Doctor) -> Result<ExitCode, Error> {
-    let findings = probe::all();
-    let lacks = findings
-        .iter()
-        .any(|finding| NEEDED.contains(&finding.name) && finding.state == State::Missing);
+    let (findings, limits) = probe::all();
+    let missing = |name: &str| {
+        let mut findings = findings.iter();
+        findings.any(|finding| finding.name == name && finding.state == State::Missing)
+    };
+    let host = gl_container::profile_host(limits == Cgroups::Limits);
+    let filters = match missing("filter") {
+        true => State::Missing,
+        false => State::Ok,
+    };
+    let profiles = losses::all(&host, filters);
+    let lacks = NEEDED.iter().any(|name| missing(name))
+        || profiles
+            .iter()
+            .any(|profile| profile.name == "default" && profile.state != State::Ok);
+    let report = Report { findings, profiles };
     if options.json {
-        output::json(&Report { findings })?;
+        output::json(&report)?;
     } else {
-        output::text(&table(&findings))?;
+        output::text(&table(&report))?;
     }
     Ok(ExitCode::from(u8::from(lacks)))
 }
@@ -72,9 +93,10 @@ pub(crate) fn perform(options: &cli::Doctor) -> Result<ExitCode, Error> {
 /// What no profile can do without.
 const NEEDED: &[&str] = &["cgroups", "namespaces", "filter"];
 
-fn table(findings: &[Finding]) -> String {
+fn table(report: &Report) -> String {
+    let findings = report.findings.iter();
     let rows: Vec<Vec<String>> = findings
-        .iter()
+        .clone()
         .map(|finding| {
             vec![
                 finding.area.to_owned(),
@@ -85,15 +107,44 @@ fn table(findings: &[Finding]) -> String {
         })
         .collect();
     let mut out = output::columns(&rows);
+    out.push_str("\nProfiles here:\n");
+    out.push_str(&output::columns(&profile_rows(&report.profiles)));
     let fixes: Vec<_> = findings
-        .iter()
         .filter_map(|finding| Some((finding, finding.fix.as_ref()?)))
         .collect();
+    // Many profiles lack the same.
+    let mut refused: Vec<(&str, Vec<&str>)> = Vec::new();
+    for profile in &report.profiles {
+        let Some(fix) = profile.fix.as_deref() else {
+            continue;
+        };
+        match refused.iter_mut().find(|(other, _)| *other == fix) {
+            Some((_, names)) => names.push(&profile.name),
+            None => refused.push((fix, vec![&profile.name])),
+        }
+    }
+    let refused = refused
+        .into_iter()
+        .map(|(fix, names)| format!("  profiles {}: {fix}\n", names.join(", ")));
+    let fixes = fixes
+        .into_iter()
+        .map(|(finding, fix)| format!("  {} {}: {fix}\n", finding.area, finding.name));
+    let fixes: String = fixes.chain(refused).collect();
     if !fixes.is_empty() {
         out.push_str("\nTo fix:\n");
-    }
-    for (finding, fix) in fixes {
-        out.push_str(&format!("  {} {}: {fix}\n", finding.area, finding.name));
+        out.push_str(&fixes);
     }
     out
+}
+
+fn profile_rows(profiles: &[Loss]) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for profile in profiles {
+        let mut head = [profile.name.as_str(), profile.state.word()];
+        for line in profile.words() {
+            rows.push(vec![head[0].to_owned(), head[1].to_owned(), line]);
+            head = ["", ""];
+        }
+    }
+    rows
 }

@@ -22,6 +22,13 @@ pub(crate) enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Something that was tried to see whether it can be done.
+    #[error("{what}")]
+    Seen {
+        what: String,
+        #[source]
+        source: std::io::Error,
+    },
     /// A profile that makes no filter.
     #[error("export the seccomp section of {name}: the profile has no key in [seccomp]")]
     NoFilter { name: String },
@@ -54,7 +61,7 @@ impl Error {
             Self::NoFilter { .. } => Some(Cow::Borrowed(
                 "set seccomp.default in it, or let it extend a built-in profile",
             )),
-            Self::Output { .. } | Self::File { .. } => None,
+            Self::Output { .. } | Self::File { .. } | Self::Seen { .. } => None,
         }
     }
 }

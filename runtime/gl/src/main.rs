@@ -23,6 +23,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Doctor(options) => doctor::perform(&options),
+        Command::TryNamespaces => {
+            output::text(&doctor::try_namespaces()).map(|()| ExitCode::SUCCESS)
+        }
         Command::Profile(command) => profile::perform(&command),
     };
     match done {

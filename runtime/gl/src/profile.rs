@@ -157,7 +157,7 @@ fn show(one: &cli::One) -> Result<ExitCode, Error> {
 }
 
 /// Where a value was set, without its key.
-fn place(origin: &gl_profile::Origin) -> String {
+pub(crate) fn place(origin: &gl_profile::Origin) -> String {
     match origin.line {
         0 => origin.file.to_string(),
         line => format!("{}:{line}", origin.file),

@@ -10,6 +10,7 @@
 )]
 
 mod check;
+mod doctor;
 mod export;
 mod profile;
 
@@ -21,7 +22,7 @@ use gl_e2e::Skip;
 use gl_e2e::bundle::{self, Output, finish};
 
 fn main() -> ExitCode {
-    let all = [profile::TESTS, check::TESTS, export::TESTS].concat();
+    let all = [profile::TESTS, check::TESTS, export::TESTS, doctor::TESTS].concat();
     bundle::main(&all)
 }
 

@@ -1,22 +1,41 @@
 //! The looking: one function a finding.
 
-use std::fs;
 use std::process::{Command, Stdio};
+use std::{fs, io};
 
-use gl_cgroup::{Controller, Layout, Version};
+use gl_cgroup::Layout;
 use rustix::io::Errno;
 
-use super::{Finding, State};
+use crate::error::Error;
 
-/// Everything, in the order in which it is shown.
-pub(crate) fn all() -> Vec<Finding> {
-    let mut findings = vec![kernel(), cgroups(), namespaces(), filter(), landlock()];
-    findings.extend([apparmor(), selinux()]);
-    findings.extend(PROGRAMS.iter().map(program));
-    findings
+use super::{Finding, State, engines, user};
+
+/// Whether a container of this user can have limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cgroups {
+    /// A cgroup was made, with all controllers that profiles need.
+    Limits,
+    /// It cannot.
+    None,
 }
 
-fn finding(area: &'static str, name: &'static str, seen: impl Into<String>) -> Finding {
+/// Everything, in the order in which it is shown.
+pub(super) fn all() -> (Vec<Finding>, Cgroups) {
+    let (cgroup, limits) = cgroups();
+    let mut findings = vec![kernel(), cgroup, namespaces(), filter(), landlock()];
+    findings.extend([apparmor(), selinux()]);
+    findings.extend(user::all());
+    // By area, each in the order of its first finding.
+    let areas: Vec<_> = findings.iter().map(|finding| finding.area).collect();
+    findings.sort_by_key(|finding| areas.iter().position(|area| *area == finding.area));
+    let programs: Vec<_> = PROGRAMS.iter().map(program).collect();
+    let registered = engines::all(&programs);
+    findings.extend(programs);
+    findings.extend(registered);
+    (findings, limits)
+}
+
+pub(super) fn finding(area: &'static str, name: &'static str, seen: impl Into<String>) -> Finding {
     Finding {
         area,
         name,
@@ -27,14 +46,20 @@ fn finding(area: &'static str, name: &'static str, seen: impl Into<String>) -> F
 }
 
 impl Finding {
-    fn but(mut self, state: State, fix: impl Into<String>) -> Self {
+    pub(super) fn but(mut self, state: State, fix: impl Into<String>) -> Self {
         self.state = state;
         self.fix = Some(fix.into());
         self
     }
 }
 
-fn read(path: &str) -> Option<String> {
+/// A failure as the rest of the program says it.
+pub(super) fn failure(what: String, source: impl Into<io::Error>) -> String {
+    let source = source.into();
+    gl_spec::chain(&Error::Seen { what, source })
+}
+
+pub(super) fn read(path: &str) -> Option<String> {
     Some(fs::read_to_string(path).ok()?.trim().to_owned())
 }
 
@@ -59,49 +84,32 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// The controllers that limits of profiles need.
-const CONTROLLERS: [Controller; 3] = [Controller::Memory, Controller::Cpu, Controller::Pids];
-
-fn cgroups() -> Finding {
+fn cgroups() -> (Finding, Cgroups) {
+    const FIX: &str = "mount cgroup2 on /sys/fs/cgroup; without cgroups memory, CPU and process limits cannot be held";
+    let found = |seen: String| finding("cgroup", "cgroups", seen);
     let layout = match Layout::detect() {
         Ok(layout) => layout,
         Err(err) => {
-            return finding("cgroup", "cgroups", gl_spec::chain(&err)).but(
-                State::Missing,
-                "mount cgroup2 on /sys/fs/cgroup; without cgroups memory, CPU and process limits cannot be held",
-            );
+            let found = found(gl_spec::chain(&err)).but(State::Missing, FIX);
+            return (found, Cgroups::None);
         }
     };
-    let (generation, present) = match layout.version() {
-        Version::V2 => (
-            "v2",
-            read("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default(),
-        ),
-        _ => {
-            let dirs = layout.hierarchies().iter();
-            let all: Vec<&str> = dirs
-                .flat_map(|hierarchy| hierarchy.controllers.iter())
-                .map(|controller| controller.name())
-                .collect();
-            ("v1", all.join(" "))
+    let limits = match user::limits(&layout) {
+        Ok(limits) => limits,
+        Err(why) => {
+            let fix = "run gl doctor as root, or have controllers delegated: Delegate=memory pids cpu in user@.service";
+            return (found(why).but(State::Missing, fix), Cgroups::None);
         }
     };
-    let found = finding("cgroup", "cgroups", format!("{generation}: {present}"));
-    let lacks: Vec<&str> = CONTROLLERS
-        .iter()
-        .map(|controller| controller.name())
-        .filter(|name| !present.split_whitespace().any(|there| there == *name))
-        .collect();
-    if lacks.is_empty() {
-        return found;
+    let found = found(limits.seen);
+    if limits.lacks.is_empty() {
+        return (found, Cgroups::Limits);
     }
-    found.but(
-        State::Partly,
-        format!(
-            "enable the controllers {}: on v2 in /sys/fs/cgroup/cgroup.subtree_control, for a user by Delegate= in user@.service",
-            lacks.join(", ")
-        ),
-    )
+    let lacks = limits.lacks.join(", ");
+    let fix = format!(
+        "enable the controllers {lacks}: on v2 in /sys/fs/cgroup/cgroup.subtree_control, for a user by Delegate= in user@.service",
+    );
+    (found.but(State::Missing, fix), Cgroups::None)
 }
 
 const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
@@ -116,19 +124,6 @@ fn namespaces() -> Finding {
         return found.but(
             State::Partly,
             "run a kernel that is built with all namespaces",
-        );
-    }
-    let zero = |path: &str| read(path).as_deref() == Some("0");
-    if zero("/proc/sys/user/max_user_namespaces") {
-        return found.but(
-            State::Partly,
-            "allow user namespaces: sysctl user.max_user_namespaces=15000",
-        );
-    }
-    if zero("/proc/sys/kernel/unprivileged_userns_clone") {
-        return found.but(
-            State::Partly,
-            "allow user namespaces for users without root: sysctl kernel.unprivileged_userns_clone=1",
         );
     }
     found
