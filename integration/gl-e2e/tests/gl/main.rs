@@ -9,9 +9,11 @@
     reason = "a test fails by panicking with what was seen"
 )]
 
+mod bundles;
 mod check;
 mod doctor;
 mod export;
+mod guide;
 mod profile;
 
 use std::fs;
@@ -22,7 +24,15 @@ use gl_e2e::Skip;
 use gl_e2e::bundle::{self, Output, finish};
 
 fn main() -> ExitCode {
-    let all = [profile::TESTS, check::TESTS, export::TESTS, doctor::TESTS].concat();
+    let all = [
+        profile::TESTS,
+        check::TESTS,
+        export::TESTS,
+        doctor::TESTS,
+        guide::TESTS,
+        bundles::TESTS,
+    ]
+    .concat();
     bundle::main(&all)
 }
 
