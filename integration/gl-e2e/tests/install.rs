@@ -24,6 +24,7 @@ const CONTAINERD: &str = "etc/containerd/config.toml";
 const CONTAINERS: &str = "etc/containers/containers.conf";
 const DROP_IN: &str = "etc/containers/containers.conf.d/greenlang.conf";
 const BINARY: &str = "usr/local/bin/greenlang";
+const GL: &str = "usr/local/bin/gl";
 
 fn main() -> ExitCode {
     const TESTS: &[Test] = tests![
@@ -39,6 +40,10 @@ fn main() -> ExitCode {
         install_without_podman_writes_the_drop_in,
         install_for_an_old_podman_edits_containers_conf,
         install_for_containerd_keeps_all_its_settings,
+        install_puts_gl_beside_greenlang,
+        install_leaves_gl_out_on_demand_and_where_there_is_none,
+        install_refuses_a_gl_that_it_did_not_put_there,
+        uninstall_takes_gl_even_where_an_engine_keeps_greenlang,
         uninstall_restores_every_byte,
         uninstall_keeps_what_others_added_since,
         uninstall_leaves_a_binary_that_was_changed_since,
@@ -73,10 +78,11 @@ impl Scratch {
         fs::create_dir_all(&scratch.root).unwrap();
         fs::create_dir_all(&scratch.path).unwrap();
         scratch.program("greenlang", "#!/bin/sh\necho greenlang version 1\n");
+        scratch.program("gl", "#!/bin/sh\necho gl 1\n");
         scratch
     }
 
-    /// Writes an executable beside the root; `greenlang` is the one that gets installed.
+    /// Writes an executable beside the root; `greenlang` and `gl` are those that get installed.
     fn program(&self, name: &str, text: &str) {
         let path = self.path.join(name);
         fs::write(&path, text).unwrap();
@@ -182,7 +188,7 @@ fn install_into_an_empty_root_writes_a_file_for_each_engine() -> Outcome {
         .unwrap()
         .permissions();
     assert_eq!(mode.mode() & 0o7777, 0o755);
-    for path in [BINARY, DAEMON, DROP_IN] {
+    for path in [BINARY, GL, DAEMON, DROP_IN] {
         assert!(
             said.contains(&format!("/{path}")),
             "{path} is not in {said:?}"
@@ -228,7 +234,7 @@ fn install_twice_changes_nothing_the_second_time() -> Outcome {
     let once = scratch.snapshot();
     let said = scratch.install(&["--docker", "--podman"]);
     assert_eq!(scratch.snapshot(), once, "{said}");
-    assert_eq!(said.matches(": unchanged").count(), 3, "{said}");
+    assert_eq!(said.matches(": unchanged").count(), 4, "{said}");
     Ok(())
 }
 
@@ -253,7 +259,49 @@ fn install_without_engines_touches_the_prefix_only() -> Outcome {
     Ok(())
 }
 
+fn install_puts_gl_beside_greenlang() -> Outcome {
+    let scratch = Scratch::new();
+    let before = scratch.snapshot();
+    let said = scratch.install(&["--docker"]);
+    assert!(said.contains("put /usr/local/bin/gl in place"), "{said}");
+    assert_eq!(scratch.read(GL), "#!/bin/sh\necho gl 1\n");
+    let mode = fs::metadata(scratch.root.join(GL)).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o7777, 0o755);
+    scratch.program("gl", "#!/bin/sh\necho gl 2\n");
+    scratch.install(&["--docker"]);
+    assert!(scratch.read(GL).contains("gl 2"));
+    scratch.uninstall();
+    assert_eq!(scratch.snapshot(), before);
+    Ok(())
+}
+
+fn install_leaves_gl_out_on_demand_and_where_there_is_none() -> Outcome {
+    let scratch = Scratch::new();
+    scratch.install(&["--binary-only", "--no-gl"]);
+    assert!(scratch.has(BINARY) && !scratch.has(GL));
+    let scratch = Scratch::new();
+    fs::remove_file(scratch.path.join("gl")).unwrap();
+    let said = scratch.install(&["--binary-only"]);
+    assert!(
+        said.contains("gl: not installed, as there is none beside "),
+        "{said}"
+    );
+    assert!(scratch.has(BINARY) && !scratch.has(GL));
+    Ok(())
+}
+
 // ---- refusing
+
+fn install_refuses_a_gl_that_it_did_not_put_there() -> Outcome {
+    let scratch = Scratch::new();
+    scratch.write(GL, "someone's");
+    assert_refused(&scratch, &["--docker"], "or leave ours out with --no-gl");
+    scratch.install(&["--docker", "--no-gl"]);
+    assert_eq!(scratch.read(GL), "someone's");
+    scratch.uninstall();
+    assert_eq!(scratch.read(GL), "someone's");
+    Ok(())
+}
 
 fn install_refuses_a_daemon_json_that_docker_would_not_read() -> Outcome {
     for (text, want) in [
@@ -406,6 +454,21 @@ fn install_for_containerd_keeps_all_its_settings() -> Outcome {
 }
 
 // ---- undoing
+
+fn uninstall_takes_gl_even_where_an_engine_keeps_greenlang() -> Outcome {
+    let scratch = Scratch::new();
+    scratch.install(&["--docker"]);
+    let text = scratch.read(DAEMON);
+    scratch.write(DAEMON, &text.replace("\"path\"", "\"path\" "));
+    let output = scratch.run(&["--uninstall"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(scratch.has(BINARY) && !scratch.has(GL), "{output:?}");
+    // Once the engine has let go, the rest goes, too.
+    fs::remove_file(scratch.root.join(DAEMON)).unwrap();
+    scratch.uninstall();
+    assert!(!scratch.has(BINARY));
+    Ok(())
+}
 
 fn uninstall_restores_every_byte() -> Outcome {
     let scratch = Scratch::new();
