@@ -123,7 +123,7 @@ fn decide(store: &Store, id: &ContainerId, request: &CreateRequest) -> Result<De
         &mut spec,
         request.profile.as_deref(),
         request.cgroups.is_some(),
-        id.as_str(),
+        &store.instance(id)?,
     )?;
     let bytes = match request.extra_env.is_empty() && tightened.extras == Extras::default() {
         true => bytes,

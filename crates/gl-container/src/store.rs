@@ -61,6 +61,17 @@ impl Store {
         })
     }
 
+    /// A name for a container that none has which is stored elsewhere under the same id.
+    pub(crate) fn instance(&self, id: &ContainerId) -> Result<String, Error> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(Error::file("inspect", &self.path))?;
+        Ok(format!(
+            "{:x}.{:x}-{}",
+            stat.st_dev,
+            stat.st_ino,
+            id.as_str()
+        ))
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path

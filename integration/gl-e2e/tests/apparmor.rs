@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         stack_of_two_modes_is_set,
         stack_on_top_of_the_callers_is_set,
         stack_with_one_that_is_not_loaded_is_refused,
+        containers_of_one_id_have_their_own_profiles,
     ])
 }
 
@@ -289,5 +290,28 @@ fn profile_is_refused_without_apparmor() -> Outcome {
         out.says("process.apparmorProfile");
     }
     host.unchanged_soon("create with a profile where there is no AppArmor");
+    Ok(())
+}
+
+fn containers_of_one_id_have_their_own_profiles() -> Outcome {
+    let box_ = || {
+        let profile = json!({"dev.greenlang.profile": "default"});
+        let box_ = Bundle::new().set("/annotations", profile);
+        let path = box_.id().to_owned();
+        // In a state root of its own.
+        let box_ = box_.set("/linux/cgroupsPath", json!(format!("/{path}")));
+        box_.with_id(&format!("{}one", tag())).idle()
+    };
+    let (one, two) = (box_(), box_());
+    let (first, second) = (current(one.pid()), current(two.pid()));
+    assert!(first.starts_with("greenlang-sandbox-default-"), "{first}");
+    assert_ne!(first, second);
+    two.delete_force().ok();
+    assert_eq!(current(one.pid()), first, "once the other is deleted");
+    let loaded = fs::read_to_string("/sys/kernel/security/apparmor/profiles").unwrap();
+    let lines = loaded
+        .lines()
+        .filter(|line| line.ends_with("one (enforce)"));
+    assert_eq!(lines.collect::<Vec<_>>(), [first.as_str()]);
     Ok(())
 }
