@@ -7,12 +7,12 @@
 use std::path::{Path, PathBuf};
 
 use gl_profile::seccomp::{self, Filter};
-use gl_profile::translate::{self, Host};
+use gl_profile::translate::{self, Host, Processes};
 use gl_profile::{Format, MAX_PROFILE_BYTES, Profile, Settings, Source, SourceText, builtin};
 use gl_seccomp::{Policy, Program};
 use gl_spec::Extras;
-use gl_spec::oci::{LinuxSeccomp, Spec};
-use rustix::fs::{Dir, FileType, Mode, OFlags};
+use gl_spec::oci::{LinuxNamespaceType, LinuxSeccomp, Spec};
+use rustix::fs::{Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::Error;
@@ -67,7 +67,10 @@ pub(crate) fn tighten(
     if chosen.is_none() && floor.is_none() {
         return Ok(tightened);
     }
-    let host = profile_host(cgroup);
+    let host = Host {
+        processes: processes(spec)?,
+        ..profile_host(cgroup)
+    };
     for name in [chosen, floor].into_iter().flatten() {
         let profile = Profile::resolve(name.as_str(), &HostProfiles)?;
         translate::tighten(&profile, spec, &mut tightened.extras, &host, instance)?;
@@ -139,7 +142,31 @@ pub fn profile_host(cgroup: bool) -> Host {
         apparmor: facts.apparmor,
         selinux: facts.selinux,
         cgroup,
+        processes: Processes::Own,
     }
+}
+
+/// Whether the container is to have our own pid namespace, by whatever path.
+fn processes(spec: &Spec) -> Result<Processes, Error> {
+    let linux = spec.linux().as_ref();
+    let namespaces = linux.and_then(|linux| linux.namespaces().as_deref());
+    let mut all = namespaces.unwrap_or_default().iter();
+    let Some(one) = all.find(|one| one.typ() == LinuxNamespaceType::Pid) else {
+        return Ok(Processes::Hosts);
+    };
+    let Some(path) = one.path() else {
+        return Ok(Processes::Own);
+    };
+    let identity = |path: &Path| {
+        let stat = rustix::fs::stat(path).map_err(Error::file("inspect", path))?;
+        Ok::<_, Error>((stat.st_dev, stat.st_ino))
+    };
+    Ok(
+        match identity(path)? == identity(Path::new("/proc/self/ns/pid"))? {
+            true => Processes::Hosts,
+            false => Processes::Own,
+        },
+    )
 }
 
 fn settings() -> Result<Settings, Error> {
@@ -150,26 +177,34 @@ fn settings() -> Result<Settings, Error> {
     }
 }
 
-/// Reads a file that only root, or we, can have written.
+/// Reads a file that only root, or we, can have written, or taken away.
 fn trusted(path: &Path) -> Result<String, Errno> {
+    if let Some(dir) = path.parent() {
+        check_owner(&rustix::fs::stat(dir)?)?;
+    }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let file = rustix::fs::open(path, flags, Mode::empty())?;
     let stat = rustix::fs::fstat(&file)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Errno::INVAL);
     }
-    let own = rustix::process::geteuid().as_raw();
-    // In a user namespace the host's root has no id of its own.
-    let unmapped = gl_launch::in_user_namespace() && stat.st_uid == OVERFLOW_ID;
-    let owned = stat.st_uid == 0 || stat.st_uid == own || unmapped;
-    if stat.st_mode & 0o022 != 0 || !owned {
-        return Err(Errno::PERM);
-    }
+    check_owner(&stat)?;
     let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
     if size > MAX_PROFILE_BYTES {
         return Err(Errno::FBIG);
     }
     String::from_utf8(read_all(&file, size)?).or(Err(Errno::ILSEQ))
+}
+
+fn check_owner(stat: &Stat) -> Result<(), Errno> {
+    let own = rustix::process::geteuid().as_raw();
+    // In a user namespace the host's root has no id of its own.
+    let unmapped = gl_launch::in_user_namespace() && stat.st_uid == OVERFLOW_ID;
+    let owned = stat.st_uid == 0 || stat.st_uid == own || unmapped;
+    match owned && stat.st_mode & 0o022 == 0 {
+        true => Ok(()),
+        false => Err(Errno::PERM),
+    }
 }
 
 /// The host's own profiles, beside those that are built in.
@@ -230,7 +265,8 @@ impl Source for HostProfiles {
 fn reason(errno: Errno) -> String {
     match errno {
         Errno::PERM => {
-            "it belongs to somebody else than root, or others may write to it".to_owned()
+            "it, or its directory, belongs to somebody else than root, or others may write to it"
+                .to_owned()
         }
         Errno::FBIG => format!("it has more than {MAX_PROFILE_BYTES} bytes"),
         Errno::ILSEQ => "it is not UTF-8".to_owned(),

@@ -6,11 +6,15 @@ use crate::error::Refusal;
 use crate::model::Facts;
 use crate::process::{Process, Rlimit};
 
+/// `SCHED_FIFO`, `SCHED_RR` and `SCHED_DEADLINE`.
+const REAL_TIME: [u32; 3] = [1, 2, 6];
+
 /// Tightens a process.
 ///
 /// # Errors
 ///
-/// [`Refusal`] for an AppArmor profile where there is no AppArmor.
+/// [`Refusal`] for an AppArmor profile where there is no AppArmor, and for a policy of scheduling that
+/// no limit of CPU time per second holds.
 pub(crate) fn bind(process: &mut Process, extras: &Extras, facts: &Facts) -> Result<(), Refusal> {
     let bounds = &extras.process;
     process.landlock.clone_from(&extras.landlock);
@@ -25,6 +29,17 @@ pub(crate) fn bind(process: &mut Process, extras: &Extras, facts: &Facts) -> Res
         ] {
             *set &= kept;
         }
+    }
+    let real_time = process
+        .scheduling
+        .as_ref()
+        .is_some_and(|scheduling| REAL_TIME.contains(&scheduling.policy));
+    if real_time && extras.resources.cpu_percent.is_some() {
+        return Err(Refusal::Unenforceable {
+            field: "process.scheduler.policy".to_owned(),
+            missing: "the container's profile limits its share of a CPU, which real-time processes are not under",
+            remedy: "leave the policy out",
+        });
     }
     process.no_new_privileges |= bounds.no_new_privileges;
     process.umask |= bounds.umask;
@@ -113,6 +128,29 @@ mod tests {
             ..ProcessBounds::default()
         };
         assert_eq!(bound(bounds, process).rlimits, [limit(10, 50)]);
+    }
+
+    #[test]
+    fn no_real_time_where_a_share_of_a_cpu_is_limited() {
+        let bind_it = |policy, cpu_percent| {
+            let mut process = Process {
+                scheduling: Some(crate::process::Scheduling {
+                    policy,
+                    ..Default::default()
+                }),
+                ..Process::default()
+            };
+            let mut extras = Extras::default();
+            extras.resources.cpu_percent = cpu_percent;
+            let bound = bind(&mut process, &extras, &Facts::default());
+            bound.map_err(|refusal| refusal.to_string())
+        };
+        for policy in REAL_TIME {
+            assert_eq!(bind_it(policy, None), Ok(()), "{policy}");
+            let said = bind_it(policy, Some(50)).unwrap_err();
+            assert!(said.contains("real-time"), "{policy}: {said}");
+        }
+        assert_eq!(bind_it(0, Some(50)), Ok(()));
     }
 
     #[test]

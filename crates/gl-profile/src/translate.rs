@@ -6,6 +6,7 @@
 
 mod filesystem;
 mod limits;
+mod mounts;
 mod network;
 mod process;
 
@@ -29,6 +30,18 @@ pub struct Host {
     pub selinux: bool,
     /// The container gets a cgroup in which limits can be set.
     pub cgroup: bool,
+    /// Whose processes the container sees.
+    pub processes: Processes,
+}
+
+/// Whose processes a container sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Processes {
+    /// Its own, and perhaps those of other containers.
+    #[default]
+    Own,
+    /// Those of the host as well, among them the one that watches it.
+    Hosts,
 }
 
 /// How far a line of a profile is in force.

@@ -44,6 +44,11 @@ fn main() -> ExitCode {
         paths_are_hidden,
         disk_quota_is_held,
         disk_quota_with_a_writable_volume_is_refused,
+        disk_quota_is_not_gone_around_by_words,
+        volume_below_a_fresh_tmp_is_seen,
+        limits_cannot_be_written_from_inside,
+        watching_process_cannot_be_ended_from_inside,
+        settings_in_a_directory_of_others_are_refused,
         network_off_leaves_loopback,
         network_off_holds_against_the_namespace_of_the_engine,
         network_off_holds_against_hooks,
@@ -520,6 +525,83 @@ fn disk_quota_with_a_writable_volume_is_refused() -> Outcome {
     let out = box_.create().failed();
     out.says("limits.disk_quota_bytes")
         .says("the volume at /volume can be written");
+    Ok(())
+}
+
+fn disk_quota_is_not_gone_around_by_words() -> Outcome {
+    let _profile = Setting::profile("words", QUOTA);
+    for (kind, options) in [
+        ("tmpfs", &["rbind"][..]),
+        ("proc", &["bind"]),
+        ("bind", &["bind", "ro", "rw"]),
+        ("bind", &["rbind", "ro", "rrw"]),
+        ("tmpfs", &["remount", "rw"]),
+    ] {
+        let box_ = annotated(Bundle::new(), "words");
+        let outside = box_.outside("volume");
+        let box_ = box_.mount(kind, outside.to_str().unwrap(), "/volume", options);
+        let out = box_.create().failed();
+        out.says("the volume at /volume can be written");
+    }
+    Ok(())
+}
+
+fn volume_below_a_fresh_tmp_is_seen() -> Outcome {
+    let text = "[filesystem]\ncreate_temp_root = true\n";
+    let _profile = Setting::profile("below", text);
+    let box_ = annotated(
+        Bundle::sh("echo x >/tmp/own; cat /tmp/volume/file"),
+        "below",
+    );
+    let outside = box_.outside("volume");
+    fs::write(outside.join("file"), "seen").unwrap();
+    let box_ = box_.mount("bind", outside.to_str().unwrap(), "/tmp/volume", &["bind"]);
+    box_.run().ok().prints("seen");
+    Ok(())
+}
+
+fn limits_cannot_be_written_from_inside() -> Outcome {
+    let _profile = Setting::profile("own", "[limits]\nmax_threads = 55\nmax_processes = 50\n");
+    let script = "cd /sys/fs/cgroup; [ -e pids.max ] || cd pids; echo max >pids.max; mkdir sub; echo ready; exec sleep 1000";
+    let box_ = annotated(Bundle::sh(script), "own")
+        .without_mount("/sys/fs/cgroup")
+        .mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "rw"])
+        .namespace("cgroup", Some(json!({"type": "cgroup"})))
+        .ready();
+    let limit = bundle::kernel::cgroup_value("pids", box_.id(), "pids.max");
+    assert_eq!(limit, "55");
+    let sub = bundle::kernel::cgroup("pids", box_.id()).join("sub");
+    let none = fs::metadata(&sub).unwrap_err();
+    assert_eq!(none.kind(), std::io::ErrorKind::NotFound, "{none}");
+    Ok(())
+}
+
+fn watching_process_cannot_be_ended_from_inside() -> Outcome {
+    let _profile = Setting::profile("watched", "execution_timeout = 2\n");
+    let script = "for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in greenlang-watch) kill -9 ${p#/proc/};; esac; done; \
+                  exec sleep 1000";
+    let own = format!("/proc/{}/ns/pid", std::process::id());
+    for namespace in [None, Some(json!({"type": "pid", "path": own}))] {
+        let box_ = annotated(Bundle::sh(script), "watched").namespace("pid", namespace);
+        let out = box_.create();
+        if out.code != 0 {
+            out.says("could end the one that watches it");
+            continue;
+        }
+        box_.start().ok();
+        assert_eq!(end_reason(&box_), "timeout");
+        box_.delete_force().ok();
+    }
+    Ok(())
+}
+
+fn settings_in_a_directory_of_others_are_refused() -> Outcome {
+    let _settings = Setting::new("config.toml", "version = 1\n");
+    let dir = settings();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let out = Bundle::new().create();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+    out.failed().says("/etc/greenlang/config.toml");
     Ok(())
 }
 

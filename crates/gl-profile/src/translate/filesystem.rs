@@ -5,6 +5,7 @@ use std::path::Path;
 use gl_spec::oci::{Mount, Root, Spec};
 use gl_spec::{Extras, Landlock, Links, PathRule};
 
+use super::mounts::{self, What};
 use super::{Effect, Refused, Run, refused};
 use crate::value::{Bytes, Mode, Setting, SourceKind};
 
@@ -86,7 +87,11 @@ fn temp_root(
         return Ok(());
     }
     let bytes = quota.map_or(TMP_BYTES, |quota| quota.value.0);
-    mounts.push(tmpfs("/tmp", bytes));
+    // Before what the engine mounts below it, which it would hide.
+    let at = mounts
+        .iter()
+        .position(|mount| mounts::is_below(mount, "/tmp"));
+    mounts.insert(at.unwrap_or(mounts.len()), tmpfs("/tmp", bytes));
     run.applied(
         line,
         "mounts",
@@ -118,26 +123,24 @@ fn disk_quota(run: &mut Run<'_>, spec: &mut Spec, quota: &Setting<Bytes>) -> Res
         .get_or_insert_with(Root::default)
         .set_readonly(Some(true));
     let mounts = spec.mounts_mut().get_or_insert_default();
-    let is_tmpfs = |mount: &Mount| mount.typ().as_deref() == Some("tmpfs");
-    let writable = |mount: &Mount| !has_option(mount, &["ro", "rro"]);
+    let takes_space =
+        |mount: &Mount| mounts::what(mount) == What::Tmpfs && mounts::is_writable(mount);
     for mount in mounts.iter_mut() {
-        let kind = mount.typ().as_deref().unwrap_or("bind");
-        let stores = ![
-            "proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "tmpfs",
-        ]
-        .contains(&kind);
-        if !stores || !writable(mount) {
+        let what = mounts::what(mount);
+        let stores = [What::Bind, What::Remount, What::Other].contains(&what);
+        if !stores || !mounts::is_writable(mount) {
+            continue;
+        }
+        if what == What::Bind && mounts::says_read_only(mount) {
+            // What is mounted below it on the host would stay writable.
+            mounts::make_read_only(mount);
             continue;
         }
         // The engine's own files of a container: made for it, and small.
         let own = ["/etc/resolv.conf", "/etc/hostname", "/etc/hosts"];
-        if own
-            .iter()
-            .any(|path| mount.destination() == Path::new(path))
-        {
-            let mut options = mount.options().clone().unwrap_or_default();
-            options.push("ro".to_owned());
-            mount.set_options(Some(options));
+        let is_own = |path: &&str| mount.destination() == Path::new(path);
+        if what == What::Bind && own.iter().any(is_own) {
+            mounts::make_read_only(mount);
             continue;
         }
         return Err(refused(
@@ -149,18 +152,12 @@ fn disk_quota(run: &mut Run<'_>, spec: &mut Spec, quota: &Setting<Bytes>) -> Res
             "mount it read-only, or leave the quota out",
         ));
     }
-    let count = mounts
-        .iter()
-        .filter(|mount| is_tmpfs(mount) && writable(mount))
-        .count();
+    let count = mounts.iter().filter(|mount| takes_space(mount)).count();
     let share = u64::try_from(count.max(1)).ok();
     let share = share
         .and_then(|count| quota.value.0.checked_div(count))
         .unwrap_or(0);
-    for mount in mounts
-        .iter_mut()
-        .filter(|mount| is_tmpfs(mount) && writable(mount))
-    {
+    for mount in mounts.iter_mut().filter(|mount| takes_space(mount)) {
         let mut options = mount.options().clone().unwrap_or_default();
         let smaller = options
             .iter()
@@ -186,13 +183,6 @@ fn size(text: &str) -> Option<u64> {
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(scale)
-}
-
-fn has_option(mount: &Mount, names: &[&str]) -> bool {
-    let options = mount.options().as_deref().unwrap_or_default();
-    options
-        .iter()
-        .any(|option| names.contains(&option.as_str()))
 }
 
 fn readonly_root(run: &mut Run<'_>, spec: &mut Spec) {

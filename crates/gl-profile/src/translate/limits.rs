@@ -7,7 +7,9 @@ use gl_spec::oci::{
 };
 use gl_spec::{BOUND_FILES, Extras, RlimitBound};
 
-use super::{Refused, Run, lower, refused};
+use super::mounts::{self, What};
+use super::process::keeps_signals_inside;
+use super::{Processes, Refused, Run, lower, refused};
 use crate::value::{Bytes, Setting};
 
 const RLIMIT_CPU: u32 = 0;
@@ -15,6 +17,10 @@ const RLIMIT_FSIZE: u32 = 1;
 const RLIMIT_NPROC: u32 = 6;
 const RLIMIT_NOFILE: u32 = 7;
 const RLIMIT_AS: u32 = 9;
+const RLIMIT_RTPRIO: u32 = 14;
+
+/// Bit of `CAP_SYS_NICE`.
+const SYS_NICE: u64 = 1 << 23;
 
 /// Microseconds in which a share of a CPU is counted.
 const PERIOD: u64 = 100_000;
@@ -51,8 +57,7 @@ pub(super) fn apply(
 fn own_user_tasks(run: &mut Run<'_>, spec: &Spec, extras: &mut Extras) {
     let linux = spec.linux().as_ref();
     let namespaces = linux.and_then(|linux| linux.namespaces().as_deref());
-    let own = |one: &LinuxNamespace| one.typ() == LinuxNamespaceType::User && one.path().is_none();
-    if namespaces.unwrap_or_default().iter().any(own) {
+    if namespaces.unwrap_or_default().iter().any(makes_users) {
         let threads = &run.profile.limits.max_threads;
         let limit = (RLIMIT_NPROC, u64::from(threads.value.0));
         rlimit(run, extras, threads, "RLIMIT_NPROC", limit);
@@ -96,6 +101,14 @@ fn times(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
         format!("SIGTERM after {} s, then SIGKILL", wall.value.as_secs()),
         new,
     );
+    if run.host.processes == Processes::Hosts && !keeps_signals_inside(run) {
+        run.lacking(
+            &wall.origin,
+            "supervisor",
+            "the container sees the host's processes, and could end the one that watches it",
+            "let the engine give it process ids of its own, or set on_missing = \"degrade\"",
+        )?;
+    }
     let limits = &run.profile.limits;
     let cpu = &limits.cpu_time_limit_seconds;
     rlimit(
@@ -144,12 +157,41 @@ fn cgroup(run: &mut Run<'_>, spec: &mut Spec, extras: &mut Extras) -> Result<(),
         }
         return Ok(());
     }
+    own_cgroups(spec);
     let resources = resources(spec);
     unified(run, resources)?;
     memory(run, resources, extras);
     tasks(run, resources, extras);
     cpu(run, resources, extras);
     Ok(())
+}
+
+/// Makes the container's view of its cgroups read-only, where it is owned by who is root inside: limits
+/// could be written there.
+fn own_cgroups(spec: &mut Spec) {
+    if has_own_root(spec) {
+        return;
+    }
+    let all = spec.mounts_mut().iter_mut().flatten();
+    for mount in all.filter(|mount| mounts::what(mount) == What::Cgroup) {
+        mounts::make_read_only(mount);
+    }
+}
+
+/// Whether root inside is not root outside.
+fn has_own_root(spec: &Spec) -> bool {
+    let linux = spec.linux().as_ref();
+    let namespaces = linux.and_then(|linux| linux.namespaces().as_deref());
+    let maps = linux.and_then(|linux| linux.uid_mappings().as_deref());
+    namespaces.unwrap_or_default().iter().any(makes_users)
+        && maps
+            .unwrap_or_default()
+            .iter()
+            .all(|one| one.host_id() != 0)
+}
+
+fn makes_users(one: &LinuxNamespace) -> bool {
+    one.typ() == LinuxNamespaceType::User && one.path().is_none()
 }
 
 fn resources(spec: &mut Spec) -> &mut LinuxResources {
@@ -228,6 +270,10 @@ fn cpu(run: &mut Run<'_>, resources: &mut LinuxResources, extras: &mut Extras) {
         cpu.set_burst(None);
     }
     lower(&mut extras.resources.cpu_percent, percent);
+    // Real-time processes are not under the quota.
+    let kept = extras.process.capabilities.unwrap_or(u64::MAX);
+    extras.process.capabilities = Some(kept & !SYS_NICE);
+    rlimit(run, extras, line, "RLIMIT_RTPRIO", (RLIMIT_RTPRIO, 0));
     let setting = format!("at most {percent} % of a CPU");
     run.applied(line, "cgroup", setting, !stricter);
 }

@@ -5,7 +5,7 @@ use gl_spec::oci::{
 };
 use gl_spec::{AppArmor, CAPABILITIES, Extras, Landlock, ProcessBounds};
 
-use super::{Effect, Refused, Run, refused};
+use super::{Effect, Processes, Refused, Run, refused};
 use crate::apparmor::{self, Access, Rules};
 use crate::value::Mode;
 
@@ -79,12 +79,10 @@ fn scopes(run: &mut Run<'_>, spec: &Spec, extras: &mut Extras) {
     if shares(LinuxNamespaceType::Network) {
         scoped |= SCOPE_SOCKETS;
     }
-    if shares(LinuxNamespaceType::Pid) {
+    if shares(LinuxNamespaceType::Pid) || run.host.processes == Processes::Hosts {
         scoped |= SCOPE_SIGNALS;
     }
-    let enforced = run.profile.mode.value == Mode::Enforcing;
-    let can = run.host.landlock_abi.is_some_and(|abi| abi >= SCOPE_ABI);
-    if scoped == 0 || !enforced || !can {
+    if scoped == 0 || !can_scope(run) {
         return;
     }
     extras.landlock.push(Landlock {
@@ -98,6 +96,19 @@ fn scopes(run: &mut Run<'_>, spec: &Spec, extras: &mut Extras) {
         "signals and sockets stay inside".to_owned(),
         true,
     );
+}
+
+fn can_scope(run: &Run<'_>) -> bool {
+    let enforced = run.profile.mode.value == Mode::Enforcing;
+    enforced && run.host.landlock_abi.is_some_and(|abi| abi >= SCOPE_ABI)
+}
+
+/// Whether a process of the container that sees ours could not signal it all the same.
+pub(super) fn keeps_signals_inside(run: &Run<'_>) -> bool {
+    let named = run.profile.filesystem.apparmor_profile.as_ref();
+    let generated = named.is_none_or(|line| line.value.as_str() == GENERATED);
+    let enforced = run.profile.mode.value == Mode::Enforcing;
+    can_scope(run) || (run.host.apparmor && generated && enforced)
 }
 
 fn apparmor(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
@@ -116,7 +127,7 @@ fn apparmor(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
     let bounds = &mut extras.process;
     if let Some(line) = named.filter(|line| line.value.as_str() != GENERATED) {
         let name = line.value.as_str().to_owned();
-        bounds.apparmor.push(name.clone());
+        push_new(&mut bounds.apparmor, name.clone());
         run.applied(line, "apparmor", name, true);
         return Ok(());
     }
@@ -136,9 +147,16 @@ fn apparmor(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
     });
     let origin = named.map_or(&run.profile.isolation.origin, |line| &line.origin);
     run.step(origin, "apparmor", name.clone(), Effect::Applied);
-    bounds.apparmor.push(name.clone());
-    extras.apparmor.push(AppArmor { name, text });
+    push_new(&mut bounds.apparmor, name.clone());
+    push_new(&mut extras.apparmor, AppArmor { name, text });
     Ok(())
+}
+
+/// The floor may be the profile that was chosen: the kernel has no stack of one with itself.
+fn push_new<T: PartialEq>(all: &mut Vec<T>, one: T) {
+    if !all.contains(&one) {
+        all.push(one);
+    }
 }
 
 fn selinux(run: &mut Run<'_>, spec: &mut Spec) -> Result<(), Refused> {
@@ -174,12 +192,13 @@ fn selinux(run: &mut Run<'_>, spec: &mut Spec) -> Result<(), Refused> {
 }
 
 /// `RLIMIT_*` by their numbers, those that a profile can bound.
-const RLIMITS: [(u32, PosixRlimitType); 5] = [
+const RLIMITS: [(u32, PosixRlimitType); 6] = [
     (0, PosixRlimitType::RlimitCpu),
     (1, PosixRlimitType::RlimitFsize),
     (6, PosixRlimitType::RlimitNproc),
     (7, PosixRlimitType::RlimitNofile),
     (9, PosixRlimitType::RlimitAs),
+    (14, PosixRlimitType::RlimitRtprio),
 ];
 
 /// Writes bounds into the config's own process.

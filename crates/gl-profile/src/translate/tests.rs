@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use gl_spec::oci::{LinuxMemory, LinuxPids, Spec};
 use gl_spec::{Extras, Isolated, Rootless};
 
-use super::{Effect, Host, tighten};
+use super::{Effect, Host, Processes, tighten};
 use crate::node::Format;
 use crate::{Layer, Profile};
 
@@ -14,6 +14,7 @@ const HOST: Host = Host {
     apparmor: true,
     selinux: false,
     cgroup: true,
+    processes: Processes::Own,
 };
 
 fn profile(text: &str) -> Profile {
@@ -333,5 +334,80 @@ fn files_of_the_cgroup_cannot_say_something_else() {
     assert!(
         said.ends_with("the config sets pids.max in linux.resources.unified"),
         "{said}"
+    );
+}
+
+#[test]
+fn cgroups_are_shown_read_only_where_root_is_the_hosts() {
+    for (namespaces, mappings, want) in [
+        ("", "", true),
+        (
+            r#",{"type":"user"}"#,
+            r#"{"containerID":0,"hostID":7,"size":9}"#,
+            false,
+        ),
+        (
+            r#",{"type":"user"}"#,
+            r#"{"containerID":0,"hostID":0,"size":9}"#,
+            true,
+        ),
+    ] {
+        let text = format!(
+            r#"{{"ociVersion":"1.0.0","root":{{"path":"r"}},
+                "mounts":[{{"destination":"/c","type":"cgroup","source":"c","options":["rro","rw"]}}],
+                "linux":{{"namespaces":[{{"type":"pid"}}{namespaces}],"uidMappings":[{mappings}]}}}}"#
+        );
+        let spec = gl_spec::load(text.as_bytes()).unwrap().spec;
+        let (spec, _) = tightened(&profile(""), spec);
+        let mount = &spec.mounts().as_deref().unwrap()[0];
+        assert_eq!(!super::mounts::is_writable(mount), want, "{text}");
+    }
+}
+
+#[test]
+fn process_that_watches_must_be_out_of_reach() {
+    let host = Host {
+        processes: Processes::Hosts,
+        apparmor: false,
+        landlock_abi: Some(5),
+        ..HOST
+    };
+    let try_on = |host: &Host, text: &str| {
+        let mut extras = Extras::default();
+        let done = tighten(&profile(text), &mut spec(), &mut extras, host, "id");
+        done.map(|_| extras).map_err(|err| err.to_string())
+    };
+    let said = try_on(&host, "").unwrap_err();
+    let want = "the container sees the host's processes, and could end the one that watches it";
+    assert!(said.ends_with(want), "{said}");
+    assert!(try_on(&host, "on_missing = \"degrade\"\n").is_ok());
+    let scopes = Host {
+        landlock_abi: Some(6),
+        ..host
+    };
+    let scoped: Vec<_> = try_on(&scopes, "").unwrap().landlock;
+    assert!(scoped.iter().any(|one| one.scoped & 2 != 0), "{scoped:?}");
+    let said = try_on(&scopes, "mode = \"permissive\"\n").unwrap_err();
+    assert!(said.ends_with(want), "{said}");
+}
+
+#[test]
+fn floor_that_was_also_chosen_counts_once() {
+    let mut extras = Extras::default();
+    for _ in 0..2 {
+        tighten(&profile(""), &mut spec(), &mut extras, &HOST, "id").unwrap();
+    }
+    assert_eq!(extras.process.apparmor, ["greenlang-sandbox-t-id"]);
+    assert_eq!(extras.apparmor.len(), 1);
+}
+
+#[test]
+fn quota_of_the_cpu_leaves_no_real_time() {
+    let (_, extras) = tightened(&profile("[limits]\ncpu_percent_limit = 50\n"), spec());
+    assert_eq!(extras.process.capabilities.unwrap() & 1 << 23, 0);
+    let limits = &extras.process.rlimits;
+    assert!(
+        limits.iter().any(|one| (one.resource, one.max) == (14, 0)),
+        "{limits:?}"
     );
 }
