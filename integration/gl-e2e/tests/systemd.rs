@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         slice_as_the_unit_itself,
         unit_that_has_failed_before_is_replaced,
         unit_in_use_is_refused,
+        unit_that_is_another_containers_by_now_is_left_alone,
         path_in_another_form_is_refused,
         property_of_an_annotation_is_set,
         property_that_is_not_allowed_is_refused,
@@ -396,6 +397,24 @@ fn unit_in_use_is_refused() -> Outcome {
     out.says(path.to_str().unwrap());
     box_.delete_force();
     assert_eq!(shown(&taken.0, "ActiveState"), "active", "the other one");
+    Ok(())
+}
+
+fn unit_that_is_another_containers_by_now_is_left_alone() -> Outcome {
+    let old = scope(Bundle::sh("true"), "system.slice");
+    old.create().ok();
+    old.start().ok();
+    wait_forgotten(&unit(&old));
+    let path = format!("system.slice:gl:{}", old.id());
+    let new = scope(Bundle::new(), "system.slice").set("/linux/cgroupsPath", json!(path));
+    let new = new.idle();
+    old.delete().failed();
+    assert_eq!(new.status(), "running", "after the delete of the old one");
+    assert_eq!(shown(&unit(&old), "ActiveState"), "active");
+    new.kill_and_wait();
+    new.delete().ok();
+    old.delete().ok();
+    gone(&dir_of(&old));
     Ok(())
 }
 

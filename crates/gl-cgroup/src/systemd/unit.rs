@@ -336,6 +336,8 @@ impl Running {
 
     /// Has systemd stop the unit, and removes the cgroup where systemd is not there to do so.
     pub(crate) fn remove(&self, group: &v2::Group, limit: Duration) -> Result<(), crate::Error> {
+        // Ours have ended: what runs there now is of somebody who has the same name for a unit.
+        group.wait_empty(limit)?;
         let stopped = self.stop(limit);
         group.remove(Parents::Keep, limit)?;
         match stopped {
