@@ -229,9 +229,14 @@ fn doctor_sees_what_a_user_without_root_lacks() -> Outcome {
 }
 
 fn doctor_sees_where_engines_know_greenlang() -> Outcome {
-    let daemon = crate::etc().join("docker/daemon.json");
-    if daemon.exists() {
-        fs::remove_file(&daemon).unwrap();
+    for path in [
+        "docker/daemon.json",
+        "containers/containers.conf.d/greenlang.conf",
+    ] {
+        let path = crate::etc().join(path);
+        if path.exists() {
+            fs::remove_file(&path).unwrap();
+        }
     }
     let runtime = gl_e2e::bundle::runtime();
     let program = runtime.to_str().unwrap();
