@@ -20,6 +20,8 @@ use crate::store::{Store, read_all};
 
 /// The annotation that names a profile.
 const ANNOTATION: &str = "dev.greenlang.profile";
+/// Where the host says what it wants.
+const DIRECTORY: &str = "/etc/greenlang";
 /// The host's settings.
 const SETTINGS: &str = "/etc/greenlang/config.toml";
 /// What an id shows as that a user namespace does not map, unless the host says otherwise: then files of
@@ -172,9 +174,17 @@ fn processes(spec: &Spec) -> Result<Processes, Error> {
 fn settings() -> Result<Settings, Error> {
     match trusted(Path::new(SETTINGS)) {
         Ok(text) => Ok(Settings::parse(SETTINGS, &text)?),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(Settings::default()),
+        // A link that leads nowhere was to lead to settings, perhaps a floor.
+        Err(Errno::NOENT | Errno::NOTDIR) if !is_link(SETTINGS) && !is_link(DIRECTORY) => {
+            Ok(Settings::default())
+        }
         Err(source) => Err(Error::file("read", SETTINGS)(source)),
     }
+}
+
+fn is_link(path: &str) -> bool {
+    let stat = rustix::fs::lstat(path);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
 
 /// Reads a file that only root, or we, can have written, or taken away.

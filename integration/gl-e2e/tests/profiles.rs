@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         limits_cannot_be_written_from_inside,
         watching_process_cannot_be_ended_from_inside,
         settings_in_a_directory_of_others_are_refused,
+        settings_behind_a_link_that_leads_nowhere_are_refused,
         network_off_leaves_loopback,
         network_off_holds_against_the_namespace_of_the_engine,
         network_off_holds_against_hooks,
@@ -602,6 +603,15 @@ fn settings_in_a_directory_of_others_are_refused() -> Outcome {
     let out = Bundle::new().create();
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
     out.failed().says("/etc/greenlang/config.toml");
+    Ok(())
+}
+
+fn settings_behind_a_link_that_leads_nowhere_are_refused() -> Outcome {
+    let path = settings().join("config.toml");
+    std::os::unix::fs::symlink("not-there.toml", &path).unwrap();
+    let out = Bundle::new().create();
+    fs::remove_file(&path).unwrap();
+    out.failed().says("read /etc/greenlang/config.toml");
     Ok(())
 }
 
