@@ -75,7 +75,9 @@ impl Container {
             Some(before) => serde_json::to_value(before).map_err(corrupt)?,
             None => Value::Object(serde_json::Map::new()),
         };
-        merge(&mut merged, serde_json::to_value(change).map_err(corrupt)?);
+        let mut change = serde_json::to_value(change).map_err(corrupt)?;
+        leave_out_zeros(&mut change);
+        merge(&mut merged, change);
         Ok(merged.to_string())
     }
 }
@@ -136,6 +138,16 @@ fn within(change: &LinuxResources, merged: &LinuxResources, extras: &Extras) -> 
     }
 }
 
+/// Takes out what changes nothing: of memory and processor time a zero, which Docker sends for all
+/// that it was not asked to update.
+fn leave_out_zeros(change: &mut Value) {
+    for part in ["memory", "cpu"] {
+        if let Some(Value::Object(fields)) = change.get_mut(part) {
+            fields.retain(|_, value| value.as_i64() != Some(0));
+        }
+    }
+}
+
 /// Lays the fields of `change` over those of `base`, object by object.
 fn merge(base: &mut Value, change: Value) {
     match (base, change) {
@@ -158,5 +170,15 @@ mod tests {
         merge(&mut base, serde_json::json!({"memory": {"limit": 9}}));
         let want = serde_json::json!({"memory": {"limit": 9, "swap": 2}, "pids": {"limit": 3}});
         assert_eq!(base, want);
+    }
+    #[test]
+    fn zero_of_memory_and_processor_time_changes_nothing() {
+        let mut change = serde_json::json!({
+            "memory": {"limit": 0, "swap": 0, "checkBeforeUpdate": false}, "cpu": {"quota": 0, "cpus": ""},
+            "pids": {"limit": 0}});
+        leave_out_zeros(&mut change);
+        let want = serde_json::json!({
+            "memory": {"checkBeforeUpdate": false}, "cpu": {"cpus": ""}, "pids": {"limit": 0}});
+        assert_eq!(change, want);
     }
 }

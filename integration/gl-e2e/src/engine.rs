@@ -74,6 +74,22 @@ impl Engine {
             .map(PathBuf::as_path)
     }
 
+    /// Whether the engine can give a container annotations: Docker's daemon from API 1.43 on.
+    ///
+    /// # Panics
+    ///
+    /// If the daemon does not tell its version.
+    pub fn annotations(&self) -> bool {
+        if self.kind == Kind::Podman {
+            return true;
+        }
+        let out = self.cli(&["version", "--format", "{{.Server.APIVersion}}"]);
+        let version = out.ok().split_once('.');
+        let number = |text: &str| text.parse::<u32>().ok();
+        let version = version.and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+        version.unwrap_or_else(|| fail(&format!("no version: {out}"))) >= (1, 43)
+    }
+
     /// A command of this engine.
     pub fn command<S: AsRef<str>>(&self, args: &[S]) -> Command {
         let mut command = Command::new(&self.program);

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod mounts;
 pub mod namespaces;
 pub mod pods;
+pub mod profiles;
 pub mod security;
 pub mod soak;
 pub mod status;

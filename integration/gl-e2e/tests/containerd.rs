@@ -47,6 +47,10 @@ const TESTS: &[Test] = tests![
     device_is_usable,
     delete_by_force_removes_everything,
     twenty_tasks_leave_nothing_behind,
+    profile_of_the_annotation_binds_task_and_exec,
+    profile_limits_are_the_smaller_ones,
+    profile_that_does_not_exist_fails_the_run,
+    profile_timeout_ends_the_task,
 ];
 
 const SLEEP: [&str; 2] = ["sleep", "1000"];
@@ -416,6 +420,86 @@ fn twenty_tasks_leave_nothing_behind() -> Outcome {
         };
     }
     drop(tasks);
+    before.assert_nothing_new(&containerd().scope);
+    Ok(())
+}
+
+/// The annotation, as a runtime class of CRI passes it on.
+fn profile(name: &str) -> String {
+    format!("dev.greenlang.profile={name}")
+}
+
+/// Writes a profile of the host's own into the `/etc` of this machine.
+fn write_profile(name: &str, text: &str) {
+    let dir = "/etc/greenlang/profiles";
+    fs::create_dir_all(dir).expect("make a directory on a layer of the sandbox");
+    let text = format!("version = 1\nname = \"{name}\"\n{text}");
+    fs::write(format!("{dir}/{name}.toml"), text).expect("write a profile");
+}
+
+fn profile_of_the_annotation_binds_task_and_exec() -> Outcome {
+    let options = ["--annotation", &profile("compute_only"), "--net-host"];
+    let task = containerd().start(&options, &SLEEP);
+    let pid = task.pid();
+    assert_eq!(status(pid, "CapBnd"), "0000000000000000");
+    assert_eq!(status(pid, "Seccomp_filters"), "1");
+    assert_ne!(namespace(&pid.to_string(), "net"), namespace("self", "net"));
+    let devices = task.exec(&[], &["cat", "/proc/net/dev"]);
+    assert_eq!(
+        devices.ok().lines().count(),
+        3,
+        "headings and lo: {devices}"
+    );
+    let out = task.exec(&[], &["nc", "-l", "-p", "4000"]);
+    assert!(out.refused().contains("Operation not permitted"), "{out}");
+    let out = task.exec(&[], &["sh", "-c", "true; ls /; true"]);
+    assert!(out.refused().contains("can't fork"), "{out}");
+    Ok(())
+}
+
+fn profile_limits_are_the_smaller_ones() -> Outcome {
+    write_profile(
+        "e2e-small",
+        "[limits]\nmemory_limit_bytes = \"48MiB\"\nmax_open_files = 77\n",
+    );
+    for (asked, want) in [("134217728", "50331648"), ("33554432", "33554432")] {
+        let options = [
+            "--memory-limit",
+            asked,
+            "--annotation",
+            &profile("e2e-small"),
+        ];
+        let task = containerd().start(&options, &SLEEP);
+        assert_eq!(task.cgroup().memory_limit(), want, "{asked} asked for");
+        let out = task.exec(&[], &["sh", "-c", "ulimit -Hn"]);
+        assert_eq!(out.ok(), "77", "{out}");
+    }
+    Ok(())
+}
+
+fn profile_that_does_not_exist_fails_the_run() -> Outcome {
+    let options = ["--annotation", &profile("compute_olny")];
+    let out = containerd().run(&options, &["echo", "ran"]);
+    assert!(!out.stdout.contains("ran"), "{out}");
+    assert!(out.refused().contains("did you mean"), "{out}");
+    Ok(())
+}
+
+fn profile_timeout_ends_the_task() -> Outcome {
+    write_profile("e2e-brief", "execution_timeout = 1\n");
+    drop(containerd().start(&[], &SLEEP));
+    let before = Traces::settled(&containerd().scope);
+    let options = ["--annotation", &profile("e2e-brief")];
+    let task = containerd().start(&options, &SLEEP);
+    let limit = std::time::Duration::from_secs(10);
+    assert!(
+        eventually(limit, || task.status() == "STOPPED"),
+        "status {}",
+        task.status()
+    );
+    // Nobody listens to SIGTERM.
+    assert_eq!(task.delete_stopped(), 137);
+    drop(task);
     before.assert_nothing_new(&containerd().scope);
     Ok(())
 }

@@ -62,6 +62,12 @@ const TESTS: &[Test] = scenarios! { engine;
         build_runs_its_steps build_stops_at_a_failing_step;
     soak:
         twenty_containers_leave_nothing_behind failed_starts_leave_nothing_behind;
+    profiles:
+        profile_cuts_the_network_off profile_limits_are_the_smaller_ones
+        profile_filter_is_one_with_the_engines profile_binds_exec profile_is_the_ceiling_of_update
+        profile_that_does_not_exist_fails_the_run profile_timeout_ends_the_container
+        profiled_containers_leave_nothing_behind profile_default_runs_ordinary_programs
+        profile_compute_only_runs_python profile_disk_quota_holds;
     pods:
         pod_shares_its_namespaces pod_shares_its_processes_when_asked
         pod_life_is_its_containers_life pod_cgroup_holds_its_containers pod_leaves_nothing_behind;

@@ -13,6 +13,14 @@ use crate::value::{Bytes, Mode, Setting, SourceKind};
 /// between directories (2), truncate (3).
 const CHANGES: [(u32, u64); 3] = [(1, 0b1_1111_1111_0010), (2, 1 << 13), (3, 1 << 14)];
 
+/// The engine's own files of a container: made for it, and small.
+const ENGINE_FILES: [&str; 4] = [
+    "/etc/resolv.conf",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/run/.containerenv",
+];
+
 /// A fresh `/tmp` has this size where no quota says otherwise.
 const TMP_BYTES: u64 = 64 << 20;
 
@@ -136,10 +144,13 @@ fn disk_quota(run: &mut Run<'_>, spec: &mut Spec, quota: &Setting<Bytes>) -> Res
             mounts::make_read_only(mount);
             continue;
         }
-        // The engine's own files of a container: made for it, and small.
-        let own = ["/etc/resolv.conf", "/etc/hostname", "/etc/hosts"];
+        // Podman binds a tmpfs that it has made: it counts as one of the container's own.
+        if what == What::Bind && mount.destination() == Path::new("/dev/shm") {
+            *mount = tmpfs("/dev/shm", quota.value.0);
+            continue;
+        }
         let is_own = |path: &&str| mount.destination() == Path::new(path);
-        if what == What::Bind && own.iter().any(is_own) {
+        if what == What::Bind && ENGINE_FILES.iter().any(is_own) {
             mounts::make_read_only(mount);
             continue;
         }

@@ -411,3 +411,29 @@ fn quota_of_the_cpu_leaves_no_real_time() {
         "{limits:?}"
     );
 }
+
+#[test]
+fn quota_takes_what_podman_binds_for_its_own() {
+    let mut spec = spec();
+    let bind = |destination: &str| {
+        let mut mount = gl_spec::oci::Mount::default();
+        mount
+            .set_destination(destination.into())
+            .set_typ(Some("bind".to_owned()))
+            .set_source(Some("/host".into()))
+            .set_options(Some(vec!["bind".to_owned(), "rw".to_owned()]));
+        mount
+    };
+    let mounts = spec.mounts_mut().get_or_insert_default();
+    mounts.retain(|mount| mount.destination() != std::path::Path::new("/dev/shm"));
+    mounts.extend(["/dev/shm", "/run/.containerenv"].map(bind));
+    let profile = profile("[limits]\ndisk_quota_bytes = \"2MiB\"\n");
+    let (spec, _) = tightened(&profile, spec);
+    let seen: Vec<_> = spec.mounts().iter().flatten().rev().take(2).collect();
+    let options = |at: usize| seen[at].options().clone().unwrap_or_default().join(",");
+    let engines = super::mounts::is_writable(seen[0]);
+    assert!(!engines, "the engine's file: {}", options(0));
+    assert_eq!(seen[1].typ().as_deref(), Some("tmpfs"), "{seen:?}");
+    // Half of it: /dev is the other tmpfs.
+    assert_eq!(options(1), "nosuid,nodev,mode=1777,size=1048576");
+}

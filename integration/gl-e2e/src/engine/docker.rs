@@ -18,6 +18,23 @@ use crate::sandbox::Sandbox;
 /// Name under which the daemon knows the runtime under test.
 pub const RUNTIME_NAME: &str = "under-test";
 
+/// Profiles that have a runtime of their own, see [`runtime_with`].
+pub const PROFILES: [&str; 8] = [
+    "compute_only",
+    "compute_olny",
+    "data_processing",
+    "default",
+    "maximum",
+    "e2e-small",
+    "e2e-brief",
+    "e2e-quota",
+];
+
+/// Name under which the daemon knows the runtime under test with a profile in its arguments.
+pub fn runtime_with(profile: &str) -> String {
+    format!("with-{profile}")
+}
+
 /// A running daemon. It is stopped when dropped.
 #[derive(Debug)]
 pub struct Daemon {
@@ -82,12 +99,17 @@ pub fn build_log(sandbox: &Sandbox) -> PathBuf {
 }
 
 fn write_settings(sandbox: &Sandbox, dir: &Path, socket: &str, more: Value) -> PathBuf {
+    let mut runtimes = json!({ RUNTIME_NAME: { "path": runtime() } });
+    for profile in PROFILES {
+        let args = ["--profile", profile];
+        runtimes[runtime_with(profile)] = json!({ "path": runtime(), "runtimeArgs": args });
+    }
     let mut settings = json!({
         "data-root": dir.join("data"),
         "exec-root": dir.join("exec"),
         "pidfile": dir.join("docker.pid"),
         "hosts": [socket],
-        "runtimes": { RUNTIME_NAME: { "path": runtime() } },
+        "runtimes": runtimes,
         "default-runtime": RUNTIME_NAME,
         "cgroup-parent": sandbox.cgroup,
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
@@ -125,8 +147,10 @@ fn search_path(first: &Path) -> String {
 
 /// Older daemons have one root for all runtimes, under the name of the one that they default to.
 fn state_roots(dir: &Path) -> Vec<PathBuf> {
-    [RUNTIME_NAME, "runc"]
-        .iter()
+    let own = PROFILES.iter().map(|profile| runtime_with(profile));
+    let names = [RUNTIME_NAME, "runc"].map(str::to_owned).into_iter();
+    names
+        .chain(own)
         .map(|name| dir.join(format!("exec/runtime-{name}/moby")))
         .collect()
 }
