@@ -278,14 +278,7 @@ impl Container {
 
     /// What a profile added to the config at create.
     pub(crate) fn extras(&self) -> Result<Extras, Error> {
-        let Some(bytes) = self.dir.read(EXTRAS)? else {
-            return Ok(Extras::default());
-        };
-        let extras = String::from_utf8(bytes).ok();
-        let extras = extras.and_then(|text| serde_json::from_str(&text).ok());
-        extras.ok_or_else(|| Error::Corrupt {
-            path: self.dir.path(EXTRAS),
-        })
+        read_extras(&self.dir)
     }
 
     /// The process of the config, as a template for an exec that gives none of its own.
@@ -368,6 +361,18 @@ impl Container {
             }
         })
     }
+}
+
+/// What a profile added to the config at create, of a container whose record may be missing.
+pub(crate) fn read_extras(dir: &StateDir) -> Result<Extras, Error> {
+    let Some(bytes) = dir.read(EXTRAS)? else {
+        return Ok(Extras::default());
+    };
+    let extras = String::from_utf8(bytes).ok();
+    let extras = extras.and_then(|text| serde_json::from_str(&text).ok());
+    extras.ok_or_else(|| Error::Corrupt {
+        path: dir.path(EXTRAS),
+    })
 }
 
 /// Reads what is stored of a container.

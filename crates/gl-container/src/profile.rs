@@ -141,7 +141,10 @@ pub fn profile_host(cgroup: bool) -> Host {
     let facts = gl_launch::facts();
     Host {
         landlock_abi: gl_sys::landlock_abi().ok(),
-        apparmor: facts.apparmor,
+        // A container's own profile has to be loaded, which a user of a user namespace cannot.
+        apparmor: facts.apparmor
+            && rustix::process::geteuid().is_root()
+            && !gl_launch::in_user_namespace(),
         selinux: facts.selinux,
         cgroup,
         processes: Processes::Own,

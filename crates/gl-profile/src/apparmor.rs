@@ -10,7 +10,7 @@ use crate::value::Mode;
 /// What a container's AppArmor profile depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
-    /// The name of the profile, in letters, digits, `_`, `.`, `+` and `-`.
+    /// The name of the profile, in letters, digits, `_`, `.`, `+` and `-`, with a namespace: `:a:b`.
     pub name: &'a str,
     /// Whether what is denied is only logged.
     pub mode: Mode,
@@ -45,6 +45,16 @@ const SECRETS: &[&str] = &[
     "/{,var/}run/systemd/**",
 ];
 
+/// What no container does.
+const DENIED: &[&str] = &[
+    "mount",
+    "umount",
+    "pivot_root",
+    "ptrace",
+    "network raw",
+    "network packet",
+];
+
 /// Writes the profile.
 pub fn profile(rules: &Rules<'_>) -> String {
     let mut out = String::from("abi <abi/3.0>,\n\n");
@@ -75,37 +85,51 @@ pub fn profile(rules: &Rules<'_>) -> String {
             }
         }
     }
-    for denied in [
-        "mount",
-        "umount",
-        "pivot_root",
-        "ptrace",
-        "network raw",
-        "network packet",
-    ] {
-        line(&mut out, format_args!("  deny {denied},"));
+    // A `deny` holds in complain mode as well, so there is none: what is not allowed is logged, and of the
+    // files, all of which are, an `audit` logs those that would be denied.
+    let files = match rules.mode {
+        Mode::Enforcing => {
+            for denied in DENIED {
+                line(&mut out, format_args!("  deny {denied},"));
+            }
+            "deny"
+        }
+        Mode::Permissive => "audit",
+    };
+    let all = match rules.mode {
+        Mode::Enforcing => "rwklx",
+        // To allow `x` takes a word on the profile after it.
+        Mode::Permissive => "rwkl",
+    };
+    match rules.name.starts_with(':') {
+        // In a namespace of its own a profile sees no processes but those of its container.
+        true => line(&mut out, format_args!("  signal,")),
+        // Whoever is not confined may signal us: the engine stops its containers so.
+        false => line(
+            &mut out,
+            format_args!(
+                "  signal (receive) peer=unconfined,\n  signal (send,receive) peer={},",
+                rules.name
+            ),
+        ),
     }
-    // Whoever is not confined may signal us: the engine stops its containers so.
     line(
         &mut out,
-        format_args!("  signal (receive) peer=unconfined,"),
+        format_args!("  {files} /{{proc/sys,sys}}/** wkl,"),
     );
     line(
         &mut out,
-        format_args!("  signal (send,receive) peer={},", rules.name),
+        format_args!("  {files} /proc/{{kcore,kmem,mem,sysrq-trigger}} {all},"),
     );
-    line(&mut out, format_args!("  deny /proc/sys/** wklx,"));
-    line(
-        &mut out,
-        format_args!("  deny /proc/{{kcore,kmem,mem,sysrq-trigger}} rwklx,"),
-    );
-    line(&mut out, format_args!("  deny /sys/** wklx,"));
     for secret in SECRETS {
-        line(&mut out, format_args!("  deny {secret} rwklx,"));
+        line(&mut out, format_args!("  {files} {secret} {all},"));
     }
     for path in rules.blocked_paths {
         let path = quoted(path.trim_end_matches('/'));
-        line(&mut out, format_args!("  deny \"{path}{{,/**}}\" rwklx,"));
+        line(
+            &mut out,
+            format_args!("  {files} \"{path}{{,/**}}\" {all},"),
+        );
     }
     out.push_str("}\n");
     out
@@ -134,7 +158,7 @@ mod tests {
     use super::*;
 
     const RULES: Rules<'_> = Rules {
-        name: "greenlang-x",
+        name: ":greenlang-x:y",
         mode: Mode::Enforcing,
         blocked_paths: &[],
         network: Access::Denied,
@@ -146,7 +170,7 @@ mod tests {
             mode: Mode::Permissive,
             ..RULES
         };
-        let head = "profile greenlang-x flags=(attach_disconnected,mediate_deleted,complain) {";
+        let head = "profile :greenlang-x:y flags=(attach_disconnected,mediate_deleted,complain) {";
         assert!(profile(&rules).contains(head), "{}", profile(&rules));
     }
 

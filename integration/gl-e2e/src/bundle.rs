@@ -27,6 +27,8 @@ pub mod host;
 pub mod kernel;
 pub mod listener;
 pub mod process;
+pub mod settings;
+pub mod trace;
 
 pub use host::Host;
 pub use process::{Output, finish};

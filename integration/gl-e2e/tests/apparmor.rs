@@ -304,14 +304,14 @@ fn containers_of_one_id_have_their_own_profiles() -> Outcome {
     };
     let (one, two) = (box_(), box_());
     let (first, second) = (current(one.pid()), current(two.pid()));
-    assert!(first.starts_with("greenlang-sandbox-default-"), "{first}");
+    assert!(first.starts_with(":greenlang-sandbox-"), "{first}");
     assert_ne!(first, second);
     two.delete_force().ok();
     assert_eq!(current(one.pid()), first, "once the other is deleted");
     let loaded = fs::read_to_string("/sys/kernel/security/apparmor/profiles").unwrap();
     let lines = loaded
         .lines()
-        .filter(|line| line.ends_with("one (enforce)"));
+        .filter(|line| line.ends_with("one:default (enforce)"));
     assert_eq!(lines.collect::<Vec<_>>(), [first.as_str()]);
     Ok(())
 }

@@ -9,11 +9,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use gl_e2e::bundle::kernel::{eventually, fields, proc_file};
+use gl_e2e::bundle::settings::{Setting, settings};
 use gl_e2e::bundle::{self, Bundle, finish};
 use gl_e2e::{Outcome, tests};
 use serde_json::json;
@@ -61,47 +62,6 @@ fn main() -> ExitCode {
         permissive_profile_lets_calls_pass,
         filter_follows_the_profile_when_its_file_changes,
     ])
-}
-
-/// The directory of the host's settings, in an `/etc` of this program's own.
-fn settings() -> PathBuf {
-    let dir = PathBuf::from("/etc/greenlang");
-    if dir.join("profiles").symlink_metadata().is_err() {
-        let copy = std::env::temp_dir().join(format!("{}etc", bundle::tag()));
-        fs::create_dir(&copy).unwrap();
-        let mount = |args: &[&str]| drop(finish(Command::new("mount").args(args)).ok());
-        let copy_name = copy.to_str().unwrap();
-        mount(&["-t", "tmpfs", "tmpfs", copy_name]);
-        drop(finish(Command::new("cp").args(["-a", "/etc/.", copy_name])).ok());
-        fs::create_dir_all(copy.join("greenlang/profiles")).unwrap();
-        mount(&["--bind", copy_name, "/etc"]);
-        drop(finish(Command::new("umount").arg(copy_name)).ok());
-        fs::remove_dir(&copy).unwrap();
-    }
-    dir
-}
-
-/// Writes a file of the host's settings, gone when dropped.
-struct Setting(PathBuf);
-
-impl Setting {
-    fn new(name: &str, text: &str) -> Self {
-        let path = settings().join(name);
-        fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    /// A profile of the host's own.
-    fn profile(name: &str, text: &str) -> Self {
-        let head = format!("version = 1\nname = \"{name}\"\n");
-        Self::new(&format!("profiles/{name}.toml"), &(head + text))
-    }
-}
-
-impl Drop for Setting {
-    fn drop(&mut self) {
-        fs::remove_file(&self.0).unwrap();
-    }
 }
 
 fn annotated(bundle: Bundle, profile: &str) -> Bundle {
@@ -248,14 +208,14 @@ fn floor_of_the_host_holds_for_every_profile() -> Outcome {
 
 fn settings_that_others_may_write_are_refused() -> Outcome {
     let settings = Setting::new("config.toml", "version = 1\n");
-    fs::set_permissions(&settings.0, fs::Permissions::from_mode(0o666)).unwrap();
+    fs::set_permissions(settings.path(), fs::Permissions::from_mode(0o666)).unwrap();
     Bundle::new()
         .create()
         .failed()
         .says("/etc/greenlang/config.toml");
     let profile = Setting::profile("writable", "");
-    fs::set_permissions(&settings.0, fs::Permissions::from_mode(0o644)).unwrap();
-    fs::set_permissions(&profile.0, fs::Permissions::from_mode(0o646)).unwrap();
+    fs::set_permissions(settings.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(profile.path(), fs::Permissions::from_mode(0o646)).unwrap();
     annotated(Bundle::new(), "writable")
         .create()
         .failed()

@@ -119,8 +119,8 @@ fn apparmor(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
             Some(line) => run.lacking(
                 &line.origin,
                 "apparmor",
-                "AppArmor is not enabled in this kernel",
-                "boot with AppArmor, or set on_missing = \"degrade\"",
+                "AppArmor is not enabled in this kernel, or not for users without root",
+                "boot with AppArmor, run as root, or set on_missing = \"degrade\"",
             ),
         };
     }
@@ -133,7 +133,9 @@ fn apparmor(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
     }
     let blocked = super::blocked_paths(run.profile);
     let profile = run.profile.name.value.as_str();
-    let name = format!("{GENERATED}-{profile}-{}", run.instance);
+    // In a policy namespace of the container's own: rules of an engine's profile about the peers of
+    // signals do not see it, and so mean the same as without it.
+    let name = format!(":{GENERATED}-{}:{profile}", run.instance);
     let text = apparmor::profile(&Rules {
         name: &name,
         mode: run.profile.mode.value,

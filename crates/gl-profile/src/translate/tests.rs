@@ -397,7 +397,7 @@ fn floor_that_was_also_chosen_counts_once() {
     for _ in 0..2 {
         tighten(&profile(""), &mut spec(), &mut extras, &HOST, "id").unwrap();
     }
-    assert_eq!(extras.process.apparmor, ["greenlang-sandbox-t-id"]);
+    assert_eq!(extras.process.apparmor, [":greenlang-sandbox-id:t"]);
     assert_eq!(extras.apparmor.len(), 1);
 }
 
