@@ -225,6 +225,9 @@ fn check_owner(stat: &Stat) -> Result<(), Errno> {
 pub struct HostProfiles;
 
 impl HostProfiles {
+    /// Where they are, `NAME.toml` or `NAME.json`.
+    pub const DIR: &str = PROFILES;
+
     fn path(name: &str, extension: &str) -> PathBuf {
         Path::new(PROFILES).join(format!("{name}.{extension}"))
     }

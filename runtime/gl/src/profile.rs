@@ -95,6 +95,14 @@ struct Listed {
 }
 
 fn list(format: &cli::Json) -> Result<ExitCode, Error> {
+    // Names that cannot be seen would be missing without a word.
+    match std::fs::read_dir(HostProfiles::DIR) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            let path = HostProfiles::DIR.into();
+            return Err(Error::File { path, source });
+        }
+        _ => {}
+    }
     let listed: Vec<Listed> = names()
         .into_iter()
         .map(

@@ -13,6 +13,7 @@ use crate::{Scratch, Setting, gl, run};
 pub(crate) const TESTS: &[Test] = tests![
     list_names_the_built_in_profiles_and_those_of_the_host,
     list_says_what_is_wrong_with_a_profile,
+    list_says_that_the_profiles_of_the_host_cannot_be_read,
     show_says_where_each_value_was_set,
     show_of_an_unknown_name_says_the_nearest,
     show_reads_a_file_by_its_path,
@@ -78,6 +79,25 @@ fn list_says_what_is_wrong_with_a_profile() -> Outcome {
         "{error}"
     );
     run(&["profile", "list"])?.ok().contains("broken.toml:3");
+    Ok(())
+}
+
+fn list_says_that_the_profiles_of_the_host_cannot_be_read() -> Outcome {
+    let dir = crate::etc().join("greenlang");
+    let (real, aside) = (dir.join("profiles"), dir.join("aside"));
+    std::fs::rename(&real, &aside).unwrap();
+    std::fs::write(&real, "").unwrap();
+    let out = run(&["profile", "list"]);
+    std::fs::remove_file(&real).unwrap();
+    let without = run(&["profile", "list", "--json"]);
+    std::fs::rename(&aside, &real).unwrap();
+    let out = out?.status(1);
+    assert_eq!(out.stdout, "");
+    out.says("gl: read /etc/greenlang/profiles: not a directory");
+    assert_eq!(
+        without?.ok().json().as_array().unwrap().len(),
+        BUILT_IN.len()
+    );
     Ok(())
 }
 
