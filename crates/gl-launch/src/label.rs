@@ -128,9 +128,18 @@ pub(crate) fn shows_profile(seen: &str, wanted: &str) -> bool {
     }
 }
 
-/// The profiles of a stack that confine; none if all are `unconfined`.
+/// The profiles of a stack that confine; none if all are `unconfined`. One without a namespace is in that
+/// of the one before it, to the kernel as to us.
 fn confining(stack: &str) -> BTreeSet<Name<'_>> {
-    let names = stack.split("//&").map(Name::parse);
+    let mut namespace = "";
+    let names = stack.split("//&").map(|text| {
+        let mut name = Name::parse(text);
+        match text.starts_with(':') {
+            true => namespace = name.namespace,
+            false => name.namespace = namespace,
+        }
+        name
+    });
     names.filter(|name| !name.is_default()).collect()
 }
 
@@ -197,6 +206,8 @@ mod tests {
             ("snap name (complain)", "snap name", true),
             ("a2 (enforce)", "a", false),
             ("a//&b (enforce)", "a//&b", true),
+            ("d//&:n:a//&b (enforce)", "d//&:n:b//&:n:a", true),
+            ("d//&:n:a//&b (enforce)", "b//&d//&:n:a", false),
             ("a//&b (enforce)", "b//&a//&b", true),
             ("a//&b (mixed)", "a//&:guest:b", false),
             ("a//&:guest://b (enforce)", ":guest:b//&a", true),
