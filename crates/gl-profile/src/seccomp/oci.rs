@@ -1,5 +1,7 @@
 //! A filter as the section of config.json, and as the policy that is merged with the engine's.
 
+use std::collections::HashSet;
+
 use gl_seccomp::{Policy, Verdict};
 use gl_spec::oci::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArgBuilder, LinuxSeccompOperator,
@@ -84,15 +86,19 @@ impl Filter {
                 None => plain.push((rule.action, vec![rule.call.to_owned()])),
             }
         }
-        let spoken = |call: &&str| {
-            let named = |list: &[String]| list.iter().any(|name| name == call);
-            plain.iter().any(|group| named(&group.1))
-                || conditional
+        let spoken: HashSet<&str> = plain
+            .iter()
+            .map(|group| &group.1[..])
+            .chain(
+                conditional
                     .iter()
-                    .any(|rule: &LinuxSyscall| named(rule.names()))
-        };
+                    .map(|rule: &LinuxSyscall| &rule.names()[..]),
+            )
+            .flatten()
+            .map(String::as_str)
+            .collect();
         let silent: Vec<String> = gl_seccomp::calls(self.native)
-            .filter(|call| !spoken(call))
+            .filter(|call| !spoken.contains(call))
             .map(str::to_owned)
             .collect();
         let all = Rule {
