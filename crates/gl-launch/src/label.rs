@@ -120,7 +120,7 @@ fn check_profile(label: &str, loaded: &str) -> Result<(), Error> {
 pub(crate) fn shows_profile(seen: &str, wanted: &str) -> bool {
     let seen = seen.rsplit_once(" (").map_or(seen, |(names, _)| names);
     let on_top = wanted.strip_prefix('&');
-    let seen = confining(seen);
+    let seen = shown(seen);
     let wanted = confining(on_top.unwrap_or(wanted));
     match on_top {
         Some(_) => wanted.is_subset(&seen),
@@ -128,9 +128,14 @@ pub(crate) fn shows_profile(seen: &str, wanted: &str) -> bool {
     }
 }
 
-/// The profiles of a stack that confine; none if all are `unconfined`. One without a namespace is in that
-/// of the one before it, to the kernel as to us.
+/// The profiles of a stack that confine; none if all are `unconfined`.
 fn confining(stack: &str) -> BTreeSet<Name<'_>> {
+    let names = stack.split("//&").map(Name::parse);
+    names.filter(|name| !name.is_default()).collect()
+}
+
+/// [`confining`] of what the kernel shows: of neighbours in one namespace it names that with the first.
+fn shown(stack: &str) -> BTreeSet<Name<'_>> {
     let mut namespace = "";
     let names = stack.split("//&").map(|text| {
         let mut name = Name::parse(text);
