@@ -69,7 +69,7 @@ pub(crate) fn arm(store: &Store, id: &ContainerId, extras: &Extras) -> Result<()
     let mut keep = vec![watch.init.as_fd(), watch.container.dir.as_fd()];
     keep.extend(watch.cpu.iter().map(|cpu| cpu.cgroup.descriptor()));
     keep.extend(watch.processes.iter().map(|all| all.cgroup.descriptor()));
-    gl_launch::watch(&keep, || watch.run())?;
+    gl_launch::watch(&keep, |signals| watch.run(&signals))?;
     Ok(())
 }
 
@@ -119,9 +119,25 @@ impl Cpu {
     }
 }
 
+fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
+/// Whether somebody wants this process to end: whoever stops the session or the service that the container
+/// was started from. The container does not live on without its limits then.
+fn asked_to_end(signals: &OwnedFd) -> bool {
+    let ends = [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT].map(Signal::as_raw);
+    let taken = std::iter::from_fn(|| gl_sys::read_signal(signals.as_fd()).ok().flatten());
+    // All are taken, so that none wakes us again.
+    taken.filter(|signal| ends.contains(signal)).count() > 0
+}
+
 impl Watch {
-    fn run(&self) -> i32 {
-        match self.limit_reached() {
+    fn run(&self, signals: &OwnedFd) -> i32 {
+        match self.limit_reached(signals) {
             None => 0,
             Some(reason) => {
                 self.end(reason);
@@ -131,7 +147,7 @@ impl Watch {
     }
 
     /// Waits; none if the container ended by itself.
-    fn limit_reached(&self) -> Option<EndReason> {
+    fn limit_reached(&self, signals: &OwnedFd) -> Option<EndReason> {
         loop {
             let now = Instant::now();
             let wall = self.deadline.map(|at| at.saturating_duration_since(now));
@@ -149,18 +165,26 @@ impl Watch {
             }
             let count = self.processes.as_ref().map(|_| COUNTED_EVERY);
             let wait = [wall, pause, count].into_iter().flatten().min();
-            if self.ends_within(wait.unwrap_or(Duration::MAX)) {
+            let timespec = timespec(wait.unwrap_or(Duration::MAX));
+            let mut fds = [
+                PollFd::new(&self.init, PollFlags::IN),
+                PollFd::new(signals, PollFlags::IN),
+            ];
+            if poll(&mut fds, Some(&timespec)).is_err() {
+                continue;
+            }
+            if !fds[0].revents().is_empty() {
                 return None;
+            }
+            if !fds[1].revents().is_empty() && asked_to_end(signals) {
+                return Some(EndReason::Unwatched);
             }
         }
     }
 
     /// Whether init ends before that much time is over.
     fn ends_within(&self, time: Duration) -> bool {
-        let timespec = Timespec {
-            tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: time.subsec_nanos().into(),
-        };
+        let timespec = timespec(time);
         let mut fds = [PollFd::new(&self.init, PollFlags::IN)];
         matches!(poll(&mut fds, Some(&timespec)), Ok(1..))
     }

@@ -66,6 +66,8 @@ pub enum EndReason {
     CpuTime,
     /// It had more processes than it may have.
     Pids,
+    /// The process that watches its limits was told to end.
+    Unwatched,
 }
 
 impl EndReason {
@@ -75,6 +77,7 @@ impl EndReason {
             Self::Timeout => "timeout",
             Self::CpuTime => "cpu_time",
             Self::Pids => "pids",
+            Self::Unwatched => "unwatched",
         }
     }
 }

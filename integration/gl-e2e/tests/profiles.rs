@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         no_new_privileges_is_set,
         timeout_ends_the_container,
         timeout_ends_a_container_that_ignores_sigterm,
+        watching_process_that_is_told_to_end_ends_the_container,
         cpu_time_of_all_processes_together_ends_the_container,
         too_many_processes_end_the_container,
         writing_is_denied_outside_the_listed_paths,
@@ -384,6 +385,27 @@ fn timeout_ends_a_container_that_ignores_sigterm() -> Outcome {
     let box_ = annotated(Bundle::sh(script), "stubborn");
     // In the foreground: the status is the signal's.
     box_.run().status(137);
+    Ok(())
+}
+
+fn watching_process_that_is_told_to_end_ends_the_container() -> Outcome {
+    let _profile = Setting::profile("watched", "execution_timeout = 300\n");
+    let box_ = annotated(Bundle::new(), "watched").idle();
+    // The one that has this container's state open, and no other.
+    let state = box_.state_root().join(box_.id());
+    let watches = |pid: &i32| {
+        let fds = fs::read_dir(format!("/proc/{pid}/fd"));
+        let mut links = fds.into_iter().flatten().flatten();
+        links.any(|fd| fs::read_link(fd.path()).is_ok_and(|path| path == state))
+    };
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let found: Vec<i32> = pids.filter(watches).collect();
+    assert_eq!(found.len(), 1, "processes with {} open", state.display());
+    assert_eq!(proc_file(found[0], "comm"), "greenlang-watch\n");
+    let pid = rustix::process::Pid::from_raw(found[0]).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(end_reason(&box_), "unwatched");
     Ok(())
 }
 
