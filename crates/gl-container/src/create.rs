@@ -297,6 +297,8 @@ fn build(
     container.record.init = Some(Init {
         pid,
         start_time: process::start_time(pid).map_err(Error::host("inspect the init process"))?,
+        pidfs: process::identity(launching.pidfd())
+            .map_err(Error::host("inspect the init process"))?,
     });
     container.record.phase = Phase::Created;
     container.dir.replace(RECORD, &encode(&container.record))?;

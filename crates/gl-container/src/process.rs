@@ -1,8 +1,8 @@
 //! The init process as the kernel shows it: alive, and the same that was started.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FsWord, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
@@ -21,15 +21,24 @@ pub(crate) fn start_time(pid: i32) -> Result<u64, Errno> {
     stat(pid).map(|stat| stat.start_time)
 }
 
+/// The file system that pidfds are in from Linux 6.9 on (`PID_FS_MAGIC`).
+const PIDFS: FsWord = 0x5049_4446;
+
+/// What tells the process of a pidfd from every other since the boot; none where the kernel does not say.
+///
+/// # Kernel
+///
+/// The inode number of a pidfd, since 6.9.
+pub(crate) fn identity(pidfd: BorrowedFd<'_>) -> Result<Option<u64>, Errno> {
+    if rustix::fs::fstatfs(pidfd)?.f_type != PIDFS {
+        return Ok(None);
+    }
+    Ok(Some(rustix::fs::fstat(pidfd)?.st_ino))
+}
+
 /// Whether init still runs: not gone, not a zombie, and not a later process of the same id.
 pub(crate) fn alive(init: Init) -> Result<bool, Errno> {
-    match stat(init.pid) {
-        Ok(stat) => {
-            Ok(stat.start_time == init.start_time && !matches!(stat.state, b'Z' | b'X' | b'x'))
-        }
-        Err(Errno::NOENT | Errno::SRCH) => Ok(false),
-        Err(errno) => Err(errno),
-    }
+    Ok(open(init)?.is_some())
 }
 
 /// A descriptor of init, if that still runs.
@@ -39,12 +48,20 @@ pub(crate) fn open(init: Init) -> Result<Option<OwnedFd>, Errno> {
     };
     let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => pidfd,
-        Err(Errno::SRCH) => return Ok(None),
+        // The id is nobody's, or a thread's by now.
+        Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(errno),
     };
-    // Only now: the id cannot be given to another process while we hold the descriptor, so what
-    // the check sees is what the descriptor is of, or is over.
-    Ok(alive(init)?.then_some(pidfd))
+    if init.pidfs.is_some() && identity(pidfd.as_fd())? != init.pidfs {
+        return Ok(None);
+    }
+    // A signal by the descriptor reaches the process that this looked at, or nobody.
+    let same = match stat(init.pid) {
+        Ok(stat) => stat.start_time == init.start_time && !matches!(stat.state, b'Z' | b'X' | b'x'),
+        Err(Errno::NOENT | Errno::SRCH) => false,
+        Err(errno) => return Err(errno),
+    };
+    Ok(same.then_some(pidfd))
 }
 
 fn stat(pid: i32) -> Result<Stat, Errno> {
@@ -87,15 +104,21 @@ mod tests {
 
     #[test]
     fn we_are_alive_and_a_later_process_of_our_id_is_not_us() {
-        let pid = rustix::process::getpid().as_raw_nonzero().get();
-        let start_time = start_time(pid).unwrap();
-        assert!(alive(Init { pid, start_time }).unwrap());
-        assert!(
-            !alive(Init {
-                pid,
-                start_time: start_time + 1
-            })
-            .unwrap()
-        );
+        let own = rustix::process::getpid();
+        let pidfd = rustix::process::pidfd_open(own, PidfdFlags::empty()).unwrap();
+        let pid = own.as_raw_nonzero().get();
+        let us = Init {
+            pid,
+            start_time: start_time(pid).unwrap(),
+            pidfs: identity(pidfd.as_fd()).unwrap(),
+        };
+        assert!(alive(us).unwrap());
+        let start_time = us.start_time + 1;
+        assert!(!alive(Init { start_time, ..us }).unwrap());
+        // Within one tick the start is the same.
+        let pidfs = us.pidfs.map(|inode| inode + 1);
+        assert_eq!(alive(Init { pidfs, ..us }).unwrap(), pidfs.is_none());
+        // As an older greenlang stored it.
+        assert!(alive(Init { pidfs: None, ..us }).unwrap());
     }
 }

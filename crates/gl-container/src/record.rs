@@ -36,6 +36,10 @@ pub(crate) struct Init {
     pub(crate) pid: i32,
     /// When it started, in clock ticks after boot: with the id it names the process for good.
     pub(crate) start_time: u64,
+    /// What its pidfd is in pidfs, which no other process ever is: two that get one id within a tick
+    /// have the same start.
+    #[serde(default)]
+    pub(crate) pidfs: Option<u64>,
 }
 
 /// The stored record. Its fields only ever grow: an older greenlang's container stays usable.
