@@ -69,12 +69,27 @@ fn annotated(bundle: Bundle, profile: &str) -> Bundle {
     bundle.set("/annotations", json!({"dev.greenlang.profile": profile}))
 }
 
-/// A line of `/proc/self/limits` inside.
-fn files_limit(box_: &Bundle) -> String {
-    let out = box_.run().ok().stdout;
-    let line = out.lines().find(|line| line.starts_with("Max open files"));
+/// The soft and the hard limit of open files, out of a process's `limits`.
+#[track_caller]
+fn open_files(limits: &str) -> String {
+    let mut lines = limits.lines();
+    let line = lines.find(|line| line.starts_with("Max open files"));
     let words: Vec<_> = line.unwrap().split_whitespace().skip(3).take(2).collect();
     words.join(" ")
+}
+
+/// The limit of open files that a container prints with [`LIMITS`].
+#[track_caller]
+fn files_limit(box_: &Bundle) -> String {
+    open_files(&box_.run().ok().stdout)
+}
+
+/// The same with `--profile`.
+#[track_caller]
+fn files_limit_by_option(box_: &Bundle, profile: &str) -> String {
+    box_.write_config();
+    let mut command = box_.command(&["--profile", profile, "run", "--bundle"]);
+    open_files(&finish(command.arg(box_.dir()).arg(box_.id())).ok().stdout)
 }
 
 const LIMITS: &str = "cat /proc/self/limits";
@@ -115,16 +130,8 @@ fn profile_of_the_annotation_sets_limits() -> Outcome {
         "[limits]\nmax_open_files = 77\nmax_threads = 55\nmax_processes = 50\nmemory_limit_bytes = \"48MiB\"\n",
     );
     let box_ = annotated(Bundle::new().unset("/linux/resources"), "small").idle();
-    let status = proc_file(box_.pid(), "limits");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("Max open files"))
-        .unwrap();
-    assert_eq!(
-        line.split_whitespace().collect::<Vec<_>>()[3..5],
-        ["77", "77"],
-        "{line}"
-    );
+    let limits = proc_file(box_.pid(), "limits");
+    assert_eq!(open_files(&limits), "77 77");
     let value = |controller, v1, v2| {
         let file = if Path::new("/sys/fs/cgroup/cgroup.controllers").is_file() {
             v2
@@ -144,19 +151,7 @@ fn profile_of_the_annotation_sets_limits() -> Outcome {
 fn profile_of_the_runtime_option_sets_limits() -> Outcome {
     let _profile = Setting::profile("byoption", "[limits]\nmax_open_files = 78\n");
     let box_ = Bundle::sh(LIMITS).unset("/process/rlimits");
-    box_.write_config();
-    let out = finish(
-        box_.command(&["--profile", "byoption", "run", "--bundle"])
-            .arg(box_.dir())
-            .arg(box_.id()),
-    )
-    .ok();
-    let line = out
-        .stdout
-        .lines()
-        .find(|line| line.starts_with("Max open files"))
-        .unwrap();
-    assert!(line.contains(" 78 "), "{line}");
+    assert_eq!(files_limit_by_option(&box_, "byoption"), "78 78");
     Ok(())
 }
 
@@ -164,19 +159,7 @@ fn profile_of_the_annotation_wins_over_the_option() -> Outcome {
     let _one = Setting::profile("one", "[limits]\nmax_open_files = 71\n");
     let _two = Setting::profile("two", "[limits]\nmax_open_files = 72\n");
     let box_ = annotated(Bundle::sh(LIMITS).unset("/process/rlimits"), "two");
-    box_.write_config();
-    let out = finish(
-        box_.command(&["--profile", "one", "run", "--bundle"])
-            .arg(box_.dir())
-            .arg(box_.id()),
-    )
-    .ok();
-    let line = out
-        .stdout
-        .lines()
-        .find(|line| line.starts_with("Max open files"))
-        .unwrap();
-    assert!(line.contains(" 72 "), "{line}");
+    assert_eq!(files_limit_by_option(&box_, "one"), "72 72");
     Ok(())
 }
 
@@ -244,15 +227,7 @@ fn limits_of_the_engine_stay_where_they_are_smaller() -> Outcome {
         .set("/linux/resources/pids", json!({"limit": 44}))
         .idle();
     let limits = proc_file(box_.pid(), "limits");
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"))
-        .unwrap();
-    assert_eq!(
-        line.split_whitespace().collect::<Vec<_>>()[3..5],
-        ["50", "60"],
-        "{line}"
-    );
+    assert_eq!(open_files(&limits), "50 60");
     assert_eq!(
         bundle::kernel::cgroup_value("pids", box_.id(), "pids.max"),
         "44"
