@@ -30,6 +30,9 @@ const OVERFLOW_ID: u32 = 65_534;
 /// The host's own profiles, `NAME.toml` or `NAME.json`.
 const PROFILES: &str = "/etc/greenlang/profiles";
 
+/// Where AppArmor takes profiles.
+const APPARMOR: &str = "/sys/kernel/security/apparmor";
+
 /// Filters that were worked out, in the state root: no container has this id, as `@` is in none.
 const CACHE: &str = "@seccomp";
 
@@ -141,8 +144,10 @@ pub fn profile_host(cgroup: bool) -> Host {
     let facts = gl_launch::facts();
     Host {
         landlock_abi: gl_sys::landlock_abi().ok(),
-        // A container's own profile has to be loaded, which a user of a user namespace cannot.
+        // A container's own profile has to be loaded, which a user of a user namespace cannot, nor anybody
+        // where securityfs is not mounted, as in an engine's own container.
         apparmor: facts.apparmor
+            && rustix::fs::stat(APPARMOR).is_ok()
             && rustix::process::geteuid().is_root()
             && !gl_launch::in_user_namespace(),
         selinux: facts.selinux,
