@@ -157,6 +157,9 @@ pub fn no_new_privileges_disarms_setuid(engine: &Engine) -> Outcome {
     Ok(())
 }
 
+/// So that the cgroup alone denies a device: Podman 5 gives no container this capability by default.
+const MKNOD: &str = "--cap-add=MKNOD";
+
 /// `--device` makes a node that can be used; the cgroup denies a node that was not given.
 pub fn device_is_usable_and_others_are_not(engine: &Engine) -> Outcome {
     let Some(device) = some_device() else {
@@ -167,7 +170,7 @@ pub fn device_is_usable_and_others_are_not(engine: &Engine) -> Outcome {
     let option = format!("--device={device}:/dev/given");
     let script = "stat -c %t:%T /dev/given; exec 3<>/dev/given && echo opened; exec 3>&-;
          mknod /tmp/kmsg c 1 11; exec 4<>/tmp/kmsg && echo opened kmsg";
-    let out = engine.sh(&[&option], script);
+    let out = engine.sh(&[MKNOD, &option], script);
     let here = fs::metadata(&device).unwrap_or_else(|e| fail(&format!("{device}: {e}")));
     let number = std::os::unix::fs::MetadataExt::rdev(&here);
     let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
@@ -182,7 +185,7 @@ pub fn device_is_usable_and_others_are_not(engine: &Engine) -> Outcome {
     );
 
     let script = format!("mknod /tmp/n c {major} {minor}; exec 3<>/tmp/n && echo opened");
-    let out = engine.sh(&[], &script);
+    let out = engine.sh(&[MKNOD], &script);
     assert!(
         out.refused().contains("/tmp/n: Operation not permitted"),
         "without --device: {out}"
@@ -213,7 +216,7 @@ pub fn device_rights_are_kept(engine: &Engine) -> Outcome {
 /// `--device-cgroup-rule` lets the container make and use a device by number.
 pub fn device_cgroup_rule_allows_a_number(engine: &Engine) -> Outcome {
     let script = "mknod /tmp/kmsg c 1 11 && exec 3>/tmp/kmsg && echo opened";
-    let out = engine.sh(&["--device-cgroup-rule=c 1:11 rwm"], script);
+    let out = engine.sh(&[MKNOD, "--device-cgroup-rule=c 1:11 rwm"], script);
     assert_eq!(out.ok(), "opened", "{out}");
     Ok(())
 }
