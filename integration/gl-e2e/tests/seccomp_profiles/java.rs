@@ -25,12 +25,12 @@ fn java(bundles: Vec<(&str, Bundle)>, source: &str, text: &str) {
     );
     let (_, first) = &bundles[0];
     let mut compiler = Command::new("/usr/bin/javac");
-    compiler.arg("-d").arg(first.rootfs().join("work"));
-    finish(compiler.arg(first.file("work/Main.java", &source))).ok();
-    let class = fs::read(first.rootfs().join("work/Main.class")).unwrap();
+    compiler.arg("-d").arg(first.rootfs().join("job"));
+    finish(compiler.arg(first.file("job/Main.java", &source))).ok();
+    let class = fs::read(first.rootfs().join("job/Main.class")).unwrap();
     for (profile, bundle) in bundles {
-        fs::write(bundle.rootfs().join("work/Main.class"), &class).unwrap();
-        let bundle = bundle.args(&[JAVA, "-Xmx256m", "-cp", "/work", "Main"]);
+        fs::write(bundle.rootfs().join("job/Main.class"), &class).unwrap();
+        let bundle = bundle.args(&[JAVA, "-Xmx256m", "-cp", "/job", "Main"]);
         prints(profile, &bundle.run(), text);
     }
 }

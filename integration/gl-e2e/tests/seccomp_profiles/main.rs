@@ -94,7 +94,7 @@ fn with_programs() -> Bundle {
     for dir in ["lib", "lib64", "sbin"] {
         bundle.link(dir, &format!("usr/{dir}"));
     }
-    bundle.dir_in("work");
+    bundle.dir_in("job");
     bundle
         .mount("bind", "/usr", "/usr", &["bind", "ro"])
         .mount("bind", "/etc", "/etc", &["bind", "ro"])
@@ -102,11 +102,11 @@ fn with_programs() -> Bundle {
             "/process/env",
             json!([
                 "PATH=/usr/local/bin:/usr/bin:/bin",
-                "HOME=/work",
+                "HOME=/job",
                 "LC_ALL=C.UTF-8"
             ]),
         )
-        .set("/process/cwd", json!("/work"))
+        .set("/process/cwd", json!("/job"))
 }
 
 /// The same under the filter of a profile.
@@ -204,8 +204,8 @@ if __name__ == "__main__":
     print(os.waitstatus_to_exitcode(os.system("exit 3")))
 "#;
     for profile in PROCESSES {
-        let bundle = under(profile).args(&[PYTHON, "/work/script.py"]);
-        bundle.file("work/script.py", script);
+        let bundle = under(profile).args(&[PYTHON, "/job/script.py"]);
+        bundle.file("job/script.py", script);
         prints(profile, &bundle.run(), "run\nA B\nasync\n285\n285\n3");
     }
     Ok(())
@@ -213,14 +213,14 @@ if __name__ == "__main__":
 
 /// A server in a container without a filter, whose network others can join.
 fn server() -> Bundle {
-    let bundle = with_programs().args(&["/bin/sh", "-c", "sh /work/serve"]);
-    bundle.file("work/www/hello", "hello\n");
+    let bundle = with_programs().args(&["/bin/sh", "-c", "sh /job/serve"]);
+    bundle.file("job/www/hello", "hello\n");
     // Readiness is a connection that was taken.
     let ready = "import socket,time\nfor _ in range(300):\n try: socket.create_connection(('127.0.0.1', 8000)); \
                  break\n except OSError: time.sleep(0.1)\nprint('ready', flush=True)";
-    bundle.file("work/ready.py", ready);
+    bundle.file("job/ready.py", ready);
     bundle.file(
-        "work/serve",
+        "job/serve",
         "git init -q -b main repo && cd repo && git config user.email a@b && git config user.name a &&
          echo text >file && git add file && git commit -qm first && cd .. &&
          git clone -q --bare repo www/repo.git && git -C www/repo.git update-server-info
@@ -255,8 +255,8 @@ import http.server, socket, threading, urllib.request
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 print(urllib.request.urlopen("http://127.0.0.1:%d/" % server.server_port).status)
-unix = socket.socket(socket.AF_UNIX); unix.bind("/work/unix"); unix.listen()
-client = socket.socket(socket.AF_UNIX); client.connect("/work/unix"); print(unix.accept()[1] == "")
+unix = socket.socket(socket.AF_UNIX); unix.bind("/job/unix"); unix.listen()
+client = socket.socket(socket.AF_UNIX); client.connect("/job/unix"); print(unix.accept()[1] == "")
 "#;
     each(SERVERS, &[PYTHON, "-c", script], "200\nTrue");
     let refused = "import socket\ns = socket.socket()\ntry: s.bind(('127.0.0.1', 80))\nexcept PermissionError \
@@ -396,8 +396,8 @@ fn go_computes() -> Outcome {
     assert!(built.status.success(), "{built:?}");
     for profile in ALL {
         let bundle = under(profile);
-        fs::copy(dir.join("main"), bundle.rootfs().join("work/main")).unwrap();
-        prints(profile, &bundle.args(&["/work/main"]).run(), "2016");
+        fs::copy(dir.join("main"), bundle.rootfs().join("job/main")).unwrap();
+        prints(profile, &bundle.args(&["/job/main"]).run(), "2016");
     }
     fs::remove_dir_all(&dir).unwrap();
     Ok(())
@@ -419,7 +419,7 @@ int main(void) {
     for (int i = 0; i < 8; i++) { pthread_join(threads[i], 0); total += sums[i]; }
     struct timespec now, moment = {0, 1000};
     if (clock_gettime(CLOCK_MONOTONIC, &now) || nanosleep(&moment, 0)) return 3;
-    FILE *file = fopen("/work/file", "w+");
+    FILE *file = fopen("/job/file", "w+");
     if (!file || fprintf(file, "%ld", total) < 0 || fseek(file, 0, SEEK_SET)) return 4;
     char text[8] = "";
     if (!fgets(text, sizeof text, file) || fclose(file)) return 5;
@@ -441,8 +441,8 @@ fn musl_computes() -> Outcome {
     for profile in ALL {
         for name in ["static", "dynamic"] {
             let bundle = under(profile);
-            fs::copy(dir.join(name), bundle.rootfs().join("work/main")).unwrap();
-            prints(profile, &bundle.args(&["/work/main"]).run(), "8");
+            fs::copy(dir.join(name), bundle.rootfs().join("job/main")).unwrap();
+            prints(profile, &bundle.args(&["/job/main"]).run(), "8");
         }
     }
     fs::remove_dir_all(&dir).unwrap();
