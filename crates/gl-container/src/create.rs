@@ -148,7 +148,7 @@ fn decide(store: &Store, id: &ContainerId, request: &CreateRequest) -> Result<De
         .linux()
         .as_ref()
         .and_then(|linux| linux.seccomp().as_ref());
-    let program = profile::filter(section, &tightened, store)?;
+    let program = profile::filter(section, &tightened)?;
     if let Some(program) = &program {
         gl_seccomp::check_kernel(program)?;
     }

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gl_profile::seccomp::{self, Filter};
+use gl_profile::seccomp::{Answers, Filter};
 use gl_profile::translate::{self, Host, Processes};
 use gl_profile::{Format, MAX_PROFILE_BYTES, Profile, Settings, Source, SourceText, builtin};
 use gl_seccomp::{Policy, Program};
@@ -16,7 +16,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::store::{Store, read_all};
+use crate::store::read_all;
 
 /// The annotation that names a profile.
 const ANNOTATION: &str = "dev.greenlang.profile";
@@ -32,9 +32,6 @@ const PROFILES: &str = "/etc/greenlang/profiles";
 
 /// Where AppArmor takes profiles.
 const APPARMOR: &str = "/sys/kernel/security/apparmor";
-
-/// Filters that were worked out, in the state root: no container has this id, as `@` is in none.
-const CACHE: &str = "@seccomp";
 
 /// A config after its profiles.
 #[derive(Debug, Default)]
@@ -84,8 +81,7 @@ pub(crate) fn tighten(
     Ok(tightened)
 }
 
-/// One filter that is as strict as the config's own and those of all profiles together. Working it out
-/// takes longer than everything else that a profile costs, so it is kept.
+/// One filter that is as strict as the config's own and those of all profiles together.
 ///
 /// # Errors
 ///
@@ -93,50 +89,29 @@ pub(crate) fn tighten(
 pub(crate) fn filter(
     section: Option<&LinuxSeccomp>,
     tightened: &Tightened,
-    store: &Store,
 ) -> Result<Option<Program>, Error> {
-    let filters = tightened
-        .profiles
-        .iter()
-        .filter(|profile| Filter::is_for(profile));
-    let filters: Vec<&Profile> = filters.collect();
-    let Some((first, others)) = filters.split_first() else {
-        let compiled = section.map(|section| gl_seccomp::compile(section, gl_seccomp::NATIVE));
-        return Ok(compiled.transpose()?);
-    };
-    let make = || work_out(section, first, others);
-    let Ok(cache) = gl_seccomp::Cache::open(&store.path().join(CACHE)) else {
-        // It may be read-only, or not to be trusted: then nothing is taken from it.
-        return make().map(Some);
-    };
-    let edition = format!("{:x}", seccomp::EDITION);
-    let hashes: Vec<_> = filters.iter().map(|profile| profile.hash()).collect();
-    let mut words = vec![edition.as_str()];
-    words.extend(hashes.iter().map(String::as_str));
-    cache
-        .merged(section, gl_seccomp::NATIVE, &words, make)
-        .map(Some)
-}
-
-fn work_out(
-    section: Option<&LinuxSeccomp>,
-    first: &Profile,
-    others: &[&Profile],
-) -> Result<Program, Error> {
-    let policy = |profile: &Profile| -> Result<Policy, Error> {
-        let filter = Filter::new(&profile.seccomp, profile.mode.value, gl_seccomp::NATIVE)?;
-        Ok(filter.policy()?)
-    };
-    let mut merged = policy(first)?;
-    for other in others {
-        merged = merged.tightened_by(&policy(other)?);
+    let mut own: Option<Policy> = None;
+    for profile in &tightened.profiles {
+        if !Filter::is_for(profile) {
+            continue;
+        }
+        let answers = Answers::new(&profile.seccomp, profile.mode.value)?;
+        let policy = answers.policy(gl_seccomp::NATIVE)?;
+        own = Some(match own {
+            Some(before) => before.tightened_by(&policy),
+            None => policy,
+        });
     }
-    let policy = match section {
+    let policy = match (section, own) {
         // The engine's errnos are those that its users know.
-        Some(section) => gl_seccomp::policy(section, gl_seccomp::NATIVE)?.tightened_by(&merged),
-        None => merged,
+        (Some(section), Some(own)) => {
+            gl_seccomp::policy_tightened_by(section, gl_seccomp::NATIVE, &own)?
+        }
+        (Some(section), None) => gl_seccomp::policy(section, gl_seccomp::NATIVE)?,
+        (None, Some(own)) => own,
+        (None, None) => return Ok(None),
     };
-    Ok(gl_seccomp::assemble(&policy)?)
+    Ok(Some(gl_seccomp::assemble(&policy)?))
 }
 
 /// What translating a profile has to know of this host.

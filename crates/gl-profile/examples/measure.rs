@@ -10,9 +10,11 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use gl_profile::seccomp::Filter;
+use gl_profile::seccomp::Answers;
 use gl_profile::translate::{self, Host};
 use gl_profile::{Profile, builtin};
+use gl_seccomp::{Policy, assemble};
+use gl_spec::oci::LinuxSeccomp;
 use gl_spec::{Extras, Rootless};
 
 const ROUNDS: usize = 500;
@@ -29,9 +31,11 @@ fn main() {
         cgroup: true,
         ..Host::default()
     };
+    let list = include_str!("../../gl-seccomp/tests/data/docker.json");
+    let engine: LinuxSeccomp = serde_json::from_str(list).unwrap();
     println!(
-        "{:<18} {:>8} {:>9} {:>7} {:>7} µs",
-        "", "resolve", "translate", "filter", "policy"
+        "{:<18} {:>8} {:>9} {:>7} {:>7} {:>8} µs {:>3}",
+        "", "resolve", "translate", "seccomp", "merge", "assemble", "len"
     );
     for name in builtin::names() {
         let resolve = median(|| {
@@ -47,18 +51,33 @@ fn main() {
             translate::tighten(&profile, &mut spec, &mut extras, &host, "id").unwrap();
             start.elapsed()
         });
-        let of = || Filter::of(black_box(&profile), gl_seccomp::NATIVE).unwrap();
-        let filter = median(|| {
+        let policy = |profile: &Profile| {
+            let answers = Answers::new(&profile.seccomp, profile.mode.value).unwrap();
+            answers.policy(gl_seccomp::NATIVE).unwrap()
+        };
+        let merge = |own: &Policy| {
+            gl_seccomp::policy_tightened_by(&engine, gl_seccomp::NATIVE, own).unwrap()
+        };
+        let seccomp = median(|| {
             let start = Instant::now();
-            black_box(of());
+            black_box(policy(black_box(&profile)));
             start.elapsed()
         });
-        let filled = of();
-        let policy = median(|| {
+        let own = policy(&profile);
+        let merged = median(|| {
             let start = Instant::now();
-            black_box(filled.as_ref().map(|filter| filter.policy().unwrap()));
+            black_box(merge(black_box(&own)));
             start.elapsed()
         });
-        println!("{name:<18} {resolve:>8.0} {translate:>9.0} {filter:>7.0} {policy:>7.0}");
+        let both = merge(&own);
+        let assembled = median(|| {
+            let start = Instant::now();
+            black_box(assemble(black_box(&both)).unwrap());
+            start.elapsed()
+        });
+        let len = assemble(&both).unwrap().insns().len();
+        println!(
+            "{name:<18} {resolve:>8.0} {translate:>9.0} {seccomp:>7.0} {merged:>7.0} {assembled:>8.0} {len:>6}"
+        );
     }
 }

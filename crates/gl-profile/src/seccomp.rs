@@ -17,6 +17,9 @@
 //! common where they differ, so it does not hang on the order in which a runtime asks them. In
 //! particular no rule that allows a call whatever its arguments stands beside one that denies some.
 //!
+//! That is [`Filter`], for people and for other runtimes. What greenlang attaches is [`Answers`]: the same in
+//! the order above, as its filters ask in order.
+//!
 //! # Calls that the profile does not know
 //!
 //! Every call that existed when this was written is named, the refused ones with the default action.
@@ -32,14 +35,18 @@
 //! into the kernel. Ending only the thread, as libseccomp does, leaves programs hanging with a lock
 //! held. A plain OCI runtime that gets the exported section still does that.
 
+mod answers;
 mod builtin;
 mod constants;
 mod filter;
 mod group;
 mod oci;
 mod pieces;
+#[rustfmt::skip]
+mod tables;
 
-pub use builtin::{EDITION, group, group_names};
+pub use answers::Answers;
+pub use builtin::{group, group_names};
 pub use filter::{Cause, Filter, Rule};
 pub use group::{Condition, Group, GroupRule, Test, parse_group};
 pub use pieces::{Bits, Piece};

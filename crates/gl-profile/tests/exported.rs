@@ -30,8 +30,8 @@ const X86_64: u32 = 0xc000_003e;
 fn values() -> Vec<u64> {
     let mut values = vec![0, 1, u64::MAX, 0xffff_ffff, 1 << 32];
     for name in group_names() {
-        let rules = group(name).unwrap().unwrap().rules;
-        for condition in rules.iter().flat_map(|rule| &rule.conditions) {
+        let rules = &group(name).unwrap().rules;
+        for condition in rules.iter().flat_map(|rule| &*rule.conditions) {
             let value = condition.value;
             values.extend([value, value + 1, value.wrapping_sub(1), value | 1 << 32]);
             if let Test::MaskedEqual(mask) | Test::MaskedNotEqual(mask) = condition.test {

@@ -19,10 +19,9 @@ mod bpf;
 mod rng;
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
 use bpf::{Data, run};
-use gl_profile::seccomp::{Condition, Filter, GroupRule, Test, group, group_names};
+use gl_profile::seccomp::{Answers, Condition, Filter, GroupRule, Test, group, group_names};
 use gl_profile::{Format, Layer, Mode, Name, Profile, SeccompAction, SeccompPolicy, Setting};
 use gl_seccomp::{Policy, Program, assemble};
 use gl_spec::oci::{Arch, LinuxSeccomp};
@@ -86,6 +85,13 @@ impl Spec {
         Filter::new(&self.0, self.1, NATIVE).unwrap()
     }
 
+    fn policy(&self) -> Policy {
+        Answers::new(&self.0, self.1)
+            .unwrap()
+            .policy(NATIVE)
+            .unwrap()
+    }
+
     fn default(&self) -> SeccompAction {
         self.0.default.as_ref().unwrap().value
     }
@@ -123,11 +129,9 @@ fn holds(condition: Condition, args: &[u64; 6]) -> bool {
     }
 }
 
-/// The rules of a group, read once.
+/// The rules of a group.
 fn rules(name: &str) -> &'static [GroupRule] {
-    static GROUPS: OnceLock<BTreeMap<&str, Vec<GroupRule>>> = OnceLock::new();
-    let read = |name| (name, group(name).unwrap().unwrap().rules);
-    &GROUPS.get_or_init(|| group_names().map(read).collect())[name]
+    &group(name).unwrap().rules
 }
 
 /// The rules of a group that speak of a call with these arguments, as their errnos.
@@ -139,7 +143,7 @@ fn speaking(groups: &[Setting<Name>], call: &str, args: &[u64; 6]) -> Vec<Option
                 .conditions
                 .iter()
                 .all(|&condition| holds(condition, args));
-            if rule.calls.contains(&call) && met {
+            if rule.calls.iter().any(|named| named.name() == call) && met {
                 all.push(rule.errno);
             }
         }
@@ -181,7 +185,7 @@ fn values() -> Vec<u64> {
     ];
     let conditions = group_names()
         .flat_map(rules)
-        .flat_map(|rule| &rule.conditions);
+        .flat_map(|rule| &*rule.conditions);
     for condition in conditions {
         let value = condition.value;
         values.extend([
@@ -222,8 +226,24 @@ fn program(policy: &Policy) -> Program {
 
 #[track_caller]
 fn check(spec: &Spec, numbers: &BTreeMap<u32, &'static str>, arguments: &[[u64; 6]]) {
-    let filter = spec.filter();
-    let program = program(&filter.policy().unwrap());
+    let exported = gl_seccomp::policy_with_foreign(
+        &spec.filter().oci(),
+        NATIVE,
+        gl_seccomp::Verdict::KILL_PROCESS,
+    );
+    check_one(spec, numbers, arguments, &spec.policy());
+    check_one(spec, numbers, arguments, &exported.unwrap());
+}
+
+/// Checks what greenlang attaches, or the section for other runtimes.
+#[track_caller]
+fn check_one(
+    spec: &Spec,
+    numbers: &BTreeMap<u32, &'static str>,
+    arguments: &[[u64; 6]],
+    policy: &Policy,
+) {
+    let program = program(policy);
     let newest = *numbers.keys().next_back().unwrap();
     let answer =
         |arch: u32, nr: u32, args: [u64; 6]| run(program.insns(), &Data { nr, arch, args });
@@ -267,10 +287,11 @@ fn each_group_answers_as_it_is_written() {
     let numbers = numbers();
     let values = values();
     for name in group_names() {
-        let calls: Vec<_> = rules(name).iter().flat_map(|rule| &rule.calls).collect();
+        let calls = rules(name).iter().flat_map(|rule| &*rule.calls);
+        let calls: Vec<_> = calls.map(|call| call.name()).collect();
         // All values for the calls that it speaks of, a few for the others.
         let (ours, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            numbers.iter().partition(|(_, call)| calls.contains(call));
+            numbers.iter().partition(|(_, call)| calls.contains(*call));
         for spec in [
             Spec::new("errno EPERM", [&[name], &[]], [&[], &[]]),
             Spec::new("allow", [&[], &[name]], [&[], &[]]),
@@ -290,7 +311,7 @@ fn check_calls(
     calls: &BTreeMap<u32, &'static str>,
     arguments: &[[u64; 6]],
 ) -> Result<(), String> {
-    let program = program(&spec.filter().policy().unwrap());
+    let program = program(&spec.policy());
     for (&nr, &call) in calls {
         for &args in arguments {
             let data = Data {
@@ -377,10 +398,10 @@ fn stricter(one: u32, two: u32) -> u32 {
 }
 
 #[track_caller]
-fn check_merged(filter: &Filter, engine: &LinuxSeccomp, arguments: &[[u64; 6]], what: &str) {
-    let mine = program(&filter.policy().unwrap());
+fn check_merged(own: &Policy, engine: &LinuxSeccomp, arguments: &[[u64; 6]], what: &str) {
+    let mine = program(own);
     let theirs = program(&gl_seccomp::policy(engine, NATIVE).unwrap());
-    let merged = program(&filter.merged_with(engine).unwrap());
+    let merged = program(&gl_seccomp::policy_tightened_by(engine, NATIVE, own).unwrap());
     let numbers = (0..560).chain(X32..X32 + 560).chain([X32 - 1, u32::MAX]);
     for nr in numbers {
         for arch in [X86_64, X86, 0xc000_00b7] {
@@ -391,7 +412,7 @@ fn check_merged(filter: &Filter, engine: &LinuxSeccomp, arguments: &[[u64; 6]], 
             };
             for &args in some {
                 let data = Data { nr, arch, args };
-                let both = [&mine, &theirs].map(|program| run(program.insns(), &data));
+                let both = [&theirs, &mine].map(|program| run(program.insns(), &data));
                 let got = run(merged.insns(), &data);
                 let want = stricter(both[0], both[1]);
                 assert_eq!(got, want, "{what}: {data:x?}: {got:#x} of {both:x?}");
@@ -406,9 +427,8 @@ fn merged_filter_is_the_stricter_of_both() {
     let arguments = arguments(&mut Rng(3), &values, 60);
     for (name, engine) in ["docker", "podman"].map(|name| (name, engine(name))) {
         for profile in BUILT_IN {
-            let filter = Spec::built_in(profile).filter();
             check_merged(
-                &filter,
+                &Spec::built_in(profile).policy(),
                 &engine,
                 &arguments,
                 &format!("{name} with {profile}"),
@@ -431,7 +451,7 @@ fn merged_random_filters_are_the_stricter_of_both() {
         let some: Vec<_> = (0..20)
             .map(|_| arguments[rng.below(arguments.len())])
             .collect();
-        check_merged(&one.filter(), &two, &some, &format!("seed {seed}"));
+        check_merged(&one.policy(), &two, &some, &format!("seed {seed}"));
     }
 }
 
@@ -440,10 +460,10 @@ fn permissive_filter_refuses_nothing() {
     let groups = ["process-self", "threads", "device-control"];
     let denied = ["terminal-injection", "namespaces"];
     let mut spec = Spec::new("kill_process", [&groups, &denied], [&[], &[]]);
-    let strict = program(&spec.filter().policy().unwrap());
+    let strict = program(&spec.policy());
     spec.1 = Mode::Permissive;
     let filter = spec.filter();
-    let loose = program(&filter.policy().unwrap());
+    let loose = program(&spec.policy());
     let exported = program(&gl_seccomp::policy(&filter.oci(), NATIVE).unwrap());
     let arguments = arguments(&mut Rng(5), &values(), 100);
     for nr in (0..560).chain(X32..X32 + 560).chain([u32::MAX]) {

@@ -11,6 +11,7 @@
 use std::fs;
 use std::path::Path;
 
+use gl_profile::seccomp::{group, group_names, parse_group};
 use gl_spec::oci::{Arch, LinuxSeccomp};
 use serde_json::json;
 use toml::de::{DeTable, DeValue};
@@ -106,6 +107,19 @@ fn group_has_the_name_of_its_file_and_a_reason() {
                 "{name}: key {key:?}"
             );
         }
+    }
+}
+
+#[test]
+fn tables_are_what_the_files_say() {
+    let groups = groups();
+    let names: Vec<_> = groups.iter().map(|(name, _)| name.as_str()).collect();
+    let how = "make them anew: see crates/gl-profile/examples/tables.rs";
+    assert_eq!(group_names().collect::<Vec<_>>(), names, "{how}");
+    for (name, content) in &groups {
+        let written = parse_group(&format!("profiles/seccomp/{name}.toml"), content);
+        let written = written.unwrap_or_else(|err| panic!("{name}: {err}"));
+        assert_eq!(group(name), Some(&written), "{how}");
     }
 }
 

@@ -124,29 +124,6 @@ impl Cache {
         Ok(Compiled { program, origin })
     }
 
-    /// Finds the filter that `make` makes of a section and of `words`, or makes it and stores it. `words` must
-    /// name everything else that it depends on.
-    ///
-    /// # Errors
-    ///
-    /// Those of `make`; the cache itself adds none, as it harms nothing but speed.
-    pub fn merged<E>(
-        &self,
-        section: Option<&LinuxSeccomp>,
-        native: Arch,
-        words: &[&str],
-        make: impl FnOnce() -> Result<Program, E>,
-    ) -> Result<Program, E> {
-        let key = canonical::digest_with(section, native, words);
-        if let Some(program) = self.find(&key) {
-            return Ok(program);
-        }
-        let program = make()?;
-        match self.store(&key, &program) {
-            Ok(()) | Err(_) => Ok(program),
-        }
-    }
-
     /// Reads an entry; `None` for whatever reason it is no good.
     fn find(&self, key: &Hash) -> Option<Program> {
         let name = key.to_hex();

@@ -38,23 +38,6 @@ pub(crate) fn digest(seccomp: &LinuxSeccomp, native: Arch) -> Hash {
     Hasher::new().update(&bytes.0).finalize()
 }
 
-/// The digest of a section, if there is one, and of words that say what else the program depends on.
-pub(crate) fn digest_with(section: Option<&LinuxSeccomp>, native: Arch, words: &[&str]) -> Hash {
-    let mut bytes = Bytes(Vec::with_capacity(512));
-    // Before the words, so that no section alone has the same bytes.
-    bytes.text(concat!("gl-seccomp merged ", env!("CARGO_PKG_VERSION")).as_bytes());
-    bytes.number(COMPILER.into());
-    bytes.arch(native);
-    let section = section.map(|section| digest(section, native));
-    bytes.text(
-        section
-            .as_ref()
-            .map_or(&[][..], |section| section.as_bytes()),
-    );
-    bytes.list(Some(words), |bytes, word| bytes.text(word.as_bytes()));
-    Hasher::new().update(&bytes.0).finalize()
-}
-
 /// The bytes so far.
 struct Bytes(Vec<u8>);
 

@@ -7,6 +7,7 @@
 
 mod abi;
 mod assemble;
+mod builder;
 mod cache;
 mod canonical;
 mod error;
@@ -17,19 +18,22 @@ mod oci;
 mod order;
 mod policy;
 mod program;
+mod syscall;
 mod table;
 
 use gl_spec::oci::{Arch, LinuxSeccomp};
 
 pub use abi::{Abi, Width};
 pub use assemble::assemble;
+pub use builder::Builder;
 pub use cache::{Cache, Compiled, Origin};
 pub use error::{CacheFault, Error, StoredFault};
 pub use install::{check_kernel, install};
 pub use names::{calls, known};
-pub use oci::{policy, policy_with_foreign};
+pub use oci::{policy, policy_tightened_by, policy_with_foreign};
 pub use policy::{Call, Condition, Policy, Rule, Space, Span, Test, Verdict};
 pub use program::{Flags, Insn, MAX_INSNS, Program};
+pub use syscall::Syscall;
 
 /// The architecture that this was built for, as the OCI names it.
 #[cfg(target_arch = "x86_64")]

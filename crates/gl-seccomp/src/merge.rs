@@ -12,6 +12,9 @@ const MANY: usize = 256;
 /// The stricter answer of two.
 pub(crate) fn calls(one: &Call, other: &Call) -> Call {
     let otherwise = one.otherwise.stricter(other.otherwise);
+    if one.rules.is_empty() || other.rules.is_empty() {
+        return limited(one, other, otherwise);
+    }
     let mut rules: Vec<Rule> = Vec::new();
     for (mine, verdict) in branches(one) {
         for (theirs, their_verdict) in branches(other) {
@@ -25,13 +28,51 @@ pub(crate) fn calls(one: &Call, other: &Call) -> Call {
             add(&mut rules, conditions, verdict.stricter(their_verdict));
         }
     }
-    if rules.len() <= MANY {
-        leave_out_idle(&mut rules, otherwise);
+    let mut call = Call { rules, otherwise };
+    if call.rules.len() <= MANY {
+        leave_out_idle(&mut call.rules, otherwise);
     }
-    while rules.last().is_some_and(|rule| rule.verdict == otherwise) {
-        rules.pop();
+    leave_out_end(&mut call);
+    call
+}
+
+/// Two of which one does not look at arguments.
+fn limited(one: &Call, other: &Call, otherwise: Verdict) -> Call {
+    let each = |rule: &Rule| match other.rules.is_empty() {
+        true => rule.verdict.stricter(other.otherwise),
+        false => one.otherwise.stricter(rule.verdict),
+    };
+    let all = || one.rules.iter().chain(&other.rules);
+    if all().all(|rule| each(rule) == otherwise) {
+        return Call::always(otherwise);
     }
-    Call { rules, otherwise }
+    let rules = all().map(|rule| Rule {
+        conditions: rule.conditions.clone(),
+        verdict: each(rule),
+    });
+    let mut call = Call {
+        rules: rules.collect(),
+        otherwise,
+    };
+    tidy(&mut call);
+    call
+}
+
+/// Leaves out rules without which each call gets the same answer, where there may be some.
+pub(crate) fn tidy(call: &mut Call) {
+    let otherwise = call.otherwise;
+    leave_out_end(call);
+    if call.rules.len() <= MANY && call.rules.iter().any(|rule| rule.verdict == otherwise) {
+        leave_out_idle(&mut call.rules, otherwise);
+    }
+}
+
+fn leave_out_end(call: &mut Call) {
+    let otherwise = call.otherwise;
+    let is_idle = |rule: &Rule| rule.verdict == otherwise;
+    while call.rules.last().is_some_and(is_idle) {
+        call.rules.pop();
+    }
 }
 
 fn branches(call: &Call) -> impl Iterator<Item = (&[Condition], Verdict)> {
@@ -98,6 +139,13 @@ fn is_idle(rules: &[Rule], index: usize, otherwise: Verdict) -> bool {
 
 /// What both ask for, sorted by argument; `None` if that can never hold.
 fn joined(one: &[Condition], other: &[Condition]) -> Option<Vec<Condition>> {
+    // Most pairs contradict each other, and are known to before anything is copied.
+    if one
+        .iter()
+        .any(|mine| other.iter().any(|theirs| clash(mine, theirs)))
+    {
+        return None;
+    }
     let mut all = one.to_vec();
     for condition in other {
         add_condition(&mut all, condition)?;
@@ -118,6 +166,12 @@ fn joined(one: &[Condition], other: &[Condition]) -> Option<Vec<Condition>> {
     Some(all)
 }
 
+/// Whether no argument has both, as far as two that ask for bits can be told.
+fn clash(one: &Condition, other: &Condition) -> bool {
+    let alike = is_equality(one) && is_equality(other) && is_alike(one, other);
+    alike && (one.value ^ other.value) & one.mask & other.mask != 0
+}
+
 /// Adds a condition to those that must hold, joined with one on the same bits.
 fn add_condition(all: &mut Vec<Condition>, new: &Condition) -> Option<()> {
     if all.contains(new) {
@@ -128,7 +182,7 @@ fn add_condition(all: &mut Vec<Condition>, new: &Condition) -> Option<()> {
         all.push(*new);
         return Some(());
     };
-    if (old.value ^ new.value) & old.mask & new.mask != 0 {
+    if clash(old, new) {
         return None;
     }
     let exact = [old.test, new.test].contains(&Test::Equal);

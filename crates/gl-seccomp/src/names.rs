@@ -43,14 +43,30 @@ impl Row {
 
 /// Looks up one name; unknown names are none of our business (the OCI rule is to ignore them).
 pub(crate) fn find(name: &str) -> Option<&'static Row> {
+    ROWS.get(usize::from(place(name)?))
+}
+
+/// Where the row of a name is, also for the compiler.
+pub(crate) const fn place(name: &str) -> Option<u16> {
     let mut slot = hash(name.as_bytes());
     loop {
-        let row = ROWS.get(usize::from(INDEX[slot]))?;
-        if row.name == name {
+        let row = INDEX[slot];
+        if row == X {
+            return None;
+        }
+        if is_same(ROWS[row as usize].name.as_bytes(), name.as_bytes()) {
             return Some(row);
         }
         slot = (slot + 1) % SLOTS;
     }
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
 }
 
 /// The name of a call that one of the ABIs has, or `None` if there is no such call.

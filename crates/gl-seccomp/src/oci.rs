@@ -59,7 +59,33 @@ pub fn policy_with_foreign(
     native: Arch,
     foreign: Verdict,
 ) -> Result<Policy, Error> {
-    let abis = abis(seccomp, native)?;
+    of_abis(seccomp, &abis(seccomp, native)?, foreign)
+}
+
+/// As [`policy`], tightened by `other`, whose errno is taken only where the section refuses with none.
+///
+/// ABIs that `other` leaves to its foreign verdict are not read where that ends the process: nothing is
+/// stricter, so no answer of the section could count.
+///
+/// # Errors
+///
+/// As [`policy`].
+pub fn policy_tightened_by(
+    seccomp: &LinuxSeccomp,
+    native: Arch,
+    other: &Policy,
+) -> Result<Policy, Error> {
+    let mut abis = abis(seccomp, native)?;
+    if other.foreign == Verdict::KILL_PROCESS {
+        let answers = |abi: &Abi| other.spaces.iter().any(|space| space.audit == abi.audit());
+        // Of the two ABIs that share a space, x32 is answered as foreign where it is not listed.
+        abis.retain(|abi| answers(abi) && (*abi != Abi::X32 || other.answers_x32()));
+    }
+    let own = of_abis(seccomp, &abis, Verdict::KILL_THREAD)?;
+    Ok(own.tightened_by(other))
+}
+
+fn of_abis(seccomp: &LinuxSeccomp, abis: &[Abi], foreign: Verdict) -> Result<Policy, Error> {
     let default = verdict(seccomp.default_action(), seccomp.default_errno_ret(), None)?;
     let syscalls = seccomp.syscalls().as_deref().unwrap_or_default();
     let mut flags = flags(seccomp, syscalls)?;
@@ -215,7 +241,7 @@ fn alternatives(args: &[LinuxSeccompArg]) -> impl Iterator<Item = &[LinuxSeccomp
 }
 
 /// Joins the tables to spaces, one for each `AUDIT_ARCH_*`.
-fn spaces(tables: Vec<Table>, default: Verdict, foreign: Verdict) -> Vec<Space> {
+pub(crate) fn spaces(tables: Vec<Table>, default: Verdict, foreign: Verdict) -> Vec<Space> {
     let has_x32 = tables.iter().any(|table| table.abi() == Abi::X32);
     let mut spaces: Vec<Space> = Vec::with_capacity(tables.len());
     // x32 is the upper half of x86-64's numbers, so it comes last.

@@ -4,7 +4,9 @@
 //! This is the form to compare, merge and explain filters in; [`Policy::tightened_by`] takes the
 //! stricter answer of two. From the OCI section it is made in `oci`, to BPF in `assemble`.
 
-use crate::abi::Width;
+use std::borrow::Cow;
+
+use crate::abi::{Abi, Width};
 use crate::merge;
 use crate::program::Flags;
 
@@ -241,9 +243,27 @@ impl Policy {
         }
     }
 
-    fn space(&self, audit: u32) -> Space {
+    fn space(&self, audit: u32) -> Cow<'_, Space> {
         let own = self.spaces.iter().find(|space| space.audit == audit);
-        own.cloned()
-            .unwrap_or_else(|| Space::uniform(audit, self.foreign))
+        own.map_or_else(
+            || Cow::Owned(Space::uniform(audit, self.foreign)),
+            Cow::Borrowed,
+        )
+    }
+
+    /// Whether any x32 call gets another answer than a foreign one does.
+    pub(crate) fn answers_x32(&self) -> bool {
+        let mut spaces = self.spaces.iter();
+        spaces
+            .find(|space| space.audit == Abi::X32.audit())
+            .is_some_and(|space| {
+                let mine = |span: &&Span| (Abi::X32_BIT..u32::MAX).contains(&span.first);
+                let first = space.spans.iter().find(mine);
+                // The run that holds the first number of x32 may begin below it.
+                let begins = first.is_some_and(|span| span.first == Abi::X32_BIT);
+                let all = space.spans.iter().filter(mine);
+                let foreign = Call::always(self.foreign);
+                !begins || all.into_iter().any(|span| span.call != foreign)
+            })
     }
 }

@@ -22,6 +22,7 @@ const PRIVATES: u32 = 16;
 pub(crate) struct Contradiction;
 
 /// What has been said about one call so far.
+#[derive(Debug)]
 enum Slot {
     /// Nothing.
     Unset,
@@ -29,6 +30,8 @@ enum Slot {
     Always(Verdict),
     /// They do: first match first.
     Rules(Vec<Rule>),
+    /// All that there is to say, from somebody who knows.
+    Whole(Call),
 }
 
 /// What to do with two rules that contradict each other.
@@ -41,6 +44,7 @@ enum Clash {
 }
 
 /// The calls of one ABI, by number without marker.
+#[derive(Debug)]
 pub(crate) struct Table {
     abi: Abi,
     /// The common calls, then for ARM the private ones.
@@ -73,6 +77,13 @@ impl Table {
             && !is_fixed(self.abi, number)
         {
             self.newest = self.newest.max(Some(number));
+        }
+    }
+
+    /// Sets the whole answer to a call, if the ABI has it.
+    pub(crate) fn answer(&mut self, row: &Row, answer: Call) {
+        if let Some(number) = row.number(self.abi) {
+            self.slots[slot_index(self.abi, number)] = Slot::Whole(answer);
         }
     }
 
@@ -120,7 +131,7 @@ impl Table {
         clash: Clash,
     ) -> Result<(), Contradiction> {
         let slot = &mut self.slots[slot_index(self.abi, number)];
-        if conditions.is_empty() && !matches!(slot, Slot::Always(_)) {
+        if conditions.is_empty() && !matches!(slot, Slot::Always(_) | Slot::Whole(_)) {
             *slot = Slot::Always(verdict);
             return Ok(());
         }
@@ -130,7 +141,7 @@ impl Table {
             verdict,
         };
         match slot {
-            Slot::Always(_) => Ok(()),
+            Slot::Always(_) | Slot::Whole(_) => Ok(()),
             Slot::Unset => {
                 *slot = Slot::Rules(vec![rule]);
                 Ok(())
@@ -187,6 +198,7 @@ impl Slot {
                 rules,
                 otherwise: default,
             },
+            Self::Whole(answer) => answer,
         }
     }
 }

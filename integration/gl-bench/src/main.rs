@@ -9,6 +9,7 @@ mod calls;
 mod error;
 mod host;
 mod peer;
+mod profiles;
 mod protocol;
 mod report;
 mod rows;
@@ -104,6 +105,10 @@ fn measure(options: &Options, peers: &mut [Peer]) -> Results {
         eprintln!("{} …", row.title);
         let cells = rows::measure(row, peers, options.rounds);
         results.timed.push((row.title, cells));
+    }
+    if options.wants("profiles") {
+        eprintln!("profiles …");
+        results.profiles = profiles::measure(peers, options.rounds);
     }
     let single = [
         ("run true", Scenario::Run(1)),

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::peer::{Kind, Peer};
+use crate::profiles::Line;
 use crate::rows::{Calls, Cell};
 use crate::size::Size;
 use crate::stats::Summary;
@@ -14,6 +15,8 @@ pub(crate) struct Results {
     pub(crate) rounds: usize,
     /// Title and nanoseconds of each timed row.
     pub(crate) timed: Vec<(&'static str, Vec<Cell<Summary>>)>,
+    /// With which profile, and nanoseconds; the first is without one.
+    pub(crate) profiles: Option<Result<Vec<Line>, String>>,
     /// Title and KiB of each memory row.
     pub(crate) memory: Vec<(&'static str, Vec<Cell<u64>>)>,
     /// Title and counts of each system-call row.
@@ -27,6 +30,9 @@ impl Results {
     pub(crate) fn failures(&self, peers: &[Peer]) -> Vec<String> {
         let mut failures = Vec::new();
         collect(&mut failures, peers, &self.timed);
+        if let Some(Err(reason)) = &self.profiles {
+            failures.push(format!("profiles: {reason}"));
+        }
         collect(&mut failures, peers, &self.memory);
         collect(&mut failures, peers, &self.calls);
         if let Some(sizes) = &self.sizes {
@@ -60,6 +66,8 @@ const METHOD: &str = "\
 - `floor` is a C program that makes the kernel calls which this bundle takes and no others: no
   configuration, no state, no checks. `bwrap` makes the mounts and namespaces, but no cgroups, no
   masks and no seccomp filter.
+- What a profile costs is measured on the same bundle, with the same list, in rounds of their own: in each
+  greenlang runs once without a profile and once with each of those named, and another one goes first.
 - Peak memory is `ru_maxrss` of the runtime and all that it waits for, started by a static program
   of about 1 MiB, which is the least that can show.
 - System calls are those that `strace -f` counts, the container's own process included; `execs`
@@ -94,6 +102,10 @@ pub(crate) fn tables(results: &Results, peers: &[Peer]) -> String {
             format!("{} – {}", milliseconds(cell.p10), milliseconds(cell.p90))
         });
         text.push_str(&harness(results, peers));
+    }
+    if let Some(Ok(lines)) = &results.profiles {
+        text.push_str("\n## What a profile costs: greenlang's `run true` in ms\n\n");
+        profiles(&mut text, lines);
     }
     if !results.memory.is_empty() {
         text.push_str("\n## Peak memory in KiB\n\n");
@@ -137,6 +149,35 @@ fn versions(peers: &[Peer]) -> String {
         .filter(|peer| matches!(peer.program.kind, Kind::Oci | Kind::Bubblewrap));
     let labels: Vec<&str> = measured.map(|peer| peer.label.as_str()).collect();
     labels.join(", ")
+}
+
+/// One line for each way to run, with its ratio to the first.
+fn profiles(text: &mut String, lines: &[Line]) {
+    let base = lines.first().map(|(_, summary)| summary.median);
+    let head = ["", "median", "ratio", "10th to 90th percentile"];
+    let mut cells = vec![head.map(str::to_owned).to_vec()];
+    cells.extend(lines.iter().map(|(title, summary)| {
+        vec![
+            title.clone(),
+            milliseconds(summary.median),
+            thousandths(summary.median, base),
+            format!(
+                "{} – {}",
+                milliseconds(summary.p10),
+                milliseconds(summary.p90)
+            ),
+        ]
+    }));
+    align(text, &cells);
+}
+
+/// `1.042`: a budget of a few percent needs three decimals.
+fn thousandths(value: u64, base: Option<u64>) -> String {
+    let Some(base) = base.filter(|&base| base > 0) else {
+        return String::new();
+    };
+    let thousandths = (value * 1000 + base / 2) / base;
+    format!("{}.{:03}", thousandths / 1000, thousandths % 1000)
 }
 
 /// What starting and waiting costs by itself.
@@ -251,6 +292,18 @@ mod tests {
             (3, Some(2), " (1.50)"),
         ] {
             assert_eq!(ratio(value, base), want, "{value} to {base:?}");
+        }
+    }
+
+    #[test]
+    fn ratio_of_a_profile_has_three_decimals() {
+        for (value, base, want) in [
+            (1042, Some(1000), "1.042"),
+            (3, Some(0), ""),
+            (2, Some(3), "0.667"),
+            (5, None, ""),
+        ] {
+            assert_eq!(thousandths(value, base), want, "{value} to {base:?}");
         }
     }
 

@@ -5,7 +5,7 @@ use crate::peer::{Kind, Peer, Slot};
 use crate::stats::{Summary, summarise};
 
 /// Rounds before the measured ones, so that caches are as warm for the first as for the last.
-const WARM_UP: usize = 3;
+pub(crate) const WARM_UP: usize = 3;
 
 /// What one timed row does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

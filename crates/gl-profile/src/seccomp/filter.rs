@@ -1,14 +1,13 @@
 //! Expansion: from groups and lists to rules for each call that say nothing different about the same
 //! arguments.
 
-use std::sync::Arc;
-
+use gl_seccomp::Syscall;
 use gl_spec::oci::Arch;
 
 use super::builtin;
-use super::group::{Group, GroupRule, nearest_call, pieces};
+use super::group::{Group, GroupRule, nearest_call};
 use super::pieces::{Piece, difference, without_contained};
-use crate::error::{Error, Place};
+use crate::error::Error;
 use crate::keys::SeccompPolicy;
 use crate::node::quoted;
 use crate::profile::Profile;
@@ -16,7 +15,7 @@ use crate::value::{Mode, Name, Origin, SeccompAction, Setting, SyscallName};
 use crate::word::nearest;
 
 /// `EPERM`.
-const EPERM: u16 = 1;
+pub(super) const EPERM: u16 = 1;
 
 /// The most rules that one call may come to. The kernel takes 4096 instructions for all.
 const MAX_PIECES: usize = 512;
@@ -27,11 +26,13 @@ pub enum Cause {
     /// A rule of a group.
     Group {
         /// Name of the group.
-        group: Arc<str>,
-        /// File and line of the rule.
-        place: Place,
+        group: &'static str,
+        /// File of the group.
+        file: &'static str,
+        /// Line of the rule.
+        line: u32,
         /// The reason of the rule, or else of the group.
-        reason: Arc<str>,
+        reason: &'static str,
         /// Where the profile asks for the group.
         asked: Origin,
     },
@@ -90,7 +91,7 @@ impl Filter {
         // Stable: of each call, what counts first stays first.
         words.0.sort_by_key(|word| word.call);
         let mut rules = Vec::with_capacity(512);
-        for call in gl_seccomp::calls(native) {
+        for call in Syscall::all(native) {
             let begin = words.0.partition_point(|word| word.call < call);
             let said = words.0.get(begin..).unwrap_or_default();
             let said = said.split(|word| word.call != call).next();
@@ -148,9 +149,9 @@ enum Effect {
 
 /// One rule as it was written, for one call.
 struct Word {
-    call: &'static str,
+    call: Syscall,
     effect: Effect,
-    pieces: Vec<Piece>,
+    pieces: &'static [Piece],
     cause: Cause,
     /// Where the profile brings it in, for an error.
     asked: Origin,
@@ -163,17 +164,11 @@ struct Words(Vec<Word>);
 impl Words {
     fn calls(&mut self, names: &[Setting<SyscallName>], effect: Effect) -> Result<(), Error> {
         for name in names {
-            let text = name.value.as_str();
-            let call = gl_seccomp::known(text).ok_or_else(|| Error::Value {
-                place: name.origin.place(),
-                expected: "the name of a system call".to_owned(),
-                found: quoted(text),
-                nearest: nearest_call(text),
-            })?;
+            let call = call(name)?;
             self.0.push(Word {
                 call,
                 effect,
-                pieces: vec![Piece::ALL],
+                pieces: &[Piece::ALL],
                 cause: Cause::Profile(name.origin.clone()),
                 asked: name.origin.clone(),
             });
@@ -187,21 +182,14 @@ impl Words {
         effect: impl Fn(&GroupRule) -> Effect,
     ) -> Result<(), Error> {
         for name in names {
-            let text = name.value.as_str();
-            let group = builtin::group(text)?.ok_or_else(|| Error::Value {
-                place: name.origin.place(),
-                expected: "the name of a group of profiles/seccomp".to_owned(),
-                found: quoted(text),
-                nearest: nearest(text, builtin::group_names()),
-            })?;
+            let group = group(name)?;
             self.0.extend(group.rules.iter().flat_map(|rule| {
-                let pieces = pieces(&rule.conditions);
-                let cause = cause(&group, rule, &name.origin);
+                let cause = cause(group, rule, &name.origin);
                 let effect = effect(rule);
                 rule.calls.iter().map(move |&call| Word {
                     call,
                     effect,
-                    pieces: pieces.clone(),
+                    pieces: &rule.pieces,
                     cause: cause.clone(),
                     asked: name.origin.clone(),
                 })
@@ -211,27 +199,47 @@ impl Words {
     }
 }
 
-fn cause(group: &Group, rule: &GroupRule, asked: &Origin) -> Cause {
+/// The call that a profile names.
+pub(super) fn call(name: &Setting<SyscallName>) -> Result<Syscall, Error> {
+    let text = name.value.as_str();
+    Syscall::named(text).ok_or_else(|| Error::Value {
+        place: name.origin.place(),
+        expected: "the name of a system call".to_owned(),
+        found: quoted(text),
+        nearest: nearest_call(text),
+    })
+}
+
+/// The group that a profile names.
+pub(super) fn group(name: &Setting<Name>) -> Result<&'static Group, Error> {
+    let text = name.value.as_str();
+    builtin::group(text).ok_or_else(|| Error::Value {
+        place: name.origin.place(),
+        expected: "the name of a group of profiles/seccomp".to_owned(),
+        found: quoted(text),
+        nearest: nearest(text, builtin::group_names()),
+    })
+}
+
+fn cause(group: &'static Group, rule: &'static GroupRule, asked: &Origin) -> Cause {
     Cause::Group {
-        group: Arc::clone(&group.name),
-        place: Place {
-            file: Arc::clone(&group.file),
-            line: rule.line,
-            key: "rules".to_owned(),
-        },
-        reason: Arc::clone(rule.reason.as_ref().unwrap_or(&group.reason)),
+        group: &group.name,
+        file: &group.file,
+        line: rule.line,
+        reason: rule.reason.as_ref().unwrap_or(&group.reason),
         asked: asked.clone(),
     }
 }
 
 /// Adds the rules of one call.
 fn expand(
-    call: &'static str,
+    call: Syscall,
     said: &[Word],
     default: SeccompAction,
     rules: &mut Vec<Rule>,
 ) -> Result<(), Error> {
     let before = rules.len();
+    let call = call.name();
     let add = |word: &Word, arguments: Piece, action: SeccompAction| Rule {
         call,
         arguments,
@@ -241,16 +249,16 @@ fn expand(
     let mut denied: Vec<Piece> = Vec::new();
     for word in said {
         if let Effect::Deny(action) = word.effect {
-            let left = difference(&word.pieces, &denied);
+            let left = difference(word.pieces, &denied);
             rules.extend(left.iter().map(|&piece| add(word, piece, action)));
-            denied.extend(&word.pieces);
+            denied.extend(word.pieces);
             fits(left.len().max(denied.len()), word)?;
         }
     }
     let mut allowed: Vec<Rule> = Vec::new();
     for word in said {
         if word.effect == Effect::Allow {
-            for within in &word.pieces {
+            for within in word.pieces {
                 let left = difference(&[*within], &denied);
                 fits(left.len(), word)?;
                 let wide = left.iter().map(|piece| piece.widened(within, &denied));
@@ -275,12 +283,12 @@ fn expand(
     let weak = said.iter().filter(|_| default != SeccompAction::Log);
     for word in weak {
         if let Effect::Weak(errno) = word.effect {
-            let left = difference(&word.pieces, &taken);
+            let left = difference(word.pieces, &taken);
             rules.extend(
                 left.iter()
                     .map(|&piece| add(word, piece, SeccompAction::Errno(errno))),
             );
-            taken.extend(&word.pieces);
+            taken.extend(word.pieces);
             fits(left.len(), word)?;
         }
     }
@@ -299,7 +307,7 @@ fn fits(pieces: usize, word: &Word) -> Result<(), Error> {
         place: word.asked.place(),
         expected: format!(
             "conditions on {} that come to at most {MAX_PIECES} rules",
-            word.call
+            word.call.name()
         ),
         found: format!("{pieces} rules"),
         nearest: None,

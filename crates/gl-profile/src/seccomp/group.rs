@@ -1,6 +1,9 @@
 //! Files of system calls: what a group of a seccomp filter allows or denies, and why.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use gl_seccomp::Syscall;
 
 use crate::decode::Reader;
 use crate::error::Error;
@@ -14,13 +17,13 @@ use crate::word::nearest;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// The name that profiles call it by.
-    pub name: Arc<str>,
+    pub name: Cow<'static, str>,
     /// The file.
-    pub file: Arc<str>,
+    pub file: Cow<'static, str>,
     /// Why a program needs it, or why it is refused.
-    pub reason: Arc<str>,
+    pub reason: Cow<'static, str>,
     /// The rules.
-    pub rules: Vec<GroupRule>,
+    pub rules: Cow<'static, [GroupRule]>,
 }
 
 /// Calls with the conditions under which the rule speaks of them.
@@ -28,14 +31,16 @@ pub struct Group {
 pub struct GroupRule {
     /// The line of its first key.
     pub line: u32,
-    /// Names of calls, each of which some architecture has.
-    pub calls: Vec<&'static str>,
+    /// The calls.
+    pub calls: Cow<'static, [Syscall]>,
     /// What must hold of the arguments; nothing: any.
-    pub conditions: Vec<Condition>,
+    pub conditions: Cow<'static, [Condition]>,
+    /// The arguments for which that holds: all that are in one of these.
+    pub pieces: Cow<'static, [Piece]>,
     /// What the call fails with instead of being allowed.
     pub errno: Option<u16>,
     /// Why, where that may surprise.
-    pub reason: Option<Arc<str>>,
+    pub reason: Option<Cow<'static, str>>,
 }
 
 /// A test of one argument. Arguments have 64 bits and no sign.
@@ -95,7 +100,7 @@ impl Condition {
 }
 
 /// The arguments for which all of the conditions hold; nothing if they contradict each other.
-pub(crate) fn pieces(conditions: &[Condition]) -> Vec<Piece> {
+fn pieces(conditions: &[Condition]) -> Vec<Piece> {
     let each = conditions.iter().map(|condition| condition.pieces());
     each.fold(vec![Piece::ALL], |all, next| intersection(&all, &next))
 }
@@ -124,12 +129,12 @@ pub fn parse_group(file: &str, text: &str) -> Result<Group, Error> {
     let rules = reader.list("rules", rules)?;
     let rules = rules
         .map(|(key, node)| reader.rule(&key, node))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(Group {
         name: name.into(),
         reason: reason.into(),
-        rules,
-        file: Arc::clone(&file),
+        rules: rules.into(),
+        file: file.to_string().into(),
     })
 }
 
@@ -149,15 +154,20 @@ impl GroupReader<'_> {
             .collect::<Result<Vec<_>, _>>()?;
         let mut rule = GroupRule {
             line,
-            calls,
-            conditions: Vec::new(),
+            calls: calls.into(),
+            conditions: Cow::Borrowed(&[]),
+            pieces: Cow::Borrowed(&[Piece::ALL]),
             errno: None,
             reason: None,
         };
         for member in members {
             let (key, node) = (at(&member.key), &member.value);
             match member.key.as_str() {
-                "when" => rule.conditions = self.conditions(&key, node)?,
+                "when" => {
+                    let conditions = self.conditions(&key, node)?;
+                    rule.pieces = pieces(&conditions).into();
+                    rule.conditions = conditions.into();
+                }
                 "errno" => rule.errno = Some(self.errno(&key, node)?),
                 "reason" => rule.reason = Some(self.text(&key, node)?.into()),
                 _ => {}
@@ -166,9 +176,9 @@ impl GroupReader<'_> {
         Ok(rule)
     }
 
-    fn call(&self, key: &str, node: &Node) -> Result<&'static str, Error> {
+    fn call(&self, key: &str, node: &Node) -> Result<Syscall, Error> {
         let name = self.text(key, node)?;
-        gl_seccomp::known(&name).ok_or_else(|| Error::Value {
+        Syscall::named(&name).ok_or_else(|| Error::Value {
             place: self.0.place(node.line, key),
             expected: "the name of a system call".to_owned(),
             found: node.found(),

@@ -1,8 +1,7 @@
-//! A filter as the section of config.json, and as the policy that is merged with the engine's.
+//! A filter as the section of config.json.
 
 use std::collections::HashSet;
 
-use gl_seccomp::{Policy, Verdict};
 use gl_spec::oci::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArgBuilder, LinuxSeccompOperator,
     LinuxSyscall,
@@ -29,30 +28,6 @@ impl Filter {
             }));
         }
         section
-    }
-
-    /// The filter as a policy, for gl-seccomp to merge and assemble.
-    ///
-    /// # Errors
-    ///
-    /// As [`gl_seccomp::policy`]: no filter can be made for this architecture.
-    pub fn policy(&self) -> Result<Policy, gl_seccomp::Error> {
-        let foreign = match self.mode {
-            Mode::Enforcing => Verdict::KILL_PROCESS,
-            Mode::Permissive => Verdict::LOG,
-        };
-        gl_seccomp::policy_with_foreign(&self.native_section(), self.native, foreign)
-    }
-
-    /// One policy for this filter and the engine's: for each call and its arguments the stricter
-    /// answer. Where both refuse with an errno it is this filter's.
-    ///
-    /// # Errors
-    ///
-    /// As [`gl_seccomp::policy`], for either of the two.
-    pub fn merged_with(&self, engine: &LinuxSeccomp) -> Result<Policy, gl_seccomp::Error> {
-        let engine = gl_seccomp::policy(engine, self.native)?;
-        Ok(self.policy()?.tightened_by(&engine))
     }
 
     fn native_section(&self) -> LinuxSeccomp {

@@ -39,6 +39,13 @@ impl Piece {
     /// All arguments.
     pub const ALL: Self = Self([Bits::ANY; 6]);
 
+    /// The same with `bits` in one argument, for tables that the compiler works out.
+    #[expect(clippy::indexing_slicing, reason = "a fault ends the build")]
+    pub(crate) const fn on(mut self, index: usize, mask: u64, value: u64) -> Self {
+        self.0[index] = Bits { mask, value };
+        self
+    }
+
     /// The calls with `bits` in argument `index`; all of them if there is no such argument.
     pub(crate) fn of(index: u8, bits: Bits) -> Self {
         let mut piece = Self::ALL;

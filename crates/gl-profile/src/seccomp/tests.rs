@@ -152,18 +152,20 @@ fn names_of_values_join() {
         test: Test::MaskedEqual(0x1001_0000),
         value: 0x1_0000,
     };
-    assert_eq!(group.rules[0].conditions, [condition]);
+    assert_eq!(*group.rules[0].conditions, [condition]);
     assert_eq!(group.rules[0].line, 4);
 }
 
 #[test]
-fn every_built_in_group_can_be_read() {
-    for name in group_names() {
-        let group = group(name).unwrap().unwrap();
-        assert_eq!(&*group.name, name);
-        assert_eq!(&*group.file, format!("profiles/seccomp/{name}.toml"));
+fn groups_are_found_by_their_names() {
+    let mut names: Vec<_> = group_names().collect();
+    for name in &names {
+        assert_eq!(group(name).unwrap().name, *name);
     }
-    assert_eq!(group("no-such-group"), Ok(None));
+    assert_eq!(group("no-such-group"), None);
+    let found = names.clone();
+    names.sort_unstable();
+    assert_eq!(found, names);
 }
 
 #[test]
@@ -273,7 +275,8 @@ fn rules_say_where_they_come_from() {
     assert_eq!(named.kind, SourceKind::File);
     let Cause::Group {
         group,
-        place,
+        file,
+        line,
         reason,
         asked,
     } = &of("nanosleep").cause
@@ -281,11 +284,11 @@ fn rules_say_where_they_come_from() {
         panic!("{:?}", of("nanosleep"));
     };
     assert_eq!(
-        (&**group, &*place.file, place.line),
+        (*group, *file, *line),
         ("time", "profiles/seccomp/time.toml", 5)
     );
     assert_eq!(
-        &**reason,
+        *reason,
         "Reading clocks, sleeping and timers. Setting a clock is not among them."
     );
     assert_eq!(asked.to_string(), "x.toml:5: seccomp.groups");
