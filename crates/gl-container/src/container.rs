@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gl_cgroup::{Cgroup, Depth, OomWatch};
 use gl_launch::rootless::user_name;
-use gl_launch::{Listening, Waiting};
+use gl_launch::{Listening, Waiting, Watcher};
 use gl_seccomp::Program;
 use gl_spec::oci::{Process, Spec};
 use gl_spec::{ContainerId, Extras, StateDocument, Status};
@@ -324,11 +324,16 @@ impl Container {
             });
         }
         let spec = container.spec()?;
-        container.open_gate(store, &spec)
+        let watcher = watch::prepare(store, &container.record, &container.extras()?)?;
+        container.open_gate(&spec, watcher)
     }
 
     /// The part of `start` that `run` shares.
-    pub(crate) fn open_gate(&self, store: &Store, spec: &Spec) -> Result<(), Error> {
+    pub(crate) fn open_gate(&self, spec: &Spec, watcher: Option<Watcher>) -> Result<(), Error> {
+        // Before the program runs: it must not get a moment without its limits.
+        if let Some(watcher) = &watcher {
+            watcher.begin()?;
+        }
         let init = self.init()?;
         let extras = self.extras()?;
         let facts = gl_launch::facts();
@@ -336,14 +341,13 @@ impl Container {
             path: self.dir.path(CONFIG),
         })?;
         let process = gl_plan::plan_process(process, spec, &extras, &facts)?;
-        // Before the program runs: it must not get a moment without its limits.
-        watch::arm(store, &self.record.id, &extras)?;
         let listening = self.listening(spec);
         gl_launch::start(
             self.dir.as_fd(),
             (self.pid()?, init.as_fd()),
             &process,
             listening.as_ref(),
+            watcher,
         )?;
         self.dir.unlink(gl_launch::GATE)?;
         let hooks = gl_plan::plan_hooks(spec).poststart;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use gl_cgroup::{Cgroup, Driver, Parents};
-use gl_plan::{Keyring, Kind, Options, Pivot, Plan};
+use gl_launch::Watcher;
+use gl_plan::{Keyring, Kind, Options, Pivot, Plan, Starts};
 use gl_seccomp::Program;
 use gl_spec::oci::Spec;
 use gl_spec::{ContainerId, Extras, StateDocument, Status, Timestamp};
@@ -22,6 +23,7 @@ use crate::record::{CONFIG, EXTRAS, Init, Phase, RECORD, Record, SECCOMP};
 use crate::rootless;
 use crate::socket;
 use crate::store::{Store, Warnings, read_all, write_all};
+use crate::watch;
 
 /// What `create` is asked for.
 #[derive(Debug, Clone)]
@@ -50,6 +52,14 @@ pub struct CreateRequest {
     pub extra_env: Vec<String>,
 }
 
+impl CreateRequest {
+    /// Whether somebody learns of the container by its creation.
+    fn tells_somebody(&self) -> bool {
+        let sockets = self.console_socket.is_some() || self.pidfd_socket.is_some();
+        sockets || self.pid_file.is_some()
+    }
+}
+
 /// Where the terminal's master end goes.
 pub(crate) enum Console {
     /// To the socket that the request names, or nowhere.
@@ -64,18 +74,39 @@ pub(crate) enum Console {
 ///
 /// [`Error`]; nothing is left of the container then: no process, mount, cgroup, state or pid file.
 pub fn create(store: &Store, id: &ContainerId, request: &CreateRequest) -> Result<Warnings, Error> {
-    let (_, _, warnings) = create_with(store, id, request, Console::AsRequested)?;
-    Ok(warnings)
+    let caller = Caller {
+        console: Console::AsRequested,
+        starts: Starts::WhenTold,
+    };
+    let created = create_with(store, id, request, caller)?;
+    Ok(created.warnings)
 }
 
-/// [`create`], with the container still locked and its config at hand.
+/// Who creates a container.
+pub(crate) struct Caller {
+    /// Where it wants the terminal's master end.
+    pub(crate) console: Console,
+    /// When it starts the container.
+    pub(crate) starts: Starts,
+}
+
+/// A container that is still locked, and its config.
+pub(crate) struct Created {
+    pub(crate) container: Container,
+    pub(crate) spec: Spec,
+    pub(crate) warnings: Warnings,
+    /// What will watch it, where it starts at once and has limits to watch.
+    pub(crate) watcher: Option<Watcher>,
+}
+
+/// [`create`], for one that goes on with the container.
 pub(crate) fn create_with(
     store: &Store,
     id: &ContainerId,
     request: &CreateRequest,
-    console: Console,
-) -> Result<(Container, Spec, Warnings), Error> {
-    let mut decided = decide(store, id, request)?;
+    Caller { console, starts }: Caller,
+) -> Result<Created, Error> {
+    let mut decided = decide(store, id, request, starts)?;
     let console = open_console(request, console, &decided.plan)?;
     gl_launch::keep_descriptors(request.preserve_fds).map_err(|number| Error::Option {
         option: "--preserve-fds",
@@ -85,8 +116,13 @@ pub(crate) fn create_with(
     let dir = store.make(id)?;
     let record = new_record(id, &decided);
     let mut container = Container { dir, record };
-    match build(&mut container, &mut decided, request, console) {
-        Ok(()) => Ok((container, decided.spec, decided.warnings)),
+    match build(store, &mut container, &mut decided, request, console) {
+        Ok(watcher) => Ok(Created {
+            container,
+            spec: decided.spec,
+            warnings: decided.warnings,
+            watcher,
+        }),
         Err(err) => {
             // The first failure is the one to tell; what the clean-up meets comes from it.
             match undo(store, id, &container, request) {
@@ -107,9 +143,15 @@ pub(crate) struct Decided {
     program: Option<Program>,
     bundle: PathBuf,
     pub(crate) cgroup: Option<Group>,
+    starts: Starts,
 }
 
-fn decide(store: &Store, id: &ContainerId, request: &CreateRequest) -> Result<Decided, Error> {
+fn decide(
+    store: &Store,
+    id: &ContainerId,
+    request: &CreateRequest,
+    starts: Starts,
+) -> Result<Decided, Error> {
     let bundle = absolute(&request.bundle)?;
     let config = request
         .config
@@ -138,6 +180,10 @@ fn decide(store: &Store, id: &ContainerId, request: &CreateRequest) -> Result<De
         pivot: request.pivot,
         keyring: request.keyring,
         preserve_fds: request.preserve_fds,
+        starts: match request.tells_somebody() {
+            true => Starts::WhenTold,
+            false => starts,
+        },
     };
     let mut plan = gl_plan::plan(&spec, &tightened.extras, &options, &gl_launch::facts())?;
     // Those that are made for the container do not exist yet.
@@ -165,6 +211,7 @@ fn decide(store: &Store, id: &ContainerId, request: &CreateRequest) -> Result<De
         program,
         bundle,
         cgroup,
+        starts,
     })
 }
 
@@ -255,11 +302,12 @@ fn open_console(
 }
 
 fn build(
+    store: &Store,
     container: &mut Container,
     decided: &mut Decided,
     request: &CreateRequest,
     console: Option<OwnedFd>,
-) -> Result<(), Error> {
+) -> Result<Option<Watcher>, Error> {
     container.dir.write_new(CONFIG, &decided.bytes)?;
     if decided.extras != Extras::default() {
         container.dir.write_new(EXTRAS, &encode(&decided.extras))?;
@@ -292,7 +340,13 @@ fn build(
         ..state.clone()
     };
     let placeholder = made.settle(launching.pid(), decided)?;
-    launching.build(&state)?;
+    launching.begin()?;
+    let watcher = match decided.starts {
+        // While init is busy.
+        Starts::AtOnce => watch::prepare(store, &container.record, &decided.extras)?,
+        Starts::WhenTold => None,
+    };
+    launching.built(&state)?;
     drop(placeholder);
     container.record.init = Some(Init {
         pid,
@@ -309,7 +363,8 @@ fn build(
         // While init still ends with us if it fails.
         socket::send_pidfd(&socket::connect(socket::PIDFD, path)?, launching.pidfd())?;
     }
-    Ok(launching.commit()?)
+    launching.commit()?;
+    Ok(watcher)
 }
 
 pub(crate) fn encode(value: &impl serde::Serialize) -> Vec<u8> {

@@ -1,11 +1,12 @@
 //! `run`: create and start, then wait for the end and delete.
 
+use gl_plan::Starts;
 use gl_spec::ContainerId;
 use rustix::process::Signal;
 
 use crate::attach::{self, Attached, Signals};
 use crate::container::Container;
-use crate::create::{Console, CreateRequest, create_with};
+use crate::create::{Caller, Console, CreateRequest, Created, create_with};
 use crate::delete::{Force, HookFailures, delete, delete_loaded};
 use crate::error::Error;
 use crate::exec::Outcome;
@@ -45,13 +46,22 @@ pub fn run(
         }
         false => (Console::AsRequested, None),
     };
-    let (container, spec, warnings) = create_with(store, id, &request.create, console)?;
+    let caller = Caller {
+        console,
+        starts: Starts::AtOnce,
+    };
+    let Created {
+        container,
+        spec,
+        warnings,
+        watcher,
+    } = create_with(store, id, &request.create, caller)?;
     let wants_terminal = spec
         .process()
         .as_ref()
         .and_then(gl_spec::oci::Process::terminal)
         .unwrap_or(false);
-    if let Err(err) = container.open_gate(store, &spec) {
+    if let Err(err) = container.open_gate(&spec, watcher) {
         // What the clean-up meets comes from the first failure, which is the one to tell.
         return match delete_loaded(store, &container, Force::Yes) {
             Ok(_) | Err(_) => Err(err),

@@ -11,6 +11,12 @@ use crate::container::Container;
 use crate::error::Error;
 use crate::record::{CONFIG, END, EXTRAS, RECORD, RESOURCES, SECCOMP};
 
+impl AsFd for Store {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// What was odd about a config and is fine all the same.
 pub type Warnings = Vec<Warning>;
 

@@ -6,16 +6,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use gl_cgroup::{Cgroup, Depth};
+use gl_launch::Watcher;
 use gl_spec::{ContainerId, EndReason, Extras};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
 use crate::container::Container;
 use crate::error::Error;
-use crate::record::{END, End};
+use crate::record::{END, End, Record};
 use crate::signal::Whom;
-use crate::store::Store;
+use crate::store::{Store, read_all};
 
 /// How long a container has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
@@ -27,54 +29,50 @@ const TRIES: u32 = 1500;
 const COUNTED_EVERY: Duration = Duration::from_millis(100);
 /// CPU time is looked at this often at most.
 const SHORTEST: Duration = Duration::from_millis(5);
+/// The processors that there may ever be.
+const PROCESSORS: &str = "/sys/devices/system/cpu/possible";
+/// As many are assumed where nobody knows.
+const MANY: u32 = 8192;
 
-/// Puts the limits in force from now on; does nothing where there is none.
+/// Starts the process that will watch a container, before its program starts; none where there is nothing to
+/// watch. Once told to begin, it reads the state that `create` has left.
 ///
 /// # Errors
 ///
-/// [`Error::NoCgroup`] for a limit of CPU time without a cgroup that counts it; [`Error::Launch`] if the
-/// watching process cannot be started.
-pub(crate) fn arm(store: &Store, id: &ContainerId, extras: &Extras) -> Result<(), Error> {
-    let limits = [extras.execution_timeout_ms, extras.cpu_time_ms];
-    if limits == [None, None] && extras.max_processes.is_none() {
-        return Ok(());
+/// [`Error::NoCgroup`] for a limit of CPU time or processes without a cgroup that counts it;
+/// [`Error::Launch`] if the process cannot be started.
+pub(crate) fn prepare(
+    store: &Store,
+    record: &Record,
+    extras: &Extras,
+) -> Result<Option<Watcher>, Error> {
+    let counted = extras.cpu_time_ms.is_some() || extras.max_processes.is_some();
+    if !counted && extras.execution_timeout_ms.is_none() {
+        return Ok(None);
     }
-    // Loaded anew: the lock that a command holds must not live on in the watching process.
-    let container = store.load(id)?;
-    let init = container.init()?;
-    let cpu = match extras.cpu_time_ms {
-        None => None,
-        Some(limit) => Some(Cpu {
-            cgroup: container.cgroup()?,
-            limit: Duration::from_millis(limit),
-            processors: processors(),
-        }),
-    };
-    let processes = match extras.max_processes {
-        None => None,
-        Some(max) => Some(Processes {
-            cgroup: container.cgroup()?,
-            max: usize::try_from(max).unwrap_or(usize::MAX),
-        }),
-    };
-    let now = Instant::now();
-    let deadline = extras.execution_timeout_ms;
-    let watch = Watch {
-        container,
-        init,
-        deadline: deadline.and_then(|ms| now.checked_add(Duration::from_millis(ms))),
-        cpu,
-        processes,
-    };
-    let mut keep = vec![watch.init.as_fd(), watch.container.dir.as_fd()];
-    keep.extend(watch.cpu.iter().map(|cpu| cpu.cgroup.descriptor()));
-    keep.extend(watch.processes.iter().map(|all| all.cgroup.descriptor()));
-    gl_launch::watch(&keep, |signals| watch.run(&signals))?;
-    Ok(())
+    if counted && record.cgroup.is_none() {
+        return Err(Error::NoCgroup);
+    }
+    // Whatever it cannot read keeps the program from running.
+    let load = || Watch::load(store, &record.id, extras).ok();
+    let watcher = Watcher::prepare(&[store.as_fd()], load, |watch, signals| watch.run(&signals))?;
+    Ok(Some(watcher))
 }
 
+/// How many processors a container could keep busy: all that there may be, as neither our affinity nor our
+/// cgroup says anything of it.
 fn processors() -> u32 {
-    std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1))
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(PROCESSORS, flags, Mode::empty());
+    let text = file.and_then(|file| read_all(&file, 64)).ok();
+    let text = text.and_then(|text| String::from_utf8(text).ok());
+    text.and_then(|text| last(&text)).unwrap_or(MANY)
+}
+
+/// One more than the last number of a list such as `0-3,8-11`.
+fn last(list: &str) -> Option<u32> {
+    let last = list.trim().rsplit([',', '-']).next()?;
+    last.parse::<u32>().ok()?.checked_add(1)
 }
 
 struct Watch {
@@ -136,6 +134,35 @@ fn asked_to_end(signals: &OwnedFd) -> bool {
 }
 
 impl Watch {
+    fn load(store: &Store, id: &ContainerId, extras: &Extras) -> Result<Self, Error> {
+        // Loaded anew: the lock that a command holds must not live on in this process.
+        let container = store.load(id)?;
+        let init = container.init()?;
+        let cpu = match extras.cpu_time_ms {
+            None => None,
+            Some(limit) => Some(Cpu {
+                cgroup: container.cgroup()?,
+                limit: Duration::from_millis(limit),
+                processors: processors(),
+            }),
+        };
+        let processes = match extras.max_processes {
+            None => None,
+            Some(max) => Some(Processes {
+                cgroup: container.cgroup()?,
+                max: usize::try_from(max).unwrap_or(usize::MAX),
+            }),
+        };
+        let deadline = extras.execution_timeout_ms.map(Duration::from_millis);
+        Ok(Self {
+            container,
+            init,
+            deadline: deadline.and_then(|time| Instant::now().checked_add(time)),
+            cpu,
+            processes,
+        })
+    }
+
     fn run(&self, signals: &OwnedFd) -> i32 {
         match self.limit_reached(signals) {
             None => 0,
@@ -213,5 +240,25 @@ impl Watch {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_counted_to_the_last() {
+        for (list, want) in [
+            ("0\n", Some(1)),
+            ("0-3\n", Some(4)),
+            ("0-3,8-11\n", Some(12)),
+            ("0-1,5", Some(6)),
+            ("", None),
+            ("x", None),
+        ] {
+            assert_eq!(last(list), want, "{list:?}");
+        }
+        assert!((1..MANY).contains(&processors()), "{}", processors());
     }
 }

@@ -38,4 +38,4 @@ pub use placeholder::Placeholder;
 pub use spawn::{Launching, Request, spawn};
 pub use start::{Listening, start};
 pub use stdio::{keep_descriptors, send_fd};
-pub use watch::watch;
+pub use watch::Watcher;

@@ -2,7 +2,8 @@
 //!
 //! Engines do so in hooks, or between `create` and `start` by the process id of init, or later by the
 //! namespace that they have found then. So init waits in a namespace that it leaves at `start`, and
-//! has its own made before, where kernel parameters can be set.
+//! has its own made before, where kernel parameters can be set. Where the program starts at once and no
+//! hook runs before, there is nobody to set anything up, and one namespace is enough.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -24,9 +25,9 @@ pub(crate) struct Renewed {
 }
 
 /// Makes the network namespace that the program will have, and enters it; none where the container
-/// keeps the engine's.
+/// keeps the engine's, or where its first one is its own.
 pub(crate) fn renew(plan: &Plan) -> Result<Option<Renewed>, Fault> {
-    let Some(isolated) = plan.network else {
+    let Some(isolated) = plan.network.filter(|_| plan.network_shown) else {
         return Ok(None);
     };
     let failed = Fault::of(Own::NetworkRenewal);

@@ -222,16 +222,12 @@ impl Launching<'_> {
         self.pidfd.as_fd()
     }
 
-    /// Lets init build the container up to its gate, and runs the `createRuntime` hooks on the way.
+    /// Lets init begin to build the container.
     ///
     /// # Errors
     ///
-    /// What failed in init, in a hook, or in setting its limits.
-    pub fn build(&mut self, state: &StateDocument) -> Result<(), Error> {
-        let sync = |source| Error::Host {
-            what: "talk to the init process",
-            source,
-        };
+    /// [`Error::Killed`] if it is gone, or what failed in setting its limits.
+    pub fn begin(&mut self) -> Result<(), Error> {
         let Some(channel) = &self.channel else {
             return Err(Error::Killed);
         };
@@ -239,7 +235,19 @@ impl Launching<'_> {
         channel
             .send(&Record::new(Message::Go, pid.into()))
             .map_err(sync)?;
-        raise_limits(self.pid, &self.plan.process)?;
+        raise_limits(self.pid, &self.plan.process)
+    }
+
+    /// Waits until init has [built](Self::begin) the container up to its gate, and runs the `createRuntime`
+    /// hooks on the way.
+    ///
+    /// # Errors
+    ///
+    /// What failed in init or in a hook.
+    pub fn built(&mut self, state: &StateDocument) -> Result<(), Error> {
+        let Some(channel) = &self.channel else {
+            return Err(Error::Killed);
+        };
         loop {
             let Some(record) = channel.receive().map_err(sync)? else {
                 return Err(Error::Killed);
@@ -284,6 +292,13 @@ impl Drop for Launching<'_> {
         if self.channel.take().is_some() {
             kill_and_reap(&self.pidfd);
         }
+    }
+}
+
+fn sync(source: Errno) -> Error {
+    Error::Host {
+        what: "talk to the init process",
+        source,
     }
 }
 

@@ -17,6 +17,7 @@ use rustix::process::{ForeignRawFd, Pid, PidfdGetfdFlags};
 use crate::error::Error;
 use crate::gate;
 use crate::record::{Channel, Kind, Record};
+use crate::watch::Watcher;
 
 /// Who takes the listener of a seccomp filter with `SCMP_ACT_NOTIFY`.
 #[derive(Debug, Clone)]
@@ -52,7 +53,7 @@ impl Listening {
 
 /// Opens the gate and returns once the container's program has been executed.
 ///
-/// `dir` is the state directory.
+/// `dir` is the state directory. The program does not run before `watcher` watches it.
 ///
 /// # Errors
 ///
@@ -62,12 +63,16 @@ pub fn start(
     init: (Pid, BorrowedFd<'_>),
     process: &Process,
     listening: Option<&Listening>,
+    watcher: Option<Watcher>,
 ) -> Result<(), Error> {
     let failed = |source| Error::Host {
         what: "talk to the init process",
         source,
     };
     let channel = gate::knock(dir).map_err(failed)?.ok_or(Error::NotWaiting)?;
+    if let Some(watcher) = watcher {
+        watcher.armed()?;
+    }
     channel.send(&Record::new(Kind::Go, 0)).map_err(failed)?;
     follow(&channel, init, process, listening)
 }

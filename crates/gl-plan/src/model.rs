@@ -65,6 +65,18 @@ pub struct Options {
     pub keyring: Keyring,
     /// Descriptors to pass on beside stdio: 3 and the following, this many.
     pub preserve_fds: u32,
+    /// When its program starts.
+    pub starts: Starts,
+}
+
+/// When the program of a new container starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Starts {
+    /// When somebody says so, who is told of the container and may set it up before.
+    #[default]
+    WhenTold,
+    /// As soon as the container is there; nobody but hooks is told of it before.
+    AtOnce,
 }
 
 /// One range of an id map, as a line of `/proc/PID/uid_map`.
@@ -164,6 +176,8 @@ pub struct Plan {
     pub process: Process,
     /// A container that is to have no network, and what is up of it.
     pub network: Option<Isolated>,
+    /// Whether somebody may set its network up before it starts: in another namespace then, that it leaves.
+    pub network_shown: bool,
     /// Hooks.
     pub hooks: Hooks,
     /// What the command line adds.
@@ -218,6 +232,7 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
         domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
         process: process::build(process, spec, facts)?,
         network: None,
+        network_shown: false,
         hooks: hook::build(spec.hooks().as_ref()),
         options: *options,
         mount_label: mount_label(spec, facts, &mounts, &namespaces)?,
