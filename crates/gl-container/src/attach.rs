@@ -4,6 +4,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use gl_launch::{Beside, wait_beside};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{
@@ -99,14 +100,35 @@ impl Signals {
     }
 }
 
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this status.
+    Exited(u8),
+    /// By this signal.
+    Signalled(i32),
+}
+
+impl Ended {
+    /// The status of a shell for it: 128 and the number of the signal.
+    #[must_use]
+    pub fn status(self) -> u8 {
+        match self {
+            Self::Exited(status) => status,
+            Self::Signalled(signal) => u8::try_from(128 + (signal & 0x7f)).unwrap_or(255),
+        }
+    }
+}
+
 /// Waits for a child to end; passes signals on to it and, with a terminal, bytes to and fro.
 ///
-/// Returns its exit status, or 128 and the number of the signal that killed it.
+/// Returns how it ended; does what comes up beside.
 pub(crate) fn wait(
     child: &OwnedFd,
     signals: &Signals,
     terminal: Option<Attached>,
-) -> Result<u8, Error> {
+    beside: &mut dyn Beside,
+) -> Result<Ended, Error> {
     let failed = Error::host("wait for the process");
     let master = match terminal {
         Some(attached) => Some(
@@ -120,32 +142,30 @@ pub(crate) fn wait(
     if let Some(master) = &master {
         copy_size(master.as_fd());
     }
-    let status = relay(child, &signals.0, master.as_ref()).map_err(failed);
+    let status = relay(child, &signals.0, master.as_ref(), beside).map_err(failed);
     drop(raw);
     status
 }
 
 /// Moves what can be moved until the child has ended and its terminal is empty.
-fn relay(child: &OwnedFd, signals: &OwnedFd, master: Option<&OwnedFd>) -> Result<u8, Errno> {
+fn relay(
+    child: &OwnedFd,
+    signals: &OwnedFd,
+    master: Option<&OwnedFd>,
+    beside: &mut dyn Beside,
+) -> Result<Ended, Errno> {
     let mut input_open = master.is_some();
     let mut output_open = master.is_some();
     loop {
         let stdin = rustix::stdio::stdin();
-        let mut fds = vec![
-            PollFd::new(child, PollFlags::IN),
-            PollFd::new(signals, PollFlags::IN),
-        ];
+        let mut fds = vec![child.as_fd(), signals.as_fd()];
         if let (Some(master), true) = (master, output_open) {
-            fds.push(PollFd::new(master, PollFlags::IN));
+            fds.push(master.as_fd());
             if input_open {
-                fds.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
+                fds.push(stdin);
             }
         }
-        match rustix::event::poll(&mut fds, None) {
-            Err(Errno::INTR) => continue,
-            other => other?,
-        };
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let ready = wait_beside(&fds, beside)?;
         let is_ready = |index: usize| ready.get(index).copied().unwrap_or(false);
         if is_ready(1) {
             pass_signals(child.as_fd(), signals.as_fd(), master.map(AsFd::as_fd))?;
@@ -223,17 +243,18 @@ fn copy_size(master: BorrowedFd<'_>) {
     }
 }
 
-fn reap(child: &OwnedFd) -> Result<u8, Errno> {
+fn reap(child: &OwnedFd) -> Result<Ended, Errno> {
     loop {
         match rustix::process::waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED) {
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
             Ok(None) => return Err(Errno::CHILD),
             Ok(Some(status)) => {
-                let exited = status.exit_status();
-                let killed = status.terminating_signal().map(|signal| 128 + signal);
-                let code = exited.or(killed).unwrap_or(255);
-                return Ok(u8::try_from(code & 0xff).unwrap_or(255));
+                if let Some(signal) = status.terminating_signal() {
+                    return Ok(Ended::Signalled(signal));
+                }
+                let code = status.exit_status().unwrap_or(255);
+                return Ok(Ended::Exited(u8::try_from(code & 0xff).unwrap_or(255)));
             }
         }
     }

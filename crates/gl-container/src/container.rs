@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use gl_cgroup::{Cgroup, Depth, OomWatch};
 use gl_launch::rootless::user_name;
-use gl_launch::{Listening, Waiting, Watcher};
+use gl_launch::{Agent, Beside, Listening, Waiting, Watcher};
 use gl_seccomp::Program;
 use gl_spec::oci::{Process, Spec};
-use gl_spec::{ContainerId, Extras, StateDocument, Status};
+use gl_spec::{ContainerId, EndReason, Extras, StateDocument, Status};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
@@ -264,6 +264,26 @@ impl Container {
     }
 
     /// Why greenlang ended it, if it did.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] or [`Error::File`].
+    pub fn end_reason(&self) -> Result<Option<EndReason>, Error> {
+        Ok(self.end()?.map(|end| end.reason))
+    }
+
+    /// What its cgroup counts, even after its end as long as it is not deleted; none without a cgroup.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cgroup`].
+    pub fn usage(&self) -> Result<Option<gl_cgroup::stats::Stats>, Error> {
+        match &self.record.cgroup {
+            Some(record) => Ok(Some(Cgroup::open(record)?.stats()?)),
+            None => Ok(None),
+        }
+    }
+
     fn end(&self) -> Result<Option<End>, Error> {
         let bytes = self.dir.read(END)?;
         let end = bytes.map(|bytes| {
@@ -325,11 +345,16 @@ impl Container {
         }
         let spec = container.spec()?;
         let watcher = watch::prepare(store, &container.record, &container.extras()?)?;
-        container.open_gate(&spec, watcher)
+        container.open_gate(&spec, watcher, &mut ())
     }
 
     /// The part of `start` that `run` shares.
-    pub(crate) fn open_gate(&self, spec: &Spec, watcher: Option<Watcher>) -> Result<(), Error> {
+    pub(crate) fn open_gate(
+        &self,
+        spec: &Spec,
+        watcher: Option<Watcher>,
+        beside: &mut dyn Beside,
+    ) -> Result<(), Error> {
         // Before the program runs: it must not get a moment without its limits.
         if let Some(watcher) = &watcher {
             watcher.begin()?;
@@ -346,8 +371,11 @@ impl Container {
             self.dir.as_fd(),
             (self.pid()?, init.as_fd()),
             &process,
-            listening.as_ref(),
             watcher,
+            Agent {
+                listening: listening.as_ref(),
+                beside,
+            },
         )?;
         self.dir.unlink(gl_launch::GATE)?;
         let hooks = gl_plan::plan_hooks(spec).poststart;

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use gl_cgroup::{Cgroup, Driver, Parents};
-use gl_launch::Watcher;
+use gl_launch::{Tie, Watcher};
 use gl_plan::{Keyring, Kind, Options, Pivot, Plan, Starts};
+use gl_profile::Profile;
+use gl_profile::translate::Step;
 use gl_seccomp::Program;
-use gl_spec::oci::Spec;
+use gl_spec::oci::{LinuxSeccomp, Spec};
 use gl_spec::{ContainerId, Extras, StateDocument, Status, Timestamp};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -48,6 +50,12 @@ pub struct CreateRequest {
     pub cgroups: Option<Driver>,
     /// A profile for a container whose config names none.
     pub profile: Option<String>,
+    /// A profile that the container gets whatever its config names.
+    pub resolved: Option<Profile>,
+    /// Whether an agent is told of the calls that a filter denies.
+    pub denials: Denials,
+    /// Whose end is the container's end as well.
+    pub tie: Tie,
     /// Variables that come on top of the config's, such as `LISTEN_FDS`.
     pub extra_env: Vec<String>,
 }
@@ -58,6 +66,28 @@ impl CreateRequest {
         let sockets = self.console_socket.is_some() || self.pidfd_socket.is_some();
         sockets || self.pid_file.is_some()
     }
+}
+
+/// What becomes of system calls that a profile denies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Denials {
+    /// They fail.
+    #[default]
+    Silent,
+    /// The agent at the config's `linux.seccomp.listenerPath` decides what they return, and so sees them. Calls
+    /// that fail with `ENOSYS` it does not see, and those that are allowed cost nothing.
+    Observed,
+}
+
+/// What a profile came to.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// The profiles, the chosen one first.
+    pub profiles: Vec<Profile>,
+    /// What became of each of their lines.
+    pub steps: Vec<Step>,
+    /// The seccomp section of the config, as the engine gave it.
+    pub section: Option<LinuxSeccomp>,
 }
 
 /// Where the terminal's master end goes.
@@ -95,6 +125,7 @@ pub(crate) struct Created {
     pub(crate) container: Container,
     pub(crate) spec: Spec,
     pub(crate) warnings: Warnings,
+    pub(crate) decision: Decision,
     /// What will watch it, where it starts at once and has limits to watch.
     pub(crate) watcher: Option<Watcher>,
 }
@@ -121,6 +152,7 @@ pub(crate) fn create_with(
             container,
             spec: decided.spec,
             warnings: decided.warnings,
+            decision: decided.decision,
             watcher,
         }),
         Err(err) => {
@@ -144,6 +176,7 @@ pub(crate) struct Decided {
     bundle: PathBuf,
     pub(crate) cgroup: Option<Group>,
     starts: Starts,
+    decision: Decision,
 }
 
 fn decide(
@@ -161,12 +194,7 @@ fn decide(
     let loaded = gl_spec::load(&bytes)?;
     let (mut spec, mut warnings) = (loaded.spec, loaded.warnings);
     warnings.extend(gl_spec::validate(&spec)?);
-    let tightened = profile::tighten(
-        &mut spec,
-        request.profile.as_deref(),
-        request.cgroups.is_some(),
-        &store.instance(id)?,
-    )?;
+    let tightened = profile::tighten(&mut spec, request, &store.instance(id)?)?;
     let bytes = match request.extra_env.is_empty() && tightened.extras == Extras::default() {
         true => bytes,
         false => {
@@ -194,7 +222,8 @@ fn decide(
         .linux()
         .as_ref()
         .and_then(|linux| linux.seccomp().as_ref());
-    let program = profile::filter(section, &tightened)?;
+    let program = profile::filter(section, &tightened, request.denials)?;
+    let section = section.cloned();
     if let Some(program) = &program {
         gl_seccomp::check_kernel(program)?;
     }
@@ -202,7 +231,13 @@ fn decide(
         .cgroups
         .map(|driver| Group::decide(id, driver, &spec))
         .transpose()?;
+    let decision = Decision {
+        profiles: tightened.profiles,
+        steps: tightened.steps,
+        section,
+    };
     Ok(Decided {
+        decision,
         spec,
         extras: tightened.extras,
         bytes,
@@ -333,6 +368,7 @@ fn build(
         cgroup: group::mounts(decided, cgroup)?,
         seccomp: decided.program.as_ref(),
         console,
+        tie: request.tie,
     })?;
     let pid = launching.pid().as_raw_nonzero().get();
     let state = StateDocument {

@@ -123,7 +123,10 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
     }
     match signals {
         None => Ok(Outcome::Detached),
-        Some(signals) => attach::wait(&executed.pidfd, &signals, terminal).map(Outcome::Exited),
+        Some(signals) => {
+            let ended = attach::wait(&executed.pidfd, &signals, terminal, &mut ())?;
+            Ok(Outcome::Exited(ended.status()))
+        }
     }
 }
 

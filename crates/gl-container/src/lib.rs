@@ -27,14 +27,15 @@ mod store;
 mod update;
 mod watch;
 
+pub use attach::Ended;
 pub use container::Container;
-pub use create::{CreateRequest, create};
+pub use create::{CreateRequest, Decision, Denials, create};
 pub use delete::{Force, HookFailures, delete};
 pub use error::Error;
 pub use exec::{ExecRequest, Outcome, Paused, exec};
-pub use gl_launch::in_user_namespace;
+pub use gl_launch::{Beside, Tie, in_user_namespace};
 pub use profile::{HostProfiles, profile_host};
 pub use rootless::{prepare_create, prepare_delete, prepare_exec, prepare_start};
-pub use run::{RunRequest, run};
+pub use run::{Companion, RunRequest, run, run_beside};
 pub use signal::{Reached, Whom};
 pub use store::{Store, Warnings, check_user_dir};

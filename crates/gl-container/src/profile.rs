@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use gl_profile::seccomp::{Answers, Filter};
-use gl_profile::translate::{self, Host, Processes};
+use gl_profile::translate::{self, Host, Processes, Step};
 use gl_profile::{Format, MAX_PROFILE_BYTES, Profile, Settings, Source, SourceText, builtin};
 use gl_seccomp::{Policy, Program};
 use gl_spec::Extras;
@@ -15,6 +15,7 @@ use gl_spec::oci::{LinuxNamespaceType, LinuxSeccomp, Spec};
 use rustix::fs::{Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::create::{CreateRequest, Decision, Denials};
 use crate::error::Error;
 use crate::store::read_all;
 
@@ -39,6 +40,8 @@ pub(crate) struct Tightened {
     pub(crate) extras: Extras,
     /// The profiles, for their filters.
     pub(crate) profiles: Vec<Profile>,
+    /// What became of each of their lines.
+    pub(crate) steps: Vec<Step>,
 }
 
 /// Tightens `spec` by the profiles that it gets.
@@ -49,8 +52,7 @@ pub(crate) struct Tightened {
 /// one that cannot be enforced, [`Error::File`] for settings that are not to be trusted.
 pub(crate) fn tighten(
     spec: &mut Spec,
-    asked: Option<&str>,
-    cgroup: bool,
+    request: &CreateRequest,
     instance: &str,
 ) -> Result<Tightened, Error> {
     let settings = settings()?;
@@ -59,23 +61,29 @@ pub(crate) fn tighten(
         .as_ref()
         .and_then(|all| all.get(ANNOTATION))
         .cloned();
-    let chosen = annotation.or_else(|| asked.map(str::to_owned)).or_else(|| {
-        let default = settings.profile.as_ref();
+    let resolved = request.resolved.as_ref();
+    let chosen = annotation.or_else(|| request.profile.clone()).or_else(|| {
+        let default = settings.profile.as_ref().filter(|_| resolved.is_none());
         default.map(|name| name.value.as_str().to_owned())
     });
     let floor = settings.minimum_profile.as_ref();
     let floor = floor.map(|name| name.value.as_str().to_owned());
     let mut tightened = Tightened::default();
-    if chosen.is_none() && floor.is_none() {
+    if chosen.is_none() && resolved.is_none() && floor.is_none() {
         return Ok(tightened);
     }
     let host = Host {
         processes: processes(spec)?,
-        ..profile_host(cgroup)
+        ..profile_host(request.cgroups.is_some())
     };
-    for name in [chosen, floor].into_iter().flatten() {
-        let profile = Profile::resolve(name.as_str(), &HostProfiles)?;
-        translate::tighten(&profile, spec, &mut tightened.extras, &host, instance)?;
+    let find = |name: Option<String>| {
+        let found = name.map(|name| Profile::resolve(name.as_str(), &HostProfiles));
+        found.transpose()
+    };
+    let profiles = [find(chosen)?, resolved.cloned(), find(floor)?];
+    for profile in profiles.into_iter().flatten() {
+        let steps = translate::tighten(&profile, spec, &mut tightened.extras, &host, instance)?;
+        tightened.steps.extend(steps);
         tightened.profiles.push(profile);
     }
     Ok(tightened)
@@ -89,12 +97,43 @@ pub(crate) fn tighten(
 pub(crate) fn filter(
     section: Option<&LinuxSeccomp>,
     tightened: &Tightened,
+    denials: Denials,
 ) -> Result<Option<Program>, Error> {
-    let mut own: Option<Policy> = None;
-    for profile in &tightened.profiles {
-        if !Filter::is_for(profile) {
-            continue;
+    let policy = match denials {
+        Denials::Silent => policy(section, &tightened.profiles)?,
+        Denials::Observed => {
+            let section = section.map(without_agent);
+            let policy = policy(section.as_ref(), &tightened.profiles)?;
+            policy.map(Policy::observed)
         }
+    };
+    let program = policy.map(|policy| gl_seccomp::assemble(&policy));
+    Ok(program.transpose()?)
+}
+
+/// The agent's socket is none of the filter's business.
+fn without_agent(section: &LinuxSeccomp) -> LinuxSeccomp {
+    let mut section = section.clone();
+    section.set_listener_path(None);
+    section
+}
+
+impl Decision {
+    /// What the filter of an observed container would answer by itself: what its agent returns. None if there
+    /// is no filter.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Profile`], [`Error::Seccomp`].
+    pub fn policy(&self) -> Result<Option<Policy>, Error> {
+        let section = self.section.as_ref().map(without_agent);
+        policy(section.as_ref(), &self.profiles)
+    }
+}
+
+fn policy(section: Option<&LinuxSeccomp>, profiles: &[Profile]) -> Result<Option<Policy>, Error> {
+    let mut own: Option<Policy> = None;
+    for profile in profiles.iter().filter(|profile| Filter::is_for(profile)) {
         let answers = Answers::new(&profile.seccomp, profile.mode.value)?;
         let policy = answers.policy(gl_seccomp::NATIVE)?;
         own = Some(match own {
@@ -102,16 +141,16 @@ pub(crate) fn filter(
             None => policy,
         });
     }
-    let policy = match (section, own) {
+    Ok(match (section, own) {
         // The engine's errnos are those that its users know.
-        (Some(section), Some(own)) => {
-            gl_seccomp::policy_tightened_by(section, gl_seccomp::NATIVE, &own)?
-        }
-        (Some(section), None) => gl_seccomp::policy(section, gl_seccomp::NATIVE)?,
-        (None, Some(own)) => own,
-        (None, None) => return Ok(None),
-    };
-    Ok(Some(gl_seccomp::assemble(&policy)?))
+        (Some(section), Some(own)) => Some(gl_seccomp::policy_tightened_by(
+            section,
+            gl_seccomp::NATIVE,
+            &own,
+        )?),
+        (Some(section), None) => Some(gl_seccomp::policy(section, gl_seccomp::NATIVE)?),
+        (None, own) => own,
+    })
 }
 
 /// What translating a profile has to know of this host.

@@ -1,12 +1,13 @@
 //! `run`: create and start, then wait for the end and delete.
 
+use gl_launch::Beside;
 use gl_plan::Starts;
 use gl_spec::ContainerId;
 use rustix::process::Signal;
 
-use crate::attach::{self, Attached, Signals};
+use crate::attach::{self, Attached, Ended, Signals};
 use crate::container::Container;
-use crate::create::{Caller, Console, CreateRequest, Created, create_with};
+use crate::create::{Caller, Console, CreateRequest, Created, Decision, create_with};
 use crate::delete::{Force, HookFailures, delete, delete_loaded};
 use crate::error::Error;
 use crate::exec::Outcome;
@@ -34,6 +35,45 @@ pub fn run(
     id: &ContainerId,
     request: &RunRequest,
 ) -> Result<(Outcome, Warnings, HookFailures), Error> {
+    run_beside(store, id, request, &mut Alone::default())
+}
+
+/// Who goes along with a container that runs in the foreground.
+pub trait Companion {
+    /// The config is decided and the container created.
+    fn decided(&mut self, _decision: Decision) {}
+
+    /// Its program runs.
+    fn started(&mut self, _container: &Container) {}
+
+    /// What is done beside, from the start of its program to its end.
+    fn agent(&mut self) -> &mut dyn Beside;
+
+    /// Its program has ended; its state and its cgroup are still there.
+    fn ended(&mut self, _container: &Container, _ended: Ended) {}
+}
+
+/// Nobody.
+#[derive(Default)]
+struct Alone(());
+
+impl Companion for Alone {
+    fn agent(&mut self) -> &mut dyn Beside {
+        &mut self.0
+    }
+}
+
+/// [`run`], with company.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_beside(
+    store: &Store,
+    id: &ContainerId,
+    request: &RunRequest,
+    beside: &mut dyn Companion,
+) -> Result<(Outcome, Warnings, HookFailures), Error> {
     let signals = match request.detach {
         true => None,
         false => Some(Signals::hold()?),
@@ -55,13 +95,15 @@ pub fn run(
         spec,
         warnings,
         watcher,
+        decision,
     } = create_with(store, id, &request.create, caller)?;
+    beside.decided(decision);
     let wants_terminal = spec
         .process()
         .as_ref()
         .and_then(gl_spec::oci::Process::terminal)
         .unwrap_or(false);
-    if let Err(err) = container.open_gate(&spec, watcher) {
+    if let Err(err) = container.open_gate(&spec, watcher, beside.agent()) {
         // What the clean-up meets comes from the first failure, which is the one to tell.
         return match delete_loaded(store, &container, Force::Yes) {
             Ok(_) | Err(_) => Err(err),
@@ -71,16 +113,24 @@ pub fn run(
         return Ok((Outcome::Detached, warnings, HookFailures::new()));
     };
     container.dir.unlock()?;
-    let status = wait(&container, &signals, terminal.filter(|_| wants_terminal))?;
+    beside.started(&container);
+    let terminal = terminal.filter(|_| wants_terminal);
+    let ended = wait(&container, &signals, terminal, beside)?;
+    beside.ended(&container, ended);
     let failures = match request.keep {
         true => HookFailures::new(),
         // Somebody else may have deleted it meanwhile.
         false => delete(store, id, Force::Yes)?,
     };
-    Ok((Outcome::Exited(status), warnings, failures))
+    Ok((Outcome::Exited(ended.status()), warnings, failures))
 }
 
-fn wait(container: &Container, signals: &Signals, terminal: Option<Attached>) -> Result<u8, Error> {
+fn wait(
+    container: &Container,
+    signals: &Signals,
+    terminal: Option<Attached>,
+    beside: &mut dyn Companion,
+) -> Result<Ended, Error> {
     let init = match container.init() {
         Ok(init) => init,
         // It has ended already, and waits to be reaped.
@@ -90,7 +140,7 @@ fn wait(container: &Container, signals: &Signals, terminal: Option<Attached>) ->
         }
         Err(err) => return Err(err),
     };
-    let status = attach::wait(&init, signals, terminal)?;
+    let status = attach::wait(&init, signals, terminal, beside.agent())?;
     if !container.record.private_pids {
         match container.kill(Signal::KILL.as_raw(), Whom::All) {
             // It has just ended; with no cgroup there is nobody else to be found.

@@ -13,6 +13,7 @@ use gl_spec::{Isolated, StateDocument, Status};
 use gl_sys::CStrings;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::Signal;
 use rustix::thread::{Gid, Uid};
 
 use crate::fork::Born;
@@ -24,6 +25,7 @@ use crate::lookup;
 use crate::namespace::{self, Opened};
 use crate::network::{self, Renewed};
 use crate::record::{Channel, Kind as Message, Record};
+use crate::spawn::Tie;
 use crate::stdio;
 use crate::step::{Fault, Own};
 
@@ -40,6 +42,7 @@ pub(crate) struct Inherited<'a> {
     pub(crate) console: Option<OwnedFd>,
     pub(crate) gate: OwnedFd,
     pub(crate) runtime: Channel,
+    pub(crate) tie: Tie,
 }
 
 impl Inherited<'_> {
@@ -116,6 +119,7 @@ struct Waiting<'a> {
     args: CStrings,
     env: CStrings,
     gate: OwnedFd,
+    tie: Tie,
 }
 
 fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
@@ -198,6 +202,7 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
         args: CStrings::new(plan.process.args.clone()),
         env: CStrings::new(env),
         gate: inherited.gate,
+        tie: inherited.tie,
     })
 }
 
@@ -367,6 +372,7 @@ impl Waiting<'_> {
             env: &self.env,
             hooks: &self.plan.hooks.start_container,
             state: Some(&self.state),
+            tie: self.tie,
         };
         report(&starter, &last.run(&starter))
     }
@@ -395,6 +401,7 @@ pub(crate) struct LastSteps<'a> {
     /// `startContainer` hooks; an exec has none, and no state for them.
     pub(crate) hooks: &'a [gl_plan::Hook],
     pub(crate) state: Option<&'a StateDocument>,
+    pub(crate) tie: Tie,
 }
 
 impl LastSteps<'_> {
@@ -413,6 +420,11 @@ impl LastSteps<'_> {
         gl_sys::reset_for_exec().map_err(Fault::of(Own::Signals))?;
         self.labels.apply()?;
         identity::set_rlimits(self.process)?;
+        if self.tie == Tie::Launcher {
+            // After every change of ids, which takes it back.
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+                .map_err(Fault::of(Own::Signals))?;
+        }
         // Before the filter, which has no reason to allow its calls.
         landlock::restrict(self.landlock)?;
         // From here on only write, read, capget, capset, prctl and execve, which the filter has to

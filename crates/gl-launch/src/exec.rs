@@ -25,8 +25,8 @@ use crate::landlock;
 use crate::lookup;
 use crate::namespace::ForFork;
 use crate::record::{Channel, Kind as Message, Record};
-use crate::spawn::{kill_and_reap, raise_limits};
-use crate::start::{Listening, follow};
+use crate::spawn::{Tie, kill_and_reap, raise_limits};
+use crate::start::{Agent, Listening, follow};
 use crate::stdio;
 use crate::step::{Fault, Own};
 
@@ -121,7 +121,11 @@ pub fn exec<E: From<Error>>(
         on_pid(pid)?;
         ours.send(&Record::new(Message::Go, 0))
             .map_err(failed("talk to the process"))?;
-        follow(&ours, (pid, pidfd.as_fd()), process, listening)?;
+        let agent = Agent {
+            listening,
+            beside: &mut (),
+        };
+        follow(&ours, (pid, pidfd.as_fd()), process, agent)?;
         Ok(())
     };
     match run() {
@@ -163,6 +167,7 @@ fn child(request: &ExecRequest<'_>, runtime: &Channel, born: Born) -> i32 {
                 env: &ready.env,
                 hooks: &[],
                 state: None,
+                tie: Tie::Nobody,
             };
             last.run(runtime)
         }

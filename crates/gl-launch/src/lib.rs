@@ -5,6 +5,7 @@
 //! What fails in the child arrives as step, position and errno, and becomes an [`Error`] here.
 //! Where state is kept, and when, is the caller's business.
 
+mod beside;
 mod child;
 mod error;
 mod exec;
@@ -28,6 +29,7 @@ mod stdio;
 mod step;
 mod watch;
 
+pub use beside::{Beside, wait_beside};
 pub use error::Error;
 pub use exec::{ExecRequest, Executed, exec};
 pub use gate::{GATE, Waiting, waiting};
@@ -35,7 +37,7 @@ pub use hook::{HookError, run as run_hook, run_all as run_hooks};
 pub use host::{Namespace, facts, in_user_namespace, reexec_readonly};
 pub use label::{check_labels, check_plan_labels};
 pub use placeholder::Placeholder;
-pub use spawn::{Launching, Request, spawn};
-pub use start::{Listening, start};
+pub use spawn::{Launching, Request, Tie, spawn};
+pub use start::{Agent, Listening, start};
 pub use stdio::{keep_descriptors, send_fd};
 pub use watch::Watcher;

@@ -44,6 +44,19 @@ pub struct Request<'a> {
     pub seccomp: Option<&'a Program>,
     /// Where the terminal's master end is sent.
     pub console: Option<OwnedFd>,
+    /// Whose end is init's end as well.
+    pub tie: Tie,
+}
+
+/// Whose end is the end of a container, too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tie {
+    /// Nobody's: it outlives the command.
+    #[default]
+    Nobody,
+    /// The thread's that launches it: its init gets SIGKILL then, unless it has told the kernel otherwise
+    /// (`PR_SET_PDEATHSIG`).
+    Launcher,
 }
 
 /// A container whose init exists and is not committed yet: dropping it kills that.
@@ -94,6 +107,7 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         console: request.console,
         gate,
         runtime: theirs,
+        tie: request.tie,
     };
     let namespaces = if by_maker { 0 } else { fork_flags(plan) };
     let place = Place {

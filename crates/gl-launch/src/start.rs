@@ -1,5 +1,6 @@
 //! `start`: opens the gate of a created container and waits for its program to run.
 
+use std::fmt;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,6 +15,7 @@ use rustix::net::{
 };
 use rustix::process::{ForeignRawFd, Pid, PidfdGetfdFlags};
 
+use crate::beside::{Beside, wait_beside};
 use crate::error::Error;
 use crate::gate;
 use crate::record::{Channel, Kind, Record};
@@ -51,6 +53,23 @@ impl Listening {
     }
 }
 
+/// Who answers for a filter while its process starts.
+pub struct Agent<'a> {
+    /// Where the listener goes, if the filter makes one.
+    pub listening: Option<&'a Listening>,
+    /// What this process does beside: perhaps it is the agent itself.
+    pub beside: &'a mut dyn Beside,
+}
+
+impl fmt::Debug for Agent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Agent");
+        shown
+            .field("listening", &self.listening)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Opens the gate and returns once the container's program has been executed.
 ///
 /// `dir` is the state directory. The program does not run before `watcher` watches it.
@@ -62,8 +81,8 @@ pub fn start(
     dir: BorrowedFd<'_>,
     init: (Pid, BorrowedFd<'_>),
     process: &Process,
-    listening: Option<&Listening>,
     watcher: Option<Watcher>,
+    agent: Agent<'_>,
 ) -> Result<(), Error> {
     let failed = |source| Error::Host {
         what: "talk to the init process",
@@ -74,7 +93,7 @@ pub fn start(
         watcher.armed()?;
     }
     channel.send(&Record::new(Kind::Go, 0)).map_err(failed)?;
-    follow(&channel, init, process, listening)
+    follow(&channel, init, process, agent)
 }
 
 /// Reads what a starting process reports, to its end.
@@ -82,14 +101,17 @@ pub(crate) fn follow(
     channel: &Channel,
     (pid, pidfd): (Pid, BorrowedFd<'_>),
     process: &Process,
-    listening: Option<&Listening>,
+    agent: Agent<'_>,
 ) -> Result<(), Error> {
+    let Agent { listening, beside } = agent;
     let failed = |source| Error::Host {
         what: "talk to the init process",
         source,
     };
     let mut executing = false;
     loop {
+        // It may be asked for before the program runs.
+        wait_beside(&[channel.as_fd()], beside).map_err(failed)?;
         match channel.receive().map_err(failed)? {
             // The execve has closed the connection.
             None if executing => return Ok(()),

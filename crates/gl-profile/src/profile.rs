@@ -78,7 +78,17 @@ impl Profile {
         start: impl Into<Start>,
         source: &dyn Source,
     ) -> Result<Self, Error> {
-        let layers = collect(base, start.into(), source)?;
+        Self::resolve_between(base, start, None, source)
+    }
+
+    /// As [`Profile::resolve_over`], with one more layer over everything else.
+    pub(crate) fn resolve_between(
+        base: Option<Layer>,
+        start: impl Into<Start>,
+        top: Option<Layer>,
+        source: &dyn Source,
+    ) -> Result<Self, Error> {
+        let layers = collect((base, top), start.into(), source)?;
         let mut merged = layers.presets;
         let level = Arc::clone(&merged.name.origin.file);
         let mut sources = vec![Arc::clone(&level)];

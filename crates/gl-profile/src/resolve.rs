@@ -81,7 +81,7 @@ pub(crate) struct Layers {
 }
 
 pub(crate) fn collect(
-    base: Option<Layer>,
+    (base, top): (Option<Layer>, Option<Layer>),
     start: Start,
     source: &dyn Source,
 ) -> Result<Layers, Error> {
@@ -95,7 +95,7 @@ pub(crate) fn collect(
         Start::Name(name) => collector.find(&name, None)?,
     };
     collector.add(layer)?;
-    let explicit = base.into_iter().chain(collector.layers);
+    let explicit = base.into_iter().chain(collector.layers).chain(top);
     let explicit: Vec<_> = explicit.collect();
     let set = explicit
         .iter()

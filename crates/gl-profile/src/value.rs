@@ -36,6 +36,8 @@ pub enum SourceKind {
     Level,
     /// The environment words `GL_…`.
     Environment,
+    /// The options of a command line.
+    Option,
 }
 
 /// Where a value was set.

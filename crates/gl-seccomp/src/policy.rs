@@ -50,6 +50,20 @@ impl Verdict {
         self.0 & Self::ACTION
     }
 
+    /// The errno that a call fails with, if it does.
+    pub const fn as_errno(self) -> Option<u16> {
+        match self.action() {
+            0x0005_0000 => Some((self.0 & 0xffff) as u16),
+            _ => None,
+        }
+    }
+
+    /// Whether an agent that observes denials is told: a call that fails, or would have been denied. Not
+    /// `ENOSYS`, by which a program learns that a call is not there and does without it.
+    fn is_observed(self) -> bool {
+        self.as_errno().is_some_and(|errno| errno != ENOSYS) || self == Self::LOG
+    }
+
     /// The stricter of the two, in the order that the kernel uses between filters; on a tie (two
     /// errnos) the first.
     #[must_use]
@@ -61,6 +75,8 @@ impl Verdict {
         }
     }
 }
+
+const ENOSYS: u16 = 38;
 
 /// How a condition compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +112,26 @@ pub struct Condition {
     pub value: u64,
 }
 
+impl Condition {
+    fn holds(&self, arguments: &[u64; 6]) -> bool {
+        let argument = arguments.get(usize::from(self.argument));
+        let argument = argument.copied().unwrap_or(0);
+        let argument = match self.width {
+            Width::Half => argument & 0xffff_ffff,
+            Width::Full => argument,
+        };
+        match self.test {
+            Test::Equal => argument == self.value,
+            Test::MaskedEqual => argument & self.mask == self.value,
+            Test::NotEqual => argument != self.value,
+            Test::Less => argument < self.value,
+            Test::LessOrEqual => argument <= self.value,
+            Test::Greater => argument > self.value,
+            Test::GreaterOrEqual => argument >= self.value,
+        }
+    }
+}
+
 /// A verdict for the calls that meet all conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -121,6 +157,27 @@ impl Call {
             rules: Vec::new(),
             otherwise: verdict,
         }
+    }
+}
+
+impl Call {
+    fn verdict(&self, arguments: &[u64; 6]) -> Verdict {
+        let holds = |rule: &&Rule| rule.conditions.iter().all(|one| one.holds(arguments));
+        let rule = self.rules.iter().find(holds);
+        rule.map_or(self.otherwise, |rule| rule.verdict)
+    }
+
+    fn observed(mut self) -> Self {
+        let notify = |verdict: &mut Verdict| {
+            if verdict.is_observed() {
+                *verdict = Verdict::NOTIFY;
+            }
+        };
+        notify(&mut self.otherwise);
+        self.rules
+            .iter_mut()
+            .for_each(|rule| notify(&mut rule.verdict));
+        self
     }
 }
 
@@ -241,6 +298,37 @@ impl Policy {
             foreign: self.foreign.stricter(other.foreign),
             flags: self.flags.tightened_by(other.flags),
         }
+    }
+
+    /// What happens to a call of the architecture `audit` (`AUDIT_ARCH_*`).
+    pub fn verdict(&self, audit: u32, number: u32, arguments: &[u64; 6]) -> Verdict {
+        let Some(space) = self.spaces.iter().find(|space| space.audit == audit) else {
+            return self.foreign;
+        };
+        let end = space.spans.partition_point(|span| span.first <= number);
+        let span = end.checked_sub(1).and_then(|last| space.spans.get(last));
+        span.map_or(self.foreign, |span| span.call.verdict(arguments))
+    }
+
+    /// The same filter for an agent that observes denials: where this one makes a call fail, or only logs
+    /// it, the agent is asked, who then answers with [`Policy::verdict`]. What is allowed costs what it did.
+    ///
+    /// # Kernel
+    ///
+    /// `SECCOMP_RET_USER_NOTIF`, since 5.0.
+    #[must_use]
+    pub fn observed(mut self) -> Self {
+        for space in &mut self.spaces {
+            let spans = std::mem::take(&mut space.spans);
+            for Span { first, call } in spans {
+                space.push(first, call.observed());
+            }
+        }
+        if self.foreign.is_observed() {
+            self.foreign = Verdict::NOTIFY;
+        }
+        self.flags = self.flags.with(Flags::NEW_LISTENER).settled();
+        self
     }
 
     fn space(&self, audit: u32) -> Cow<'_, Space> {

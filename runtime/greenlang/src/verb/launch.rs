@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use gl_cgroup::Driver;
-use gl_container::CreateRequest;
+use gl_container::{CreateRequest, Denials, Tie};
 use gl_plan::{Keyring, Pivot};
 
 use super::listen;
@@ -136,6 +136,9 @@ impl Launch {
             preserve_fds: self.preserve_fds.saturating_add(sockets.count),
             cgroups: driver(context.cgroup_manager),
             profile: context.profile.clone(),
+            resolved: None,
+            denials: Denials::Silent,
+            tie: Tie::Nobody,
             extra_env: sockets.env,
         })
     }
