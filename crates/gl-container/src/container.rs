@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use crate::error::Error;
+use crate::gvisor;
 use crate::members;
 use crate::process;
 use crate::record::{CONFIG, END, EXTRAS, End, Phase, RECORD, Record, SECCOMP};
@@ -59,6 +60,12 @@ impl Container {
         if self.frozen()? {
             return Ok(Status::Paused);
         }
+        if let Some(sandbox) = &self.record.gvisor {
+            return Ok(match sandbox.started {
+                true => Status::Running,
+                false => Status::Created,
+            });
+        }
         match gl_launch::waiting(self.dir.as_fd()).map_err(failed)? {
             Waiting::Yes => Ok(Status::Created),
             Waiting::No => Ok(Status::Running),
@@ -95,6 +102,9 @@ impl Container {
     ///
     /// [`Error::NotRunning`] if there is no process; [`Error::Signal`] or [`Error::Cgroup`].
     pub fn kill(&self, signal: i32, whom: Whom) -> Result<Reached, Error> {
+        if let Some(sandbox) = &self.record.gvisor {
+            return gvisor::kill(self, sandbox, signal, whom);
+        }
         let kills = signal == Signal::KILL.as_raw();
         // Without a pid namespace of its own the container does not end with its init.
         let all = signal != 0 && (whom == Whom::All || (kills && !self.record.private_pids));
@@ -215,6 +225,27 @@ impl Container {
             }
             (None, _) => Ok(Vec::new()),
         }
+    }
+
+    /// The table of processes by the ids of the container's own kernel, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRunning`] if it is stopped, [`Error::WrongStatus`] if it is paused;
+    /// [`Error::Runsc`].
+    pub fn inner_processes(&self) -> Result<Option<String>, Error> {
+        let sandbox = self.record.gvisor.as_ref();
+        let table = sandbox.map(|sandbox| gvisor::inner_processes(self, sandbox));
+        table.transpose()
+    }
+
+    /// What is enforced by whom, of a container in gVisor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] or [`Error::File`].
+    pub fn layers(&self) -> Result<Option<Vec<gl_runsc::Layer>>, Error> {
+        gvisor::layers(self)
     }
 
     /// What the container uses.
@@ -359,6 +390,9 @@ impl Container {
         if let Some(watcher) = &watcher {
             watcher.begin()?;
         }
+        if let Some(sandbox) = &self.record.gvisor {
+            return gvisor::open_gate(self, sandbox, spec, watcher);
+        }
         let init = self.init()?;
         let extras = self.extras()?;
         let facts = gl_launch::facts();
@@ -378,6 +412,10 @@ impl Container {
             },
         )?;
         self.dir.unlink(gl_launch::GATE)?;
+        self.run_poststart(spec, &init)
+    }
+
+    pub(crate) fn run_poststart(&self, spec: &Spec, init: &OwnedFd) -> Result<(), Error> {
         let hooks = gl_plan::plan_hooks(spec).poststart;
         if hooks.is_empty() {
             return Ok(());

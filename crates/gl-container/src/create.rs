@@ -14,11 +14,13 @@ use gl_spec::oci::{LinuxSeccomp, Spec};
 use gl_spec::{ContainerId, Extras, StateDocument, Status, Timestamp};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use crate::apparmor;
 use crate::container::{Container, PATIENCE};
 use crate::error::Error;
 use crate::group::{self, Group};
+use crate::gvisor;
 use crate::process;
 use crate::profile;
 use crate::record::{CONFIG, EXTRAS, Init, Phase, RECORD, Record, SECCOMP};
@@ -138,6 +140,9 @@ pub(crate) fn create_with(
     Caller { console, starts }: Caller,
 ) -> Result<Created, Error> {
     let mut decided = decide(store, id, request, starts)?;
+    if decided.gvisor.is_some() {
+        return gvisor::create(store, id, request, (decided, console));
+    }
     let console = open_console(request, console, &decided.plan)?;
     gl_launch::keep_descriptors(request.preserve_fds).map_err(|number| Error::Option {
         option: "--preserve-fds",
@@ -169,14 +174,16 @@ pub(crate) struct Decided {
     pub(crate) spec: Spec,
     pub(crate) extras: Extras,
     /// The config as it will be stored.
-    bytes: Vec<u8>,
-    warnings: Warnings,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) warnings: Warnings,
     pub(crate) plan: Plan,
-    program: Option<Program>,
+    pub(crate) program: Option<Program>,
     bundle: PathBuf,
     pub(crate) cgroup: Option<Group>,
-    starts: Starts,
-    decision: Decision,
+    pub(crate) starts: Starts,
+    pub(crate) decision: Decision,
+    /// What runsc is to make of it.
+    pub(crate) gvisor: Option<gvisor::Plan>,
 }
 
 fn decide(
@@ -194,12 +201,27 @@ fn decide(
     let loaded = gl_spec::load(&bytes)?;
     let (mut spec, mut warnings) = (loaded.spec, loaded.warnings);
     warnings.extend(gl_spec::validate(&spec)?);
-    let tightened = profile::tighten(&mut spec, request, &store.instance(id)?)?;
+    let mut tightened = profile::tighten(&mut spec, request, &store.instance(id)?)?;
     let bytes = match request.extra_env.is_empty() && tightened.extras == Extras::default() {
         true => bytes,
         false => {
             extend_env(&mut spec, &request.extra_env);
             gl_spec::write(&spec).into_bytes()
+        }
+    };
+    let section = spec.linux().as_ref();
+    let section = section.and_then(|linux| linux.seccomp().as_ref());
+    let program = profile::filter(section, &tightened, request.denials)?;
+    let section = section.cloned();
+    let gvisor = match tightened.extras.gvisor {
+        false => None,
+        true => {
+            tightened.extras.filtered = program.is_some();
+            let from = (&*bundle, request);
+            let plan = gvisor::decide((store, id), &spec, &tightened, from, program.as_ref())?;
+            gvisor::adapt_to_host(&mut spec, &plan);
+            warnings.extend(plan.warnings());
+            Some(plan)
         }
     };
     // What is stored is as it was given.
@@ -218,13 +240,7 @@ fn decide(
     if tightened.extras.apparmor.is_empty() {
         gl_launch::check_plan_labels(&mut plan)?;
     }
-    let section = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.seccomp().as_ref());
-    let program = profile::filter(section, &tightened, request.denials)?;
-    let section = section.cloned();
-    if let Some(program) = &program {
+    if let (Some(program), None) = (&program, &gvisor) {
         gl_seccomp::check_kernel(program)?;
     }
     let cgroup = request
@@ -247,6 +263,7 @@ fn decide(
         bundle,
         cgroup,
         starts,
+        gvisor,
     })
 }
 
@@ -294,7 +311,7 @@ fn extend_env(spec: &mut Spec, extra: &[String]) {
     }
 }
 
-fn new_record(id: &ContainerId, decided: &Decided) -> Record {
+pub(crate) fn new_record(id: &ContainerId, decided: &Decided) -> Record {
     let annotations = decided.spec.annotations().clone().unwrap_or_default();
     Record {
         phase: Phase::Creating,
@@ -307,7 +324,8 @@ fn new_record(id: &ContainerId, decided: &Decided) -> Record {
         annotations: annotations.into_iter().collect(),
         owner: gl_launch::rootless::caller(),
         cgroup: None,
-        private_pids: decided.plan.namespaces.creates(Kind::Pid),
+        private_pids: decided.gvisor.is_some() || decided.plan.namespaces.creates(Kind::Pid),
+        gvisor: None,
         keeps_keyring: decided.plan.options.keyring == Keyring::Keep,
     }
 }
@@ -431,7 +449,7 @@ pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
 
 /// Takes back what a failed create has made. Its init is gone already. What cannot be taken back
 /// does not keep the rest.
-fn undo(
+pub(crate) fn undo(
     store: &Store,
     id: &ContainerId,
     container: &Container,
@@ -446,6 +464,14 @@ fn undo(
     };
     let cgroup = match &container.record.cgroup {
         Some(record) => Cgroup::open(record)
+            .and_then(|cgroup| {
+                // Of what runsc started something may run.
+                if container.record.gvisor.is_some() {
+                    cgroup.kill_all(Signal::KILL)?;
+                    cgroup.wait_empty(PATIENCE)?;
+                }
+                Ok(cgroup)
+            })
             .and_then(|cgroup| cgroup.remove(Parents::Remove, PATIENCE))
             .map_err(Error::from),
         None => Ok(()),
@@ -453,6 +479,10 @@ fn undo(
     let profiles = container
         .extras()
         .and_then(|extras| apparmor::unload(&extras.apparmor));
+    let sandbox = match &container.record.gvisor {
+        Some(sandbox) => gvisor::remove(store, id, Some(sandbox)),
+        None => Ok(()),
+    };
     let state = store.remove(id, &container.dir);
-    pid_file.and(cgroup).and(profiles).and(state)
+    pid_file.and(cgroup).and(profiles).and(sandbox).and(state)
 }

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use crate::apparmor;
 use crate::container::{Container, PATIENCE, read_extras, read_record};
 use crate::error::Error;
+use crate::gvisor;
 use crate::store::Store;
 
 /// Whether a running container is deleted too.
@@ -46,6 +47,7 @@ pub fn delete(store: &Store, id: &ContainerId, force: Force) -> Result<HookFailu
                 Err(Error::Corrupt { .. }) => {}
                 Err(err) => return Err(err),
             }
+            gvisor::remove(store, id, None)?;
             store.remove(id, &dir).map(|()| HookFailures::new())
         }
         (Err(err), _) => Err(err),
@@ -71,6 +73,9 @@ pub(crate) fn delete_loaded(
     end_processes(container)?;
     if let Some(record) = &container.record.cgroup {
         Cgroup::open(record)?.remove(Parents::Remove, PATIENCE)?;
+    }
+    if let Some(sandbox) = &container.record.gvisor {
+        gvisor::remove(store, id, Some(sandbox))?;
     }
     apparmor::unload(&container.extras()?.apparmor)?;
     // Read before the state goes, run after.
@@ -103,6 +108,8 @@ fn end_processes(container: &Container) -> Result<(), Error> {
             kill_group(container)?;
             wait(init.as_fd())
         }
+        // Beside the sandbox there are runsc's other processes.
+        Err(Error::NotRunning { .. }) if container.record.gvisor.is_some() => kill_group(container),
         Err(Error::NotRunning { .. }) if container.record.private_pids => {
             // With its pid namespace everything ended; a create that was killed has no init yet.
             match container.record.init {

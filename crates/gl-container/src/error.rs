@@ -25,6 +25,9 @@ pub enum Error {
     /// Its launch.
     #[error(transparent)]
     Launch(#[from] gl_launch::Error),
+    /// Its sandbox in gVisor.
+    #[error(transparent)]
+    Runsc(#[from] gl_runsc::Error),
     /// An AppArmor profile of the container's own.
     #[error("{action} the AppArmor profile {profile}: {said}")]
     AppArmor {
@@ -199,6 +202,7 @@ impl Error {
             Self::Seccomp(err) => Some(err),
             Self::Cgroup(err) => Some(err),
             Self::Launch(err) => Some(err),
+            Self::Runsc(err) => Some(err),
             Self::Profile(err) => Some(&**err),
             Self::Unenforceable(err) => Some(&**err),
             _ => None,

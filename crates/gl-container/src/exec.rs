@@ -13,6 +13,7 @@ use crate::attach::{self, Attached, Signals};
 use crate::container::Container;
 use crate::create::write_pid_file;
 use crate::error::Error;
+use crate::gvisor;
 use crate::socket;
 use crate::store::Store;
 
@@ -69,6 +70,9 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
     let facts = gl_launch::facts();
     let process = inherit(&request.process, &spec);
     gl_spec::validate_process(&process)?;
+    if let Some(sandbox) = &container.record.gvisor {
+        return gvisor::exec(&container, sandbox, &process, request);
+    }
     let mut process = gl_plan::plan_process(&process, &spec, &extras, &facts)?;
     gl_launch::check_labels(&mut process)?;
     let plan = gl_plan::plan(&spec, &extras, &gl_plan::Options::default(), &facts)?;
@@ -136,7 +140,7 @@ fn check_status(container: &Container, extras: &Extras, paused: Paused) -> Resul
     let wrong = match status {
         Status::Running => false,
         // Its init still waits in a network that is not to be the container's.
-        Status::Created => extras.network.is_some(),
+        Status::Created => extras.network.is_some() || container.record.gvisor.is_some(),
         Status::Paused => paused == Paused::Refuse,
         _ => return Err(Error::NotRunning { status }),
     };

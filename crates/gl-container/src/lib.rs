@@ -14,6 +14,7 @@ mod delete;
 mod error;
 mod exec;
 mod group;
+mod gvisor;
 mod limits;
 mod members;
 mod process;

@@ -7,16 +7,24 @@
 use std::path::{Path, PathBuf};
 
 use gl_profile::seccomp::{Answers, Filter};
-use gl_profile::translate::{self, Host, Processes, Step};
-use gl_profile::{Format, MAX_PROFILE_BYTES, Profile, Settings, Source, SourceText, builtin};
-use gl_seccomp::{Policy, Program};
-use gl_spec::Extras;
-use gl_spec::oci::{LinuxNamespaceType, LinuxSeccomp, Spec};
+use gl_profile::translate::{self, Gvisor, Host, Processes, Step};
+use gl_profile::{
+    Format, Isolation, MAX_PROFILE_BYTES, Profile, Settings, Source, SourceText, builtin,
+};
+use gl_runsc::Wanted;
+use gl_seccomp::{Policy, Program, Verdict};
+use gl_spec::oci::{
+    LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArgBuilder,
+    LinuxSeccompOperator, LinuxSyscall, Spec,
+};
+use gl_spec::{Extras, Isolated};
 use rustix::fs::{Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use rustix::net::AddressFamily;
 
 use crate::create::{CreateRequest, Decision, Denials};
 use crate::error::Error;
+use crate::gvisor;
 use crate::store::read_all;
 
 /// The annotation that names a profile.
@@ -42,6 +50,10 @@ pub(crate) struct Tightened {
     pub(crate) profiles: Vec<Profile>,
     /// What became of each of their lines.
     pub(crate) steps: Vec<Step>,
+    /// The runsc that the host's settings name.
+    pub(crate) runsc: Option<PathBuf>,
+    /// The platform that they want.
+    pub(crate) platform: Wanted,
 }
 
 /// Tightens `spec` by the profiles that it gets.
@@ -72,19 +84,29 @@ pub(crate) fn tighten(
     if chosen.is_none() && resolved.is_none() && floor.is_none() {
         return Ok(tightened);
     }
-    let host = Host {
-        processes: processes(spec)?,
-        ..profile_host(request.cgroups.is_some())
-    };
     let find = |name: Option<String>| {
         let found = name.map(|name| Profile::resolve(name.as_str(), &HostProfiles));
         found.transpose()
     };
     let profiles = [find(chosen)?, resolved.cloned(), find(floor)?];
-    for profile in profiles.into_iter().flatten() {
-        let steps = translate::tighten(&profile, spec, &mut tightened.extras, &host, instance)?;
+    tightened.profiles = profiles.into_iter().flatten().collect();
+    let runsc = settings.runsc.as_ref();
+    tightened.runsc = runsc.map(|line| line.value.as_path().to_owned());
+    let platform = settings.runsc_platform.as_ref();
+    tightened.platform = platform.map_or_else(Wanted::default, |line| gvisor::wanted(line.value));
+    let mut isolations = tightened.profiles.iter().map(|one| one.isolation.value);
+    let host = Host {
+        processes: processes(spec)?,
+        // Whoever is to use runsc says what is wrong with it.
+        gvisor: match isolations.any(|one| one == Isolation::Gvisor) {
+            true => Gvisor::Wanted,
+            false => Gvisor::Available,
+        },
+        ..profile_host(request.cgroups.is_some())
+    };
+    for profile in &tightened.profiles {
+        let steps = translate::tighten(profile, spec, &mut tightened.extras, &host, instance)?;
         tightened.steps.extend(steps);
-        tightened.profiles.push(profile);
     }
     Ok(tightened)
 }
@@ -99,7 +121,13 @@ pub(crate) fn filter(
     tightened: &Tightened,
     denials: Denials,
 ) -> Result<Option<Program>, Error> {
+    let extras = &tightened.extras;
     let policy = match denials {
+        // gVisor's kernel has no notices for an agent outside.
+        Denials::Observed if extras.gvisor => {
+            let section = section.map(without_agent);
+            policy(section.as_ref(), &tightened.profiles)?
+        }
         Denials::Silent => policy(section, &tightened.profiles)?,
         Denials::Observed => {
             let section = section.map(without_agent);
@@ -107,8 +135,46 @@ pub(crate) fn filter(
             policy.map(Policy::observed)
         }
     };
+    // A sandbox in gVisor always has a loopback that is up.
+    let policy = match extras.gvisor && extras.network == Some(Isolated::Nothing) {
+        false => policy,
+        true => Some(match policy {
+            Some(policy) => policy.tightened_by(&no_sockets()?),
+            None => no_sockets()?,
+        }),
+    };
     let program = policy.map(|policy| gl_seccomp::assemble(&policy));
     Ok(program.transpose()?)
+}
+
+/// A policy that allows everything but sockets that lead to a network.
+fn no_sockets() -> Result<Policy, Error> {
+    let mut section = LinuxSeccomp::default();
+    section.set_default_action(LinuxSeccompAction::ScmpActAllow);
+    section.set_architectures(Some(vec![gl_seccomp::NATIVE]));
+    let families = [
+        AddressFamily::INET,
+        AddressFamily::INET6,
+        AddressFamily::PACKET,
+    ];
+    let calls = families.map(|family| {
+        let argument = LinuxSeccompArgBuilder::default()
+            .index(0_usize)
+            .op(LinuxSeccompOperator::ScmpCmpMaskedEq)
+            .value(u64::from(u32::MAX))
+            .value_two(u64::from(family.as_raw()))
+            .build();
+        let mut call = LinuxSyscall::default();
+        call.set_names(vec!["socket".to_owned()]);
+        call.set_action(LinuxSeccompAction::ScmpActErrno);
+        call.set_errno_ret(Some(Errno::ACCESS.raw_os_error().unsigned_abs()));
+        // Every field of an argument has a default.
+        call.set_args(argument.ok().map(|argument| vec![argument]));
+        call
+    });
+    section.set_syscalls(Some(calls.to_vec()));
+    let policy = gl_seccomp::policy_with_foreign(&section, gl_seccomp::NATIVE, Verdict::ALLOW);
+    Ok(policy?)
 }
 
 /// The agent's socket is none of the filter's business.
@@ -167,6 +233,10 @@ pub fn profile_host(cgroup: bool) -> Host {
         selinux: facts.selinux,
         cgroup,
         processes: Processes::Own,
+        gvisor: match gl_runsc::is_there(None) {
+            true => Gvisor::Available,
+            false => Gvisor::Missing,
+        },
     }
 }
 

@@ -19,6 +19,9 @@ pub(crate) const SECCOMP: &str = "seccomp";
 /// Name of the file with the limits that an update changed.
 pub(crate) const RESOURCES: &str = "resources.json";
 
+/// Name of the file that says what is enforced by whom, of a container in gVisor.
+pub(crate) const LAYERS: &str = "layers.json";
+
 /// How far the creation of a container got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -64,6 +67,9 @@ pub(crate) struct Record {
     /// Whether its processes have the session keyring of who starts them.
     #[serde(default)]
     pub(crate) keeps_keyring: bool,
+    /// How runsc knows it, if it has a kernel of its own.
+    #[serde(default)]
+    pub(crate) gvisor: Option<gl_runsc::Sandbox>,
 }
 
 /// What is in [`END`].

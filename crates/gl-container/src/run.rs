@@ -11,6 +11,7 @@ use crate::create::{Caller, Console, CreateRequest, Created, Decision, create_wi
 use crate::delete::{Force, HookFailures, delete, delete_loaded};
 use crate::error::Error;
 use crate::exec::Outcome;
+use crate::gvisor;
 use crate::signal::Whom;
 use crate::store::{Store, Warnings};
 
@@ -78,6 +79,11 @@ pub fn run_beside(
         true => None,
         false => Some(Signals::hold()?),
     };
+    if !request.detach {
+        // A sandbox is not our child, but that of the runsc that made it.
+        let own = Some(rustix::process::getpid());
+        rustix::process::set_child_subreaper(own).map_err(Error::host("adopt orphans"))?;
+    }
     let attach = !request.detach && request.create.console_socket.is_none();
     let (console, terminal) = match attach {
         true => {
@@ -114,8 +120,17 @@ pub fn run_beside(
     };
     container.dir.unlock()?;
     beside.started(&container);
-    let terminal = terminal.filter(|_| wants_terminal);
+    let sandbox = container.record.gvisor.as_ref();
+    let terminal = terminal.filter(|_| wants_terminal && sandbox.is_none());
     let ended = wait(&container, &signals, terminal, beside)?;
+    if let (Some(sandbox), gvisor::FAILED) = (sandbox, ended.status())
+        && sandbox.creation_failure().is_some()
+    {
+        let err = gvisor::creation_failed(sandbox);
+        return match delete(store, id, Force::Yes) {
+            Ok(_) | Err(_) => Err(err),
+        };
+    }
     beside.ended(&container, ended);
     let failures = match request.keep {
         true => HookFailures::new(),

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::container::Container;
 use crate::error::Error;
-use crate::record::{CONFIG, END, EXTRAS, RECORD, RESOURCES, SECCOMP};
+use crate::record::{CONFIG, END, EXTRAS, LAYERS, RECORD, RESOURCES, SECCOMP};
 
 impl AsFd for Store {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -218,6 +218,7 @@ fn is_state_file(name: &[u8]) -> bool {
         CONFIG,
         END,
         EXTRAS,
+        LAYERS,
         RECORD,
         RESOURCES,
         SECCOMP,

@@ -30,6 +30,14 @@ impl Container {
             Status::Created | Status::Running | Status::Paused => {}
         }
         gl_spec::validate_resources(resources)?;
+        if container.record.gvisor.is_some() && resources.pids().is_some() {
+            return Err(gl_runsc::Error::Refused {
+                field: "pids.limit".to_owned(),
+                problem: "gVisor's kernel counts tasks by what was set at create",
+                remedy: "leave it out of the update, or create the container anew",
+            }
+            .into());
+        }
         let cgroup = container.cgroup()?;
         let before = container.resources()?;
         let merged = container.merged(before.as_ref(), resources)?;

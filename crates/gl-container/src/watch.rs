@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use gl_cgroup::{Cgroup, Depth};
 use gl_launch::Watcher;
+use gl_runsc::Reach;
 use gl_spec::{ContainerId, EndReason, Extras};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -15,6 +16,7 @@ use rustix::process::Signal;
 
 use crate::container::Container;
 use crate::error::Error;
+use crate::gvisor::Inside;
 use crate::record::{END, End, Record};
 use crate::signal::Whom;
 use crate::store::{Store, read_all};
@@ -87,11 +89,15 @@ struct Watch {
 struct Processes {
     cgroup: Cgroup,
     max: usize,
+    sandbox: Option<Inside>,
 }
 
 impl Processes {
     /// Whether there are too many; those that can no longer be counted are.
     fn exceeded(&self) -> bool {
+        if let Some(inside) = &self.sandbox {
+            return inside.exceeds(self.max, &self.cgroup);
+        }
         let all = self.cgroup.pids(Depth::Tree);
         all.map_or(true, |all| all.len() > self.max)
     }
@@ -151,6 +157,7 @@ impl Watch {
             Some(max) => Some(Processes {
                 cgroup: container.cgroup()?,
                 max: usize::try_from(max).unwrap_or(usize::MAX),
+                sandbox: container.record.gvisor.clone().map(Inside::new),
             }),
         };
         let deadline = extras.execution_timeout_ms.map(Duration::from_millis);
@@ -165,7 +172,10 @@ impl Watch {
 
     fn run(&self, signals: &OwnedFd) -> i32 {
         match self.limit_reached(signals) {
-            None => 0,
+            None => {
+                self.end_orphans();
+                0
+            }
             Some(reason) => {
                 self.end(reason);
                 0
@@ -216,6 +226,25 @@ impl Watch {
         matches!(poll(&mut fds, Some(&timespec)), Ok(1..))
     }
 
+    /// SIGTERM for the container's first process.
+    fn ask_to_end(&self) -> Result<(), Errno> {
+        match &self.container.record.gvisor {
+            // The sandbox itself would end at once.
+            Some(sandbox) => sandbox.kill(Signal::TERM, Reach::First).or(Err(Errno::IO)),
+            None => gl_sys::pidfd_send_signal(self.init.as_fd(), Signal::TERM.as_raw()),
+        }
+    }
+
+    /// A sandbox outlives a runsc that was killed while it waited for it.
+    fn end_orphans(&self) {
+        // By the descriptor: another container may have its path by now.
+        if let (Some(_), Some(cpu)) = (&self.container.record.gvisor, &self.cpu)
+            && cpu.cgroup.kill_all(Signal::KILL).is_err()
+        {
+            // It is gone, and all that was in it.
+        }
+    }
+
     /// Ends the container, however long that takes.
     fn end(&self, reason: EndReason) {
         // What is written here only tells why; the end does not wait for it.
@@ -224,7 +253,7 @@ impl Watch {
             .dir
             .replace(END, &crate::create::encode(&End { reason }));
         drop(told);
-        let asked = gl_sys::pidfd_send_signal(self.init.as_fd(), Signal::TERM.as_raw());
+        let asked = self.ask_to_end();
         if asked != Err(Errno::SRCH) && self.ends_within(GRACE) && self.container.private_pids() {
             return;
         }

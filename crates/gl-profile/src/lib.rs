@@ -46,5 +46,5 @@ pub use settings::Settings;
 pub use value::{
     AbsolutePath, ApparmorName, BindMount, Bytes, Capability, Chain, ConnectionState, Count, Host,
     IptablesRule, Isolation, Level, List, Mode, Name, Net, OnMissing, Origin, Ports, Protocol,
-    SeccompAction, SelinuxContext, Setting, SourceKind, SyscallName, Umask, Verdict,
+    RunscPlatform, SeccompAction, SelinuxContext, Setting, SourceKind, SyscallName, Umask, Verdict,
 };

@@ -7,7 +7,7 @@ use crate::decode::Reader;
 use crate::error::Error;
 use crate::layer::SCHEMA_VERSION;
 use crate::node::{Format, Kind, read};
-use crate::value::{Name, Setting, SourceKind};
+use crate::value::{AbsolutePath, Name, RunscPlatform, Setting, SourceKind};
 
 /// What the host says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,9 +16,19 @@ pub struct Settings {
     pub profile: Option<Setting<Name>>,
     /// The profile that every container is tightened by on top of its own.
     pub minimum_profile: Option<Setting<Name>>,
+    /// The runsc of the tier `gvisor`; without it the one in a directory of the system.
+    pub runsc: Option<Setting<AbsolutePath>>,
+    /// How runsc intercepts system calls.
+    pub runsc_platform: Option<Setting<RunscPlatform>>,
 }
 
-const KEYS: &[&str] = &["version", "profile", "minimum_profile"];
+const KEYS: &[&str] = &[
+    "version",
+    "profile",
+    "minimum_profile",
+    "runsc",
+    "runsc_platform",
+];
 
 impl Settings {
     /// Reads the file. `file` names it in messages.
@@ -42,6 +52,10 @@ impl Settings {
                 "profile" => settings.profile = Some(reader.value("profile", node)?),
                 "minimum_profile" => {
                     settings.minimum_profile = Some(reader.value("minimum_profile", node)?);
+                }
+                "runsc" => settings.runsc = Some(reader.value("runsc", node)?),
+                "runsc_platform" => {
+                    settings.runsc_platform = Some(reader.value("runsc_platform", node)?);
                 }
                 _ => return Err(reader.unknown("", member, KEYS)),
             }
@@ -71,6 +85,20 @@ mod tests {
         assert_eq!(
             name(&settings.minimum_profile).as_deref(),
             Some("blocked_dangerous")
+        );
+    }
+
+    #[test]
+    fn runsc_and_its_platform_are_read() {
+        let text = "version = 1\nrunsc = \"/opt/runsc\"\nrunsc_platform = \"kvm\"\n";
+        let settings = Settings::parse("config.toml", text).unwrap();
+        assert_eq!(settings.runsc.unwrap().value.as_str(), "/opt/runsc");
+        assert_eq!(settings.runsc_platform.unwrap().value, RunscPlatform::Kvm);
+        let err = Settings::parse("c", "version = 1\nrunsc = \"runsc\"\n").unwrap_err();
+        assert!(
+            err.to_string()
+                .starts_with("read c:2: runsc: expected an absolute path"),
+            "{err}"
         );
     }
 

@@ -32,6 +32,20 @@ pub struct Host {
     pub cgroup: bool,
     /// Whose processes the container sees.
     pub processes: Processes,
+    /// Whether a container can get a kernel of its own.
+    pub gvisor: Gvisor,
+}
+
+/// Whether a container can get a kernel of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Gvisor {
+    /// There is no runsc.
+    #[default]
+    Missing,
+    /// It can.
+    Available,
+    /// It does, as one of its profiles says.
+    Wanted,
 }
 
 /// Whose processes a container sees.
@@ -123,9 +137,10 @@ pub fn tighten(
         profile,
         host,
         instance,
+        gvisor: host.gvisor == Gvisor::Wanted || profile.isolation.value == Isolation::Gvisor,
         steps: Vec::with_capacity(32),
     };
-    run.isolation()?;
+    run.isolation(extras)?;
     limits::apply(&mut run, spec, extras)?;
     network::apply(&mut run, spec, extras)?;
     filesystem::apply(&mut run, spec, extras)?;
@@ -158,18 +173,29 @@ struct Run<'a> {
     profile: &'a Profile,
     host: &'a Host,
     instance: &'a str,
+    /// The container gets a kernel of its own: what the host's would enforce on its processes has no
+    /// meaning there.
+    gvisor: bool,
     steps: Vec<Step>,
 }
 
 impl Run<'_> {
-    fn isolation(&mut self) -> Result<(), Refused> {
+    fn isolation(&mut self, extras: &mut Extras) -> Result<(), Refused> {
         let isolation = &self.profile.isolation;
-        if isolation.value == Isolation::Gvisor {
-            return Err(refused(
-                &isolation.origin,
-                "greenlang runs containers on the host's kernel",
-                "name runsc as the engine's runtime, or choose isolation = \"container\"",
-            ));
+        if self.gvisor {
+            if self.host.gvisor == Gvisor::Missing {
+                return Err(refused(
+                    &isolation.origin,
+                    "runsc is not installed, which gives a container a kernel of its own",
+                    "install runsc, or choose isolation = \"container\"",
+                ));
+            }
+            let first = extras.profiles.is_empty() || extras.degrades;
+            extras.degrades = first && self.profile.on_missing.value == OnMissing::Degrade;
+            extras.gvisor = true;
+            let setting = "a kernel of its own, by runsc".to_owned();
+            self.step(&isolation.origin, "gvisor", setting, Effect::Applied);
+            return Ok(());
         }
         self.step(
             &isolation.origin,

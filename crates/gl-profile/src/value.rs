@@ -23,7 +23,7 @@ pub use path::{AbsolutePath, BindMount};
 pub(crate) use path::{Fragment, Missing, Variables, is_variable};
 pub use seccomp::{SeccompAction, SyscallName};
 pub(crate) use seccomp::{errno, errnos};
-pub use words::{Isolation, Level, Mode, OnMissing};
+pub use words::{Isolation, Level, Mode, OnMissing, RunscPlatform};
 
 /// What kind of source a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use gl_spec::oci::LinuxSeccompFilterFlag;
 pub use gl_sys::BpfInsn as Insn;
 
 use crate::error::{Error, StoredFault};
+use crate::policy::Verdict;
 
 /// `BPF_MAXINSNS`: the kernel refuses longer programs.
 pub const MAX_INSNS: usize = 4096;
@@ -113,6 +114,25 @@ impl Program {
     /// Whether attaching it makes a listener that must be sent to the agent.
     pub fn needs_listener(&self) -> bool {
         self.flags.contains(Flags::NEW_LISTENER)
+    }
+
+    /// The same without flags, and with "allow" where it would log and allow: for a kernel that does
+    /// not know `SECCOMP_RET_LOG`, and would kill instead (gVisor's).
+    #[must_use]
+    pub fn without_log(&self) -> Self {
+        let insns = self.insns.iter().map(|insn| match insn {
+            Insn {
+                code: op::RET, k, ..
+            } if *k == Verdict::LOG.bits() => Insn {
+                k: Verdict::ALLOW.bits(),
+                ..*insn
+            },
+            insn => *insn,
+        });
+        Self {
+            insns: insns.collect(),
+            flags: Flags::default(),
+        }
     }
 
     /// The form on disk: magic, version, count, flags, then eight bytes an instruction, all little

@@ -166,6 +166,12 @@ pub enum Isolated {
 pub struct Extras {
     /// The profiles, in the order in which they were applied: the chosen one, then the host's floor.
     pub profiles: Vec<ProfileName>,
+    /// The container gets a kernel of its own.
+    pub gvisor: bool,
+    /// A profile has a filter of system calls.
+    pub filtered: bool,
+    /// What cannot be enforced is left out instead of refused, as all profiles allow.
+    pub degrades: bool,
     /// Landlock rulesets, each in force on top of those before.
     pub landlock: Vec<Landlock>,
     /// AppArmor profiles that were made for this container: loaded at create, unloaded at delete.

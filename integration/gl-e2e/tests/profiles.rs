@@ -684,9 +684,9 @@ fn loopback_off_leaves_nothing() -> Outcome {
 fn line_that_cannot_be_enforced_is_refused_by_name() -> Outcome {
     for (name, text, said) in [
         (
-            "vm",
-            "isolation = \"gvisor\"\n",
-            "refused.toml:3: isolation",
+            "setup",
+            "setup_timeout = \"1m\"\n",
+            "refused.toml:3: setup_timeout",
         ),
         (
             "hosts",

@@ -19,6 +19,16 @@ use gl_spec::chain;
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    // Called by this name inside a sandbox that this program made.
+    if let Some(launched) = gl_runsc::launcher::launch_if_called() {
+        return match launched {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                output::error(&failure.message, None);
+                ExitCode::from(failure.status)
+            }
+        };
+    }
     // Ends the program by itself for --help, --version and what it cannot read (status 2).
     let cli = Cli::parse();
     let done = match cli.command {

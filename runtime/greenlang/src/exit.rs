@@ -24,6 +24,18 @@ impl From<gl_container::Outcome> for Outcome {
     }
 }
 
+/// The status of the launcher in a sandbox, which says itself what kept it from becoming a program.
+#[expect(clippy::print_stderr, reason = "there is no log in a sandbox")]
+pub(crate) fn launched(result: Result<(), gl_runsc::launcher::Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{}", failure.message);
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
 /// The status of the whole program.
 ///
 /// Any failure of our own is 1, as engines expect, but for `exec`: there a process of the container

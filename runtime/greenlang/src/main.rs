@@ -19,6 +19,9 @@ mod version;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(launched) = gl_runsc::launcher::launch_if_called() {
+        return exit::launched(launched);
+    }
     let ended = program::run(std::env::args_os().skip(1));
     exit::status(ended.verb, &ended.result)
 }

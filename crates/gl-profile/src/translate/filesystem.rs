@@ -32,11 +32,18 @@ pub(super) fn apply(
     refuse_mounts(run)?;
     let quota = run.profile.limits.disk_quota_bytes.clone();
     temp_root(run, spec, quota.as_ref())?;
-    if let Some(quota) = &quota {
-        disk_quota(run, spec, quota)?;
+    match &quota {
+        Some(quota) if run.gvisor => run.lacking(
+            &quota.origin,
+            "mounts",
+            "gVisor gives /dev no size, which root of the container can write to",
+            "leave the quota out: memory_limit_bytes bounds what is not on a volume",
+        )?,
+        Some(quota) => disk_quota(run, spec, quota)?,
+        None => {}
     }
     readonly_root(run, spec);
-    hidden(run, spec);
+    hidden(run, spec)?;
     writable(run, extras)
 }
 
@@ -213,7 +220,7 @@ fn readonly_root(run: &mut Run<'_>, spec: &mut Spec) {
 }
 
 /// Paths that read as empty. Those of a level are about the host, of which a container sees nothing.
-fn hidden(run: &mut Run<'_>, spec: &mut Spec) {
+fn hidden(run: &mut Run<'_>, spec: &mut Spec) -> Result<(), Refused> {
     let filesystem = &run.profile.filesystem;
     let linux = spec.linux_mut().get_or_insert_default();
     let mut masked = linux.masked_paths().clone().unwrap_or_default();
@@ -233,6 +240,19 @@ fn hidden(run: &mut Run<'_>, spec: &mut Spec) {
             continue;
         }
         let path = line.value.as_str().to_owned();
+        if run.gvisor
+            && ["/proc", "/sys"]
+                .iter()
+                .any(|dir| line.value.as_path().starts_with(dir))
+        {
+            run.lacking(
+                &line.origin,
+                "mounts",
+                "gVisor's own /proc and /sys cannot be hidden",
+                "leave it out: they show nothing of the host",
+            )?;
+            continue;
+        }
         let new = !masked.contains(&path);
         if new {
             masked.push(path.clone());
@@ -242,6 +262,7 @@ fn hidden(run: &mut Run<'_>, spec: &mut Spec) {
     if !masked.is_empty() {
         linux.set_masked_paths(Some(masked));
     }
+    Ok(())
 }
 
 /// Landlock: nothing is changed but below the listed paths, where a list is given.
@@ -258,6 +279,14 @@ fn writable(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
             Effect::Elsewhere(why),
         );
         return Ok(());
+    }
+    if run.gvisor {
+        return run.lacking(
+            &list.origin,
+            "landlock",
+            "gVisor's kernel has no Landlock",
+            "use readonly_root, and let the engine mount what may be written",
+        );
     }
     let Some(abi) = run.host.landlock_abi else {
         return run.lacking(

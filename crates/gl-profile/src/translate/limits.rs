@@ -22,6 +22,10 @@ const RLIMIT_RTPRIO: u32 = 14;
 /// Bit of `CAP_SYS_NICE`.
 const SYS_NICE: u64 = 1 << 23;
 
+/// Bits of `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE`.
+const SYS_ADMIN: u64 = 1 << 21;
+const SYS_RESOURCE: u64 = 1 << 24;
+
 /// Microseconds in which a share of a CPU is counted.
 const PERIOD: u64 = 100_000;
 
@@ -101,7 +105,7 @@ fn times(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
         format!("SIGTERM after {} s, then SIGKILL", wall.value.as_secs()),
         new,
     );
-    if run.host.processes == Processes::Hosts && !keeps_signals_inside(run) {
+    if run.host.processes == Processes::Hosts && !run.gvisor && !keeps_signals_inside(run) {
         run.lacking(
             &wall.origin,
             "supervisor",
@@ -241,12 +245,25 @@ fn tasks(run: &mut Run<'_>, resources: &mut LinuxResources, extras: &mut Extras)
     pids.set_limit(limit);
     resources.set_pids(Some(pids));
     lower(&mut extras.resources.tasks, max);
+    if run.gvisor {
+        inside(run, extras, limit);
+    }
     run.applied(
         line,
         "cgroup",
         format!("pids.max {limit}"),
         asked != Some(limit),
     );
+}
+
+/// The tasks as gVisor's kernel counts them: the host's cgroup has runsc's own threads as well. Whoever
+/// has one of the two capabilities is not held by it.
+fn inside(run: &mut Run<'_>, extras: &mut Extras, limit: i64) {
+    let kept = extras.process.capabilities.unwrap_or(u64::MAX);
+    extras.process.capabilities = Some(kept & !(SYS_ADMIN | SYS_RESOURCE));
+    let threads = &run.profile.limits.max_threads;
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    rlimit(run, extras, threads, "RLIMIT_NPROC", (RLIMIT_NPROC, limit));
 }
 
 fn cpu(run: &mut Run<'_>, resources: &mut LinuxResources, extras: &mut Extras) {

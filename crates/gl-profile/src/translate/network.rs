@@ -47,6 +47,14 @@ pub(super) fn apply(
         Isolated::Nothing => "loopback down",
     };
     run.applied(&network.allow_loopback, "namespaces", state.to_owned(), new);
+    if run.gvisor {
+        // Loopback is always up there.
+        if isolated == Isolated::Nothing {
+            let setting = "no socket of IPv4, IPv6 or packets".to_owned();
+            run.applied(&network.allow_loopback, "seccomp", setting, true);
+        }
+        return Ok(());
+    }
     let enforced = run.profile.mode.value == Mode::Enforcing;
     let can = run.host.landlock_abi.is_some_and(|abi| abi >= TCP_ABI);
     if isolated == Isolated::Nothing && enforced && can {

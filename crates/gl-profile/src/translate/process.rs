@@ -23,9 +23,33 @@ pub(super) fn apply(
     extras: &mut Extras,
 ) -> Result<(), Refused> {
     privileges(run, extras);
+    if run.gvisor {
+        return no_labels(run);
+    }
     scopes(run, spec, extras);
     apparmor(run, extras)?;
     selinux(run, spec)
+}
+
+/// In a kernel of its own no process has a label of the host's.
+fn no_labels(run: &mut Run<'_>) -> Result<(), Refused> {
+    let filesystem = &run.profile.filesystem;
+    let apparmor = filesystem
+        .apparmor_profile
+        .as_ref()
+        .map(|line| &line.origin);
+    let selinux = filesystem.selinux_context.as_ref().map(|line| &line.origin);
+    for (origin, layer) in [(apparmor, "apparmor"), (selinux, "selinux")] {
+        if let Some(origin) = origin {
+            run.lacking(
+                origin,
+                layer,
+                "no process of the container is a process of the host",
+                "leave it out for gVisor, or set on_missing = \"degrade\"",
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn privileges(run: &mut Run<'_>, extras: &mut Extras) {

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use gl_spec::oci::{LinuxMemory, LinuxPids, Spec};
 use gl_spec::{Extras, Isolated, Rootless};
 
-use super::{Effect, Host, Processes, tighten};
+use super::{Effect, Gvisor, Host, Processes, tighten};
 use crate::node::Format;
 use crate::{Layer, Profile};
+
+mod gvisor;
 
 const HOST: Host = Host {
     landlock_abi: Some(7),
@@ -15,6 +17,7 @@ const HOST: Host = Host {
     selinux: false,
     cgroup: true,
     processes: Processes::Own,
+    gvisor: Gvisor::Available,
 };
 
 fn profile(text: &str) -> Profile {

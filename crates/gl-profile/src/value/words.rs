@@ -70,6 +70,20 @@ words! {
 }
 
 words! {
+    /// How runsc intercepts system calls.
+    RunscPlatform {
+        /// The best that works on the host, without virtualization.
+        Auto = "auto",
+        /// By traps of seccomp.
+        Systrap = "systrap",
+        /// By `ptrace(2)`.
+        Ptrace = "ptrace",
+        /// By virtualization.
+        Kvm = "kvm",
+    }
+}
+
+words! {
     /// What happens to an act that the profile does not allow.
     Mode {
         /// It is denied.

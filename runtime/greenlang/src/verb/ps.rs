@@ -103,8 +103,14 @@ impl Ps {
     }
 
     pub(crate) fn perform(&self, context: &Context<'_>) -> Result<Outcome, Error> {
-        let pids = context.store()?.load(&self.id)?.pids()?;
-        print(&self.text(&pids)?)
+        let container = context.store()?.load(&self.id)?;
+        if self.format == Format::Table
+            && let Some(table) = container.inner_processes()?
+        {
+            // The ids of json are the host's: engines look for them there.
+            return print(&format!("{}\n", table.trim_end()));
+        }
+        print(&self.text(&container.pids()?)?)
     }
 }
 

@@ -1,0 +1,303 @@
+//! Where a sandbox keeps its files: one directory for each, below the state root, that only root can
+//! look into. Its name is short, as runsc puts a socket below it, whose path has an end.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+
+use gl_seccomp::Program;
+use serde_json::json;
+
+use crate::error::Error;
+use crate::launcher::{DIRECTORY, EMPTY, FILTER, LAUNCHER};
+
+/// Below the state root: no container has this id, as `@` is in none.
+const ALL: &str = "@gvisor";
+/// What is known about runsc on this host.
+const KNOWN: &str = "runsc.json";
+/// Longer than this the path of runsc's control socket would not fit into an address.
+const LONGEST: usize = 60;
+
+/// The directory of one sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    dir: PathBuf,
+    id: String,
+}
+
+impl Place {
+    /// The place of a container; `instance` tells it from all others, in other state roots, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if the state root's path is too long; [`Error::File`].
+    pub fn new(root: &Path, instance: &str) -> Result<Self, Error> {
+        let root = std::path::absolute(root).map_err(Error::file("find", root))?;
+        let id = format!("{:016x}", fnv(instance.as_bytes()));
+        let dir = root.join(ALL).join(&id);
+        if root.as_os_str().len() > LONGEST {
+            return Err(Error::Refused {
+                field: "--root".to_owned(),
+                problem: "its path is too long for the socket that runsc makes below it",
+                remedy: "name a state root of at most 60 characters",
+            });
+        }
+        Ok(Self {
+            dir,
+            id: format!("gl{id}"),
+        })
+    }
+
+    /// One that is nobody's.
+    pub(crate) fn for_probe(root: &Path) -> Result<Self, Error> {
+        Self::new(root, &format!("probe of process {}", std::process::id()))
+    }
+
+    /// A place that was stored.
+    pub(crate) fn stored(dir: PathBuf, id: String) -> Self {
+        Self { dir, id }
+    }
+
+    /// The directory: runsc's bundle.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The id that runsc knows the container by.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// runsc's own state.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.dir.join("s")
+    }
+
+    /// runsc's log of the creation.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// Where runsc writes the sandbox's process id.
+    pub fn pid_file(&self) -> PathBuf {
+        self.dir.join("pid")
+    }
+
+    /// What the sandbox sees at [`DIRECTORY`].
+    pub(crate) fn inside(&self) -> PathBuf {
+        self.dir.join("in")
+    }
+
+    /// The empty file that hides files.
+    pub(crate) fn empty(&self) -> PathBuf {
+        self.inside().join(EMPTY)
+    }
+
+    /// Makes the directories.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn make(&self) -> Result<(), Error> {
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        for dir in [&self.dir, &self.state(), &self.dir.join("rootfs")] {
+            private.create(dir).map_err(Error::file("make", dir))?;
+        }
+        let inside = self.inside();
+        private
+            .create(&inside)
+            .map_err(Error::file("make", &inside))?;
+        // Of the sandbox, whoever is in it; on the host nobody gets here.
+        set_mode(&inside, 0o755)?;
+        write(&self.empty(), b"", 0o444)
+    }
+
+    /// Puts the launcher there, which is this program itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn write_launcher(&self) -> Result<(), Error> {
+        let own = Path::new("/proc/self/exe");
+        let failed = || Error::file("copy the launcher to", self.inside());
+        let stat = fs::metadata(own).map_err(failed())?;
+        let to = self.inside().join("launch");
+        if stat.nlink() == 0 {
+            // A copy in memory has no name to know it by.
+            return copy(own, &to).map_err(failed());
+        }
+        let all = self.dir.parent().unwrap_or(&self.dir);
+        let name = format!(
+            "launch.{:x}.{:x}.{:x}.{}.{}",
+            stat.dev(),
+            stat.ino(),
+            stat.size(),
+            stat.mtime(),
+            stat.mtime_nsec()
+        );
+        let kept = all.join(&name);
+        if fs::hard_link(&kept, &to).is_ok() {
+            return Ok(());
+        }
+        copy(own, &to).map_err(failed())?;
+        remove_old_launchers(all, &name);
+        match fs::hard_link(&to, &kept) {
+            Err(err) if err.kind() != ErrorKind::AlreadyExists => Err(failed()(err)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts the filter of system calls there, for the launcher.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn write_filter(&self, program: &Program) -> Result<(), Error> {
+        let path = self.inside().join(FILTER);
+        write(&path, &program.without_log().to_bytes(), 0o444)
+    }
+
+    /// Writes the bundle's config.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn write_config(&self, config: &str) -> Result<(), Error> {
+        write(&self.dir.join("config.json"), config.as_bytes(), 0o600)
+    }
+
+    /// Writes a file that one command needs, and gives its path.
+    pub(crate) fn write_for_once(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, Error> {
+        let path = self.dir.join(format!("{name}.{}", std::process::id()));
+        write(&path, bytes, 0o600)?;
+        Ok(path)
+    }
+
+    /// Removes everything; what is not there is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn remove(&self) -> Result<(), Error> {
+        match fs::remove_dir_all(&self.dir) {
+            Ok(()) => Ok(()),
+            Err(err) if err.kind() == ErrorKind::NotFound => Ok(()),
+            Err(err) => Err(Error::file("remove", &self.dir)(err)),
+        }
+    }
+
+    /// A bundle whose program is the launcher, which has nothing to launch.
+    pub(crate) fn write_probe(&self) -> Result<(), Error> {
+        self.write_launcher()?;
+        let config = json!({
+            "ociVersion": "1.0.2",
+            "root": {"path": self.dir.join("rootfs"), "readonly": true},
+            "process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": [LAUNCHER]},
+            "mounts": [{"destination": DIRECTORY, "type": "bind", "source": self.inside(),
+                        "options": ["bind", "ro"]}],
+            "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "network"},
+                                     {"type": "ipc"}, {"type": "uts"}]},
+        });
+        self.write_config(&config.to_string())
+    }
+
+    pub(crate) fn read_known(root: &Path) -> Option<Vec<u8>> {
+        fs::read(root.join(ALL).join(KNOWN)).ok()
+    }
+
+    pub(crate) fn write_known(root: &Path, bytes: &[u8]) -> Result<(), Error> {
+        let path = root.join(ALL).join(KNOWN);
+        let new = path.with_extension(format!("{}.new", std::process::id()));
+        write(&new, bytes, 0o600)?;
+        fs::rename(&new, &path).map_err(Error::file("write", &path))
+    }
+}
+
+/// Those of other versions; sandboxes that run have a link of their own.
+fn remove_old_launchers(all: &Path, but: &str) {
+    let entries = fs::read_dir(all).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("launch.") && name != but && fs::remove_file(entry.path()).is_err() {
+            // Somebody else removed it, or it is tried again next time.
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut from = fs::File::open(from)?;
+    let options = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o555)
+        .open(to);
+    let mut to = options?;
+    std::io::copy(&mut from, &mut to)?;
+    to.set_permissions(fs::Permissions::from_mode(0o555))
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    let make = || {
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(path)?;
+        file.write_all(bytes)?;
+        // Whatever the umask is.
+        file.set_permissions(fs::Permissions::from_mode(mode))
+    };
+    make().map_err(Error::file("write", path))
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(Error::file("set the mode of", path))
+}
+
+/// The identity of this boot.
+pub(crate) fn boot_id() -> Result<String, Error> {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    let mut text = String::new();
+    let read = fs::File::open(PATH).and_then(|mut file| file.read_to_string(&mut text));
+    read.map_err(Error::file("read", PATH))?;
+    Ok(text.trim().to_owned())
+}
+
+/// FNV-1a: names only have to differ, and nobody gains from two that do not, as an id is in use then.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_two_containers_differ_and_are_short() {
+        let root = Path::new("/run/containerd/runc/moby");
+        let one = Place::new(root, "1.2-a").unwrap();
+        let other = Place::new(root, "1.2-b").unwrap();
+        assert_ne!(one, other);
+        let socket = one.state().join(format!("runsc-{}.sock", one.id()));
+        assert!(socket.as_os_str().len() < 108, "{}", socket.display());
+    }
+
+    #[test]
+    fn state_root_that_leaves_no_room_for_a_socket_is_refused() {
+        let root = PathBuf::from(format!("/{}", "r".repeat(LONGEST)));
+        let err = Place::new(&root, "i").unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "enforce --root in gVisor: its path is too long for the socket that runsc makes below it"
+        );
+    }
+}
