@@ -260,6 +260,18 @@ impl Container {
         }
     }
 
+    /// How often the kernel has ended a process of it for its memory limit; none without a cgroup.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cgroup`].
+    pub fn oom_kills(&self) -> Result<u64, Error> {
+        match &self.record.cgroup {
+            Some(record) => Ok(Cgroup::open(record)?.oom_kills()?),
+            None => Ok(0),
+        }
+    }
+
     /// Watches for the container running out of memory.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ pub use error::Error;
 pub use exec::{ExecRequest, Outcome, Paused, exec};
 pub use gl_launch::{Beside, Tie, in_user_namespace};
 pub use profile::{HostProfiles, profile_host};
-pub use rootless::{prepare_create, prepare_delete, prepare_exec, prepare_start};
+pub use rootless::{prepare_alone, prepare_create, prepare_delete, prepare_exec, prepare_start};
 pub use run::{Companion, RunRequest, run, run_beside};
 pub use signal::{Reached, Whom};
 pub use store::{Store, Warnings, check_user_dir};

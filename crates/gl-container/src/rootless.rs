@@ -36,6 +36,21 @@ pub fn prepare_create(bundle: &Path, config: Option<&Path>) -> Result<(), Error>
     Ok(gl_launch::reexec_readonly(Namespace::Entered)?)
 }
 
+/// As [`prepare_create`], for containers that have no ids but the user's own: nobody has to have given the
+/// user any.
+///
+/// # Errors
+///
+/// As [`prepare_create`].
+pub fn prepare_alone() -> Result<(), Error> {
+    if !rootless::is_plain_user() {
+        return Ok(gl_launch::reexec_readonly(Namespace::AsStarted)?);
+    }
+    let user = User::current().map_err(gl_launch::Error::from)?;
+    rootless::become_root(&user.own_maps()).map_err(gl_launch::Error::from)?;
+    Ok(gl_launch::reexec_readonly(Namespace::Entered)?)
+}
+
 /// Makes sure that this process can enter a container, as [`prepare_create`].
 ///
 /// # Errors

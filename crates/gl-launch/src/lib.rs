@@ -29,6 +29,7 @@ mod start;
 mod stdio;
 mod step;
 mod watch;
+mod worker;
 
 pub use beside::{Beside, wait_beside};
 pub use error::Error;
@@ -43,3 +44,4 @@ pub use spawn::{Launching, Request, Tie, spawn};
 pub use start::{Agent, Listening, start};
 pub use stdio::{keep_descriptors, send_fd};
 pub use watch::Watcher;
+pub use worker::worker;

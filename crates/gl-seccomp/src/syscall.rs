@@ -32,6 +32,19 @@ impl Syscall {
         })
     }
 
+    /// The call that has this number on the architecture `audit` (`AUDIT_ARCH_*`).
+    pub fn numbered(audit: u32, number: u32) -> Option<Self> {
+        let abis = [Abi::X86_64, Abi::X86, Abi::X32, Abi::Aarch64, Abi::Arm];
+        let marked = number & Abi::X32_BIT != 0;
+        let mut abis = abis.into_iter();
+        let abi = abis.find(|abi| {
+            abi.audit() == audit && (marked == (*abi == Abi::X32) || audit != Abi::X32.audit())
+        })?;
+        let mut rows = (0..).zip(ROWS);
+        let found = rows.find(|(_, names)| names.number(abi) == Some(number));
+        found.map(|(row, _)| Self(row))
+    }
+
     /// The name.
     pub fn name(self) -> &'static str {
         self.row().name()

@@ -12,6 +12,7 @@ mod exec;
 mod landlock;
 mod mountattr;
 mod network;
+mod notify;
 mod nsfs;
 mod peer;
 mod pidfd;
@@ -37,8 +38,9 @@ pub use landlock::{
 };
 pub use mountattr::{Depth, MountAttr, mount_setattr};
 pub use network::{network_namespace, raise_loopback};
+pub use notify::{Answer, Notification, seccomp_answer, seccomp_receive};
 pub use nsfs::{namespace_type, parent_namespace};
 pub use peer::peer_pid;
 pub use pidfd::pidfd_send_signal;
 pub use seccomp::{BpfInsn, seccomp_action_known, seccomp_flags_known, seccomp_set_filter};
-pub use signal::{block_all, read_signal, reset_for_exec};
+pub use signal::{Sender, block_all, read_signal, read_signal_from, reset_for_exec};

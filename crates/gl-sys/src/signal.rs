@@ -59,6 +59,24 @@ pub fn block_all() -> Result<OwnedFd, Errno> {
 ///
 /// What `read(2)` says, other than "nothing there".
 pub fn read_signal(fd: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
+    Ok(read_signal_from(fd)?.map(|(signal, _)| signal))
+}
+
+/// Who sent a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// The kernel, for one a terminal to all of its foreground processes.
+    Kernel,
+    /// A process.
+    Process,
+}
+
+/// [`read_signal`], with who sent it.
+///
+/// # Errors
+///
+/// As [`read_signal`].
+pub fn read_signal_from(fd: BorrowedFd<'_>) -> Result<Option<(i32, Sender)>, Errno> {
     let mut info = MaybeUninit::<libc::signalfd_siginfo>::zeroed();
     // SAFETY: the buffer is live and exactly as large as the size passed.
     let ret = unsafe {
@@ -74,7 +92,11 @@ pub fn read_signal(fd: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
         Ok(_) => {
             // SAFETY: zero-initialised above, and all bit patterns are valid for its integers.
             let info = unsafe { info.assume_init() };
-            Ok(Some(info.ssi_signo.cast_signed()))
+            let sender = match info.ssi_code {
+                libc::SI_KERNEL => Sender::Kernel,
+                _ => Sender::Process,
+            };
+            Ok(Some((info.ssi_signo.cast_signed(), sender)))
         }
     }
 }

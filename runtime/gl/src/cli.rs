@@ -15,6 +15,12 @@ pub(crate) struct Cli {
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a program in a sandbox.
+    ///
+    /// Without --rootfs it sees the host's system directories and the working directory, read-only, and an
+    /// empty /tmp. Status: the program's own, or 128 and the number of the signal that ended it; 119 disk full,
+    /// 120 denied, 121 out of memory, 122 too many processes, 123 CPU time, 124 timeout, 125 it never ran.
+    Run(Box<Run>),
     /// Say what this host can enforce, what each profile would lose here, and how to fix it.
     ///
     /// Status 0: nothing that the default profile needs is missing. 1: something is.
@@ -138,4 +144,116 @@ pub(crate) struct Export {
     /// The default config.json, tightened by the profile.
     #[arg(long, group = "form")]
     pub(crate) oci: bool,
+}
+
+/// Options of `gl run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The profile: a name, or a file.
+    #[arg(long, short, default_value = "default")]
+    pub(crate) profile: String,
+    /// Let the options below loosen the profile; each that does is in the report.
+    #[arg(long)]
+    pub(crate) allow: bool,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// The name of the sandbox; one that nobody has is made up without.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Run on the files of DIR instead of the host's, read-only.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) rootfs: Option<PathBuf>,
+    /// The working directory inside.
+    #[arg(long, short = 'C', value_name = "DIR")]
+    pub(crate) chdir: Option<String>,
+    /// Set a variable, or pass the caller's on.
+    #[arg(long, short, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Set the variables of a file: lines NAME=VALUE, empty lines, and comments with #.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Give the program a terminal of its own: always, never, or where the streams are one.
+    #[arg(long, value_enum, default_value_t = Tty::Auto)]
+    pub(crate) tty: Tty,
+    /// Write a report: JSON to FILE, JSON to standard output with -, or a few lines to standard error
+    /// with text.
+    #[arg(long, value_name = "FILE|-|text")]
+    pub(crate) report: Option<String>,
+    /// The program and its arguments.
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// Whether a program gets a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tty {
+    /// Where standard input and output are one.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Settings of a profile as options.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings of the profile")]
+pub(crate) struct Settings {
+    /// The tier: basic, namespace, container or gvisor.
+    #[arg(long)]
+    pub(crate) tier: Option<String>,
+    /// The level whose presets fill what the profile leaves open.
+    #[arg(long)]
+    pub(crate) level: Option<String>,
+    /// enforcing or permissive.
+    #[arg(long)]
+    pub(crate) mode: Option<String>,
+    /// refuse or degrade, where the host lacks something.
+    #[arg(long, value_name = "WORD")]
+    pub(crate) on_missing: Option<String>,
+    /// Memory, such as 256MiB.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Address space of each process.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) virtual_memory: Option<String>,
+    /// CPUs, such as 0.5.
+    #[arg(long, value_name = "N")]
+    pub(crate) cpus: Option<String>,
+    /// CPU time of all processes, such as 30s.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) cpu_time: Option<String>,
+    /// Wall-clock time, such as 5m.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<String>,
+    /// Processes.
+    #[arg(long, value_name = "N")]
+    pub(crate) pids: Option<String>,
+    /// Threads of all processes.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<String>,
+    /// Open files of each process.
+    #[arg(long, value_name = "N")]
+    pub(crate) files: Option<String>,
+    /// Size of each file that is written.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) file_size: Option<String>,
+    /// Everything writable together.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) disk: Option<String>,
+    /// on or off.
+    #[arg(long, value_name = "WORD")]
+    pub(crate) net: Option<String>,
+    /// Show a path, read-only.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ro: Vec<String>,
+    /// Show a path, writable.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) rw: Vec<String>,
+    /// Show a path of the host at another place: HOST:INSIDE, with :rw writable.
+    #[arg(long, value_name = "HOST:INSIDE[:rw]")]
+    pub(crate) bind: Vec<String>,
+    /// Hide a path.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) hide: Vec<String>,
 }

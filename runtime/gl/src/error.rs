@@ -35,6 +35,23 @@ pub(crate) enum Error {
     /// A profile.
     #[error(transparent)]
     Profile(Box<gl_profile::Error>),
+    /// A sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] gl_sandbox::Error),
+    /// An option that loosens the profile.
+    #[error("{option}: profile {profile} says {from}, and {to} allows more")]
+    Loosens {
+        option: &'static str,
+        profile: String,
+        from: String,
+        to: String,
+    },
+    /// An option or an environment variable that makes no sense.
+    #[error("{what}: {problem}")]
+    Usage {
+        what: String,
+        problem: Cow<'static, str>,
+    },
     /// A line of a profile.
     #[error(transparent)]
     Refused(Box<gl_profile::translate::Refused>),
@@ -61,6 +78,11 @@ impl Error {
             Self::NoFilter { .. } => Some(Cow::Borrowed(
                 "set seccomp.default in it, or let it extend a built-in profile",
             )),
+            Self::Sandbox(err) => err.hint(),
+            Self::Loosens { .. } => Some(Cow::Borrowed(
+                "leave it out, name another profile, or say aloud that it may: --allow",
+            )),
+            Self::Usage { .. } => Some(Cow::Borrowed("see gl run --help")),
             Self::Output { .. } | Self::File { .. } | Self::Seen { .. } => None,
         }
     }

@@ -10,6 +10,7 @@ mod doctor;
 mod error;
 mod output;
 mod profile;
+mod run;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             output::text(&doctor::try_namespaces()).map(|()| ExitCode::SUCCESS)
         }
         Command::Profile(command) => profile::perform(&command),
+        Command::Run(options) => return run::perform(&options),
     };
     match done {
         Ok(code) => code,

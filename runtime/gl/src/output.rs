@@ -37,6 +37,11 @@ pub(crate) fn error(what: &str, hint: Option<&str>) {
     }
 }
 
+/// Says something that is no failure.
+pub(crate) fn note(text: &str) {
+    eprint!("{}", visible(text));
+}
+
 /// The same with control characters spelled out, but newlines.
 fn visible(text: &str) -> Cow<'_, str> {
     let hidden = |c: char| c.is_control() && c != '\n';

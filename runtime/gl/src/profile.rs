@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use gl_container::HostProfiles;
 use gl_profile::apparmor::{self, Access, Rules};
 use gl_profile::seccomp::Filter;
-use gl_profile::{Format, Layer, MAX_PROFILE_BYTES, Profile, Source as _, translate};
+use gl_profile::{Format, Layer, MAX_PROFILE_BYTES, Profile, Source as _, Start, translate};
 use gl_spec::{Extras, Rootless};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -38,13 +38,18 @@ pub(crate) fn perform(command: &cli::Profile) -> Result<ExitCode, Error> {
 }
 
 /// Resolves what a person wrote: a name, or a file.
-fn resolve(name: &str) -> Result<Profile, Error> {
+pub(crate) fn resolve(name: &str) -> Result<Profile, Error> {
+    Ok(Profile::resolve(start(name)?, &HostProfiles)?)
+}
+
+/// What a person wrote: a name, or a file.
+pub(crate) fn start(name: &str) -> Result<Start, Error> {
     let path = Path::new(name);
     let is_file = name.contains('/') || format(path).is_some();
-    if !is_file {
-        return Ok(Profile::resolve(name, &HostProfiles)?);
-    }
-    Ok(Profile::resolve(read(path)?, &HostProfiles)?)
+    Ok(match is_file {
+        true => read(path)?.into(),
+        false => name.into(),
+    })
 }
 
 /// The language that a file's name says.

@@ -1,0 +1,22 @@
+//! "Run this under that profile": the facade behind `gl run`.
+//!
+//! A [`Request`] becomes a bundle whose root is a view of the host (tier `namespace`) or a directory that
+//! the caller names (`container`, `gvisor`), and goes the way of every container from there. What is here:
+//! the view ([`view`](mod@view)), the two processes that each look after the other ([`run()`](run())), the agent that sees denied
+//! calls, and the [`Report`].
+#![forbid(unsafe_code)]
+
+mod bundle;
+mod denials;
+mod dirs;
+mod error;
+mod process;
+mod report;
+mod run;
+mod view;
+
+pub use dirs::Sandboxes;
+pub use error::Error;
+pub use process::{default_environment, id};
+pub use report::{Applied, Denial, Exit, Layer, Loosening, Reason, Report, Times, Usage};
+pub use run::{Ended, Request, Root, Terminal, prepare, run};

@@ -1,0 +1,240 @@
+//! What a run came to: one JSON document.
+
+use gl_container::Ended;
+use gl_profile::translate::{Effect, Step};
+use gl_spec::EndReason;
+use serde::{Deserialize, Serialize};
+
+/// The version of the document.
+pub(crate) const VERSION: u32 = 1;
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The version of this document: 1.
+    pub version: u32,
+    /// The sandbox.
+    pub id: String,
+    /// `basic`, `namespace`, `container` or `gvisor`.
+    pub tier: String,
+    /// `enforcing` or `permissive`.
+    pub mode: String,
+    /// The profile's name.
+    pub profile: String,
+    /// SHA-256 of its resolved values, hexadecimal.
+    pub profile_hash: String,
+    /// The command.
+    pub command: Vec<String>,
+    /// When it began, RFC 3339.
+    pub started: String,
+    /// Every line of the profile, and what became of it.
+    pub layers: Vec<Layer>,
+    /// What options allowed beyond the profile, with `--allow`.
+    pub loosened: Vec<Loosening>,
+    /// How it ended.
+    pub exit: Exit,
+    /// How long it took.
+    pub times: Times,
+    /// What it used, where a cgroup counts it.
+    pub usage: Option<Usage>,
+    /// What was denied, or in permissive mode would have been.
+    pub denials: Vec<Denial>,
+    /// Denials of kinds for which there was no room.
+    pub denials_not_listed: u64,
+}
+
+/// How far a line of a profile is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Applied {
+    /// It is.
+    Yes,
+    /// What it is about is decided elsewhere.
+    Elsewhere,
+    /// It is not, and the profile puts up with that.
+    No,
+}
+
+/// A line of a profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// The facility: `cgroup`, `landlock`, `mounts`, ...
+    pub layer: String,
+    /// The key of the profile.
+    pub requested: String,
+    /// Where it was set.
+    pub origin: String,
+    /// Whether it is in force.
+    pub applied: Applied,
+    /// The setting, or why there is none.
+    pub how: String,
+}
+
+/// What an option allows beyond the profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loosening {
+    /// The option.
+    pub option: String,
+    /// What the profile says.
+    pub from: String,
+    /// What the option says.
+    pub to: String,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// By itself.
+    Exited,
+    /// By a signal.
+    Signal,
+    /// Its wall-clock time was over.
+    Timeout,
+    /// Its CPU time was used up.
+    CpuTime,
+    /// Its memory was used up.
+    Oom,
+    /// It had too many processes.
+    Pids,
+    /// What it may write was used up.
+    Disk,
+    /// A system call that ends the program.
+    Denied,
+    /// It never ran.
+    SetupError,
+}
+
+impl Reason {
+    /// The exit status of `gl run` for it, none where it is the command's own.
+    #[must_use]
+    pub fn status(self) -> Option<u8> {
+        match self {
+            Self::Exited | Self::Signal => None,
+            Self::Denied => Some(120),
+            Self::Oom => Some(121),
+            Self::Pids => Some(122),
+            Self::CpuTime => Some(123),
+            Self::Timeout => Some(124),
+            Self::SetupError => Some(125),
+            Self::Disk => Some(119),
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The exit status of `gl run`.
+    pub status: u8,
+    /// The command's own status, if it exited.
+    pub code: Option<u8>,
+    /// The signal, if one ended it.
+    pub signal: Option<i32>,
+    /// Why.
+    pub reason: Reason,
+    /// The error that kept it from running.
+    pub error: Option<String>,
+}
+
+impl Exit {
+    pub(crate) fn of(ended: Ended, reason: Option<Reason>) -> Self {
+        let (code, signal, own) = match ended {
+            Ended::Exited(code) => (Some(code), None, Reason::Exited),
+            Ended::Signalled(signal) => (None, Some(signal), Reason::Signal),
+        };
+        let reason = reason.unwrap_or(own);
+        Self {
+            status: reason.status().unwrap_or_else(|| ended.status()),
+            code,
+            signal,
+            reason,
+            error: None,
+        }
+    }
+}
+
+impl From<EndReason> for Reason {
+    fn from(reason: EndReason) -> Self {
+        match reason {
+            EndReason::Timeout => Self::Timeout,
+            EndReason::CpuTime => Self::CpuTime,
+            EndReason::Pids => Self::Pids,
+            EndReason::Unwatched => Self::Signal,
+        }
+    }
+}
+
+/// Microseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// Until the program ran.
+    pub setup_us: u64,
+    /// Until it ended.
+    pub run_us: u64,
+    /// Until nothing was left of it.
+    pub cleanup_us: u64,
+}
+
+/// What was used.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time in microseconds.
+    pub cpu_us: u64,
+    /// Of it in user mode.
+    pub cpu_user_us: u64,
+    /// Of it in the kernel.
+    pub cpu_system_us: u64,
+    /// Bytes of memory at the end.
+    pub memory_bytes: u64,
+    /// Bytes of memory at most.
+    pub memory_peak_bytes: u64,
+    /// Tasks at most, where the kernel counts that.
+    pub tasks_peak: Option<u64>,
+    /// How often a task could not be made for the limit.
+    pub tasks_refused: u64,
+    /// How often the memory limit ended a process.
+    pub oom_kills: u64,
+    /// Bytes read from disks.
+    pub disk_read_bytes: u64,
+    /// Bytes written to disks.
+    pub disk_written_bytes: u64,
+}
+
+/// Something that was denied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denial {
+    /// `seccomp`.
+    pub layer: String,
+    /// The system call.
+    pub what: String,
+    /// Its arguments, hexadecimal; pointers show nothing of what they point to.
+    pub arguments: Vec<String>,
+    /// What it got: an errno, or `allowed` in permissive mode.
+    pub answer: String,
+    /// The name of the program that made it first.
+    pub process: String,
+    /// How often.
+    pub count: u64,
+    /// What would allow it, as a line of a profile.
+    pub allow: Option<String>,
+}
+
+/// The steps of a translation as lines of the report.
+pub(crate) fn layers(steps: &[Step]) -> Vec<Layer> {
+    let lines = steps.iter().map(|step| {
+        let (applied, how) = match step.effect {
+            Effect::Applied | Effect::Already => (Applied::Yes, step.setting.clone()),
+            Effect::Elsewhere(why) => (Applied::Elsewhere, why.to_owned()),
+            Effect::Degraded(why) => (Applied::No, why.to_owned()),
+        };
+        Layer {
+            layer: step.layer.to_owned(),
+            requested: step.key.clone(),
+            origin: step.origin.to_string(),
+            applied,
+            how,
+        }
+    });
+    lines.collect()
+}

@@ -1,0 +1,102 @@
+//! The agent's side of `SECCOMP_RET_USER_NOTIF`.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use crate::check::check;
+
+/// A call that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notification {
+    /// What the answer is for.
+    pub id: u64,
+    /// The thread that makes the call, as our pid namespace numbers it; 0 if it is not in it.
+    pub thread: u32,
+    /// `AUDIT_ARCH_*`.
+    pub audit: u32,
+    /// The number of the call there.
+    pub number: u32,
+    /// Its arguments. What they point to can change at any time.
+    pub arguments: [u64; 6],
+}
+
+/// What a call that waits is to return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It fails with this errno.
+    Fail(u16),
+    /// It is made after all. Whoever made it may have changed what its arguments point to, so this is no
+    /// decision about security.
+    Continue,
+}
+
+/// Takes a call from a listener of `seccomp(2)`; none if it was interrupted before. Waits for one.
+///
+/// # Kernel
+///
+/// `SECCOMP_IOCTL_NOTIF_RECV`, since 5.0.
+///
+/// # Errors
+///
+/// What `ioctl(2)` says.
+pub fn seccomp_receive(listener: BorrowedFd<'_>) -> Result<Option<Notification>, Errno> {
+    // SAFETY: a C structure of integers, for which all zeroes is valid; the kernel wants them to be zero.
+    let mut taken: libc::seccomp_notif = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: the borrow keeps the listener open, and `taken` is live and of the size that the number says.
+    let ret = unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_RECV,
+            &raw mut taken,
+        )
+    };
+    match check(ret.into()) {
+        Err(Errno::NOENT | Errno::INTR) => Ok(None),
+        Err(errno) => Err(errno),
+        Ok(_) => Ok(Some(Notification {
+            id: taken.id,
+            thread: taken.pid,
+            audit: taken.data.arch,
+            number: taken.data.nr.cast_unsigned(),
+            arguments: taken.data.args,
+        })),
+    }
+}
+
+/// Answers a call; one that has gone away meanwhile needs no answer.
+///
+/// # Kernel
+///
+/// `SECCOMP_IOCTL_NOTIF_SEND`, since 5.0; [`Answer::Continue`] since 5.5.
+///
+/// # Errors
+///
+/// What `ioctl(2)` says.
+pub fn seccomp_answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> Result<(), Errno> {
+    /// `SECCOMP_USER_NOTIF_FLAG_CONTINUE` of `linux/seccomp.h`.
+    const CONTINUE: u32 = 1;
+    let (error, flags) = match answer {
+        Answer::Fail(errno) => (-i32::from(errno), 0),
+        Answer::Continue => (0, CONTINUE),
+    };
+    let mut response = libc::seccomp_notif_resp {
+        id,
+        val: 0,
+        error,
+        flags,
+    };
+    // SAFETY: the borrow keeps the listener open, and `response` is live and of the size that the number says.
+    let ret = unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_SEND,
+            &raw mut response,
+        )
+    };
+    match check(ret.into()) {
+        Ok(_) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}

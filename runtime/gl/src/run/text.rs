@@ -1,0 +1,64 @@
+//! A report in a few lines.
+
+use gl_sandbox::{Applied, Reason, Report};
+
+/// How it ended, what was denied and what is not in force.
+pub(crate) fn short(report: &Report) -> String {
+    let mut out = format!(
+        "{} ({}, profile {}): {}; {} ms\n",
+        report.id,
+        report.tier,
+        report.profile,
+        ended(report),
+        report.times.run_us / 1000,
+    );
+    if let Some(usage) = &report.usage {
+        out.push_str(&format!(
+            "  used {} ms of CPU, {} KiB of memory at most\n",
+            usage.cpu_us / 1000,
+            usage.memory_peak_bytes / 1024,
+        ));
+    }
+    for denial in &report.denials {
+        out.push_str(&format!(
+            "  denied {}({}) {} times to {}: {}\n",
+            denial.what,
+            denial.arguments.join(", "),
+            denial.count,
+            denial.process,
+            denial.answer,
+        ));
+    }
+    for layer in report
+        .layers
+        .iter()
+        .filter(|layer| layer.applied == Applied::No)
+    {
+        out.push_str(&format!(
+            "  not in force: {} ({})\n",
+            layer.requested, layer.how
+        ));
+    }
+    for one in &report.loosened {
+        out.push_str(&format!(
+            "  loosened: {} {} (profile: {})\n",
+            one.option, one.to, one.from
+        ));
+    }
+    out
+}
+
+fn ended(report: &Report) -> String {
+    let exit = &report.exit;
+    match exit.reason {
+        Reason::Exited => format!("exited with {}", exit.code.unwrap_or(0)),
+        Reason::Signal => format!("ended by signal {}", exit.signal.unwrap_or(0)),
+        Reason::Timeout => "its time was over".to_owned(),
+        Reason::CpuTime => "its CPU time was used up".to_owned(),
+        Reason::Oom => "its memory was used up".to_owned(),
+        Reason::Pids => "it had too many processes".to_owned(),
+        Reason::Disk => "its disk space was used up".to_owned(),
+        Reason::Denied => "a call that it may not make ended it".to_owned(),
+        Reason::SetupError => "it never ran".to_owned(),
+    }
+}
