@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use gl_cgroup::{Cgroup, Driver, Parents};
-use gl_launch::{Tie, Watcher};
+use gl_launch::{Init as First, Tie, Watcher};
 use gl_plan::{Keyring, Kind, Options, Pivot, Plan, Starts};
 use gl_profile::Profile;
 use gl_profile::translate::Step;
@@ -58,6 +58,8 @@ pub struct CreateRequest {
     pub denials: Denials,
     /// Whose end is the container's end as well.
     pub tie: Tie,
+    /// Who is its first process.
+    pub init: First,
     /// Variables that come on top of the config's, such as `LISTEN_FDS`.
     pub extra_env: Vec<String>,
 }
@@ -387,6 +389,7 @@ fn build(
         seccomp: decided.program.as_ref(),
         console,
         tie: request.tie,
+        init: request.init,
     })?;
     let pid = launching.pid().as_raw_nonzero().get();
     let state = StateDocument {

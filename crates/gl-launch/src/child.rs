@@ -24,6 +24,7 @@ use crate::landlock;
 use crate::lookup;
 use crate::namespace::{self, Opened};
 use crate::network::{self, Renewed};
+use crate::reaper::{self, Init};
 use crate::record::{Channel, Kind as Message, Record};
 use crate::spawn::Tie;
 use crate::stdio;
@@ -43,6 +44,7 @@ pub(crate) struct Inherited<'a> {
     pub(crate) gate: OwnedFd,
     pub(crate) runtime: Channel,
     pub(crate) tie: Tie,
+    pub(crate) init: Init,
 }
 
 impl Inherited<'_> {
@@ -120,6 +122,7 @@ struct Waiting<'a> {
     env: CStrings,
     gate: OwnedFd,
     tie: Tie,
+    init: Init,
 }
 
 fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
@@ -203,6 +206,7 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
         env: CStrings::new(env),
         gate: inherited.gate,
         tie: inherited.tie,
+        init: inherited.init,
     })
 }
 
@@ -372,9 +376,16 @@ impl Waiting<'_> {
             env: &self.env,
             hooks: &self.plan.hooks.start_container,
             state: Some(&self.state),
-            tie: self.tie,
+            tie: match self.init {
+                Init::Program => self.tie,
+                Init::Reaper => Tie::Nobody,
+            },
         };
-        report(&starter, &last.run(&starter))
+        let program = |starter: &Channel| report(starter, &last.run(starter));
+        match self.init {
+            Init::Program => program(&starter),
+            Init::Reaper => reaper::run(&starter, &self.plan.process, self.tie, program),
+        }
     }
 
     /// Leaves the network that the engine may have set up meanwhile.

@@ -5,7 +5,7 @@
     reason = "the fork and the clean-up after it need promises that only this place can make"
 )]
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use gl_sys::{CloneArgs, Forked, Parent};
 use rustix::io::Errno;
@@ -99,4 +99,34 @@ pub(crate) fn fork_sibling(namespaces: u64, child: impl FnOnce() -> i32) -> Resu
         Forked::Parent(pid, _) => Ok(pid),
         Forked::Child => gl_sys::exit_now(child()),
     }
+}
+
+/// Forks once more, in a child that stays: the new process is a child of this one.
+///
+/// # Errors
+///
+/// As [`gl_sys::fork_into`].
+pub(crate) fn fork_inside(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
+    let what = CloneArgs {
+        namespaces: 0,
+        cgroup: None,
+        parent: Parent::Caller,
+    };
+    // SAFETY: this runs in a child of `fork`, which has one thread. The new process ends in exit_now
+    // below, or in an execve inside `child`.
+    match unsafe { gl_sys::fork_into(what) }? {
+        Forked::Parent(pid, _) => Ok(pid),
+        Forked::Child => gl_sys::exit_now(child()),
+    }
+}
+
+/// Closes everything but one descriptor, the streams as well, in a child that never returns to whoever owns
+/// the others.
+///
+/// # Errors
+///
+/// As [`gl_sys::close_all_but`].
+pub(crate) fn close_all(but: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: the one caller goes on with `but` alone, and ends in exit_now.
+    unsafe { gl_sys::close_all_but(0, &[but.as_fd()]) }
 }

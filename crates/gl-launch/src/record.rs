@@ -4,11 +4,16 @@
 //! errno, a number and a short text. Sent and received with `write` and `read` only, so that a
 //! seccomp filter which is already in force needs to allow no more than those.
 
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use gl_rootfs::Note;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
+};
+use rustix::process::Pid;
 
 /// Bytes of a record on the wire.
 const SIZE: usize = HEADER + Note::CAPACITY;
@@ -172,6 +177,37 @@ impl Channel {
                 Err(errno) => return Err(errno),
             }
         }
+    }
+
+    /// Lets the kernel say of every record that is sent from now on who sent it.
+    pub(crate) fn name_senders(&self) -> Result<(), Errno> {
+        rustix::net::sockopt::set_socket_passcred(&self.fd, true)
+    }
+
+    /// As [`Channel::receive`], with the process that sent it, as our pid namespace numbers it, where
+    /// [that is said](Self::name_senders).
+    pub(crate) fn receive_from(&self) -> Result<Option<(Record, Option<Pid>)>, Errno> {
+        let mut bytes = [0; SIZE];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            let mut whole = [IoSliceMut::new(&mut bytes)];
+            match rustix::net::recvmsg(&self.fd, &mut whole, &mut control, RecvFlags::empty()) {
+                Err(Errno::INTR) => {}
+                Err(Errno::CONNRESET) => return Ok(None),
+                other => break other?.bytes,
+            }
+        };
+        if received == 0 {
+            return Ok(None);
+        }
+        let mut messages = control.drain();
+        let sender = messages.find_map(|message| match message {
+            RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid),
+            _ => None,
+        });
+        let record = Record::from_bytes(&bytes).ok_or(Errno::PROTO)?;
+        Ok(Some((record, sender)))
     }
 
     /// Receives a record of exactly this kind; anything else, the end included, is `EPIPE`.

@@ -19,6 +19,7 @@ use crate::host;
 use crate::identity;
 use crate::idmap::{self, write_maps};
 use crate::namespace::{self, ForFork, write_file};
+use crate::reaper::Init;
 use crate::record::{Channel, Kind as Message, Record};
 use crate::stdio;
 use crate::step::{Fault, Own};
@@ -46,6 +47,8 @@ pub struct Request<'a> {
     pub console: Option<OwnedFd>,
     /// Whose end is init's end as well.
     pub tie: Tie,
+    /// Who is the container's first process.
+    pub init: Init,
 }
 
 /// Whose end is the end of a container, too.
@@ -108,6 +111,7 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         gate,
         runtime: theirs,
         tie: request.tie,
+        init: request.init,
     };
     let namespaces = if by_maker { 0 } else { fork_flags(plan) };
     let place = Place {

@@ -13,7 +13,7 @@ use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
     SocketFlags, SocketType,
 };
-use rustix::process::{ForeignRawFd, Pid, PidfdGetfdFlags};
+use rustix::process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_open};
 
 use crate::beside::{Beside, wait_beside};
 use crate::error::Error;
@@ -92,6 +92,7 @@ pub fn start(
     if let Some(watcher) = watcher {
         watcher.armed()?;
     }
+    channel.name_senders().map_err(failed)?;
     channel.send(&Record::new(Kind::Go, 0)).map_err(failed)?;
     follow(&channel, init, process, agent)
 }
@@ -112,14 +113,19 @@ pub(crate) fn follow(
     loop {
         // It may be asked for before the program runs.
         wait_beside(&[channel.as_fd()], beside).map_err(failed)?;
-        match channel.receive().map_err(failed)? {
+        match channel.receive_from().map_err(failed)? {
             // The execve has closed the connection.
             None if executing => return Ok(()),
             None => return Err(Error::Killed),
-            Some(record) => match record.kind {
+            Some((record, sender)) => match record.kind {
                 Kind::Executing => executing = true,
                 Kind::Listener => {
-                    pass_listener((pid, pidfd), record.value, listening)?;
+                    // The program may be a child of the first process.
+                    let other = sender.filter(|sender| *sender != pid);
+                    let other = other.map(|other| pidfd_open(other, PidfdFlags::empty()));
+                    let other = other.transpose().map_err(failed)?;
+                    let holder = other.as_ref().map_or(pidfd, AsFd::as_fd);
+                    pass_listener((pid, holder), record.value, listening)?;
                     channel
                         .send(&Record::new(Kind::Continue, 0))
                         .map_err(failed)?;

@@ -63,10 +63,11 @@ pub(crate) enum Own {
     Seccomp,
     Listener,
     Signals,
+    Reaper,
     Execve,
 }
 
-const OWN: [(Own, &str); 48] = [
+const OWN: [(Own, &str); 49] = [
     (Own::Sync, "talk to the runtime"),
     (Own::Hide, "hide from other processes"),
     (Own::JoinCgroup, "join the cgroup"),
@@ -126,6 +127,7 @@ const OWN: [(Own, &str); 48] = [
     (Own::Seccomp, "attach the seccomp filter"),
     (Own::Listener, "hand the seccomp listener over"),
     (Own::Signals, "reset the signals"),
+    (Own::Reaper, "start the program below the first process"),
     (Own::Execve, "execute the program"),
 ];
 

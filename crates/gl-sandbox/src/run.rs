@@ -10,8 +10,8 @@ use std::time::{Instant, SystemTime};
 
 use gl_cgroup::Driver;
 use gl_container::{
-    Beside, Companion, Container, CreateRequest, Decision, Denials as Observing, Force, RunRequest,
-    Tie,
+    Beside, Companion, Container, CreateRequest, Decision, Denials as Observing, Force, Init,
+    RunRequest, Tie,
 };
 use gl_plan::{Keyring, Pivot};
 use gl_profile::{Isolation, Profile};
@@ -208,6 +208,7 @@ fn in_dir(
             resolved: Some(for_container(&request.profile)),
             denials: Observing::Observed,
             tie: Tie::Launcher,
+            init: Init::Reaper,
             extra_env: Vec::new(),
         },
         detach: false,
@@ -222,7 +223,22 @@ fn for_container(profile: &Profile) -> Profile {
     let mut profile = profile.clone();
     profile.filesystem.bind_mounts = None;
     profile.filesystem.temp_root_path = None;
+    // The first process is none of the program's.
+    for count in [
+        &mut profile.limits.max_processes.value.0,
+        &mut profile.limits.max_threads.value.0,
+    ] {
+        *count = count.saturating_add(1);
+    }
     profile
+}
+
+/// How the program ended, by what the first process tells of it.
+fn of_program(ended: Ended) -> Ended {
+    match ended {
+        Ended::Exited(status @ 129..=192) => Ended::Signalled(i32::from(status) - 128),
+        other => other,
+    }
 }
 
 /// What the worker does while the sandbox runs.
@@ -307,6 +323,7 @@ impl Companion for Watching {
     }
 
     fn ended(&mut self, container: &Container, ended: Ended) {
+        let ended = of_program(ended);
         let now = Instant::now();
         self.ended = Some(now);
         self.report.times.run_us = micros(self.started.unwrap_or(now), now);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use gl_cgroup::Driver;
-use gl_container::{CreateRequest, Denials, Tie};
+use gl_container::{CreateRequest, Denials, Init, Tie};
 use gl_plan::{Keyring, Pivot};
 
 use super::listen;
@@ -139,6 +139,7 @@ impl Launch {
             resolved: None,
             denials: Denials::Silent,
             tie: Tie::Nobody,
+            init: Init::Program,
             extra_env: sockets.env,
         })
     }
