@@ -16,6 +16,7 @@ mod device;
 mod error;
 mod file;
 mod layout;
+mod obtainable;
 mod oom;
 mod paths;
 mod processes;
@@ -31,6 +32,7 @@ pub use cgroup::{Applied, Below, Cgroup, Depth, DeviceDefault, Driver, Parents, 
 pub use controller::Controller;
 pub use error::{Error, PathFault};
 pub use layout::{Hierarchy, Layout, Version};
+pub use obtainable::obtainable;
 pub use oom::{OomEvent, OomWatch};
 pub use paths::{GroupPath, OwnCgroups, Paths, resolve};
 pub use record::Record;

@@ -208,6 +208,11 @@ impl OwnCgroups {
         self
     }
 
+    /// The cgroup in the hierarchy of v2.
+    pub(crate) fn unified(&self) -> Option<&GroupPath> {
+        self.unified.as_ref()
+    }
+
     /// The cgroup in the hierarchy of `controller`.
     #[must_use]
     pub fn path(&self, controller: Controller) -> Option<&GroupPath> {

@@ -21,12 +21,14 @@ use crate::container::{Container, PATIENCE};
 use crate::error::Error;
 use crate::group::{self, Group};
 use crate::gvisor;
+use crate::limits;
+use crate::pid_file::write_pid_file;
 use crate::process;
-use crate::profile;
+use crate::profile::{self, Had};
 use crate::record::{CONFIG, EXTRAS, Init, Phase, RECORD, Record, SECCOMP};
 use crate::rootless;
 use crate::socket;
-use crate::store::{Store, Warnings, read_all, write_all};
+use crate::store::{Store, Warnings, read_all};
 use crate::watch;
 
 /// What `create` is asked for.
@@ -203,7 +205,12 @@ fn decide(
     let loaded = gl_spec::load(&bytes)?;
     let (mut spec, mut warnings) = (loaded.spec, loaded.warnings);
     warnings.extend(gl_spec::validate(&spec)?);
-    let mut tightened = profile::tighten(&mut spec, request, &store.instance(id)?)?;
+    let mut group = None;
+    let mut tightened = profile::tighten(&mut spec, request, &store.instance(id)?, |spec| {
+        group = decide_cgroup(id, request, spec)?;
+        group.as_ref().map_or(Ok(None), Group::controllers)
+    })?;
+    warnings.extend(profile::warnings(&tightened.extras));
     let bytes = match request.extra_env.is_empty() && tightened.extras == Extras::default() {
         true => bytes,
         false => {
@@ -245,10 +252,12 @@ fn decide(
     if let (Some(program), None) = (&program, &gvisor) {
         gl_seccomp::check_kernel(program)?;
     }
-    let cgroup = request
-        .cgroups
-        .map(|driver| Group::decide(id, driver, &spec))
-        .transpose()?;
+    let cgroup = match group {
+        // What of the profile needs it was refused or given up.
+        _ if tightened.cgroup == Had::No && limits::dispensable(&spec) => None,
+        None => decide_cgroup(id, request, &spec)?,
+        group => group,
+    };
     let decision = Decision {
         profiles: tightened.profiles,
         steps: tightened.steps,
@@ -267,6 +276,17 @@ fn decide(
         starts,
         gvisor,
     })
+}
+
+fn decide_cgroup(
+    id: &ContainerId,
+    request: &CreateRequest,
+    spec: &Spec,
+) -> Result<Option<Group>, Error> {
+    let wanted = request.cgroups;
+    wanted
+        .map(|driver| Group::decide(id, driver, spec))
+        .transpose()
 }
 
 pub(crate) fn absolute(bundle: &Path) -> Result<PathBuf, Error> {
@@ -315,6 +335,8 @@ fn extend_env(spec: &mut Spec, extra: &[String]) {
 
 pub(crate) fn new_record(id: &ContainerId, decided: &Decided) -> Record {
     let annotations = decided.spec.annotations().clone().unwrap_or_default();
+    let lost = profile::lost(&decided.extras);
+    let lost = lost.map(|text| (profile::LOST.to_owned(), text));
     Record {
         phase: Phase::Creating,
         oci_version: decided.spec.version().clone(),
@@ -323,7 +345,7 @@ pub(crate) fn new_record(id: &ContainerId, decided: &Decided) -> Record {
         bundle: decided.bundle.clone(),
         rootfs: decided.bundle.join(&decided.plan.root.path),
         created: Timestamp::from(SystemTime::now()),
-        annotations: annotations.into_iter().collect(),
+        annotations: annotations.into_iter().chain(lost).collect(),
         owner: gl_launch::rootless::caller(),
         cgroup: None,
         private_pids: decided.gvisor.is_some() || decided.plan.namespaces.creates(Kind::Pid),
@@ -427,27 +449,6 @@ fn build(
 pub(crate) fn encode(value: &impl serde::Serialize) -> Vec<u8> {
     // Records and extras: all strings are UTF-8 and all keys strings, so nothing can fail to serialize.
     serde_json::to_vec(value).unwrap_or_default()
-}
-
-/// Writes a pid file so that whoever watches it sees the whole number or no file.
-pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = path.with_file_name(format!(".{name}.{}", rustix::process::getpid()));
-    let write = || {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::open(&new, flags, Mode::from_raw_mode(0o644))?;
-        let written = write_all(&file, pid.to_string().as_bytes())
-            .and_then(|()| rustix::fs::rename(&new, path));
-        if written.is_err() {
-            rustix::fs::unlink(&new)?;
-        }
-        written
-    };
-    write().map_err(|source| Error::Option {
-        option: "--pid-file",
-        problem: format!("write {}: {source}", path.display()).into(),
-        remedy: "name a file in a directory that exists and can be written",
-    })
 }
 
 /// Takes back what a failed create has made. Its init is gone already. What cannot be taken back

@@ -11,9 +11,9 @@ use rustix::process::Signal;
 
 use crate::attach::{self, Attached, Signals};
 use crate::container::Container;
-use crate::create::write_pid_file;
 use crate::error::Error;
 use crate::gvisor;
+use crate::pid_file::write_pid_file;
 use crate::socket;
 use crate::store::Store;
 

@@ -8,6 +8,7 @@ use gl_cgroup::{
 };
 use gl_launch::Placeholder;
 use gl_plan::{Kind, MountKind, UserNs};
+use gl_profile::translate::Controllers;
 use gl_rootfs::{CgroupMounts, Hierarchy};
 use gl_spec::oci::Spec;
 use gl_spec::{Class, Classify, ContainerId};
@@ -51,6 +52,23 @@ impl Group {
             _ => Maker::Cgroupfs(gl_cgroup::resolve(asked, id, OwnCgroups::read)?),
         };
         Ok(Self { layout, maker })
+    }
+
+    /// What the cgroup can limit; none if the caller can have no cgroup there. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cgroup`] if the kernel does not say.
+    pub(crate) fn controllers(&self) -> Result<Option<Controllers>, Error> {
+        let all = match &self.maker {
+            Maker::Cgroupfs(paths) => gl_cgroup::obtainable(&self.layout, paths)?,
+            Maker::Systemd(unit) => Some(unit.controllers()?),
+        };
+        Ok(all.map(|all| Controllers {
+            memory: all.contains(&Controller::Memory),
+            cpu: all.contains(&Controller::Cpu),
+            tasks: all.contains(&Controller::Pids),
+        }))
     }
 
     /// The path of the cgroup that init is in, in the hierarchy of `controller`.

@@ -24,11 +24,10 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 
 use crate::container::Container;
-use crate::create::{
-    Console, CreateRequest, Created, Decided, encode, new_record, undo, write_pid_file,
-};
+use crate::create::{Console, CreateRequest, Created, Decided, encode, new_record, undo};
 use crate::error::Error;
 use crate::group;
+use crate::pid_file::write_pid_file;
 use crate::process;
 use crate::profile::Tightened;
 use crate::record::{CONFIG, EXTRAS, Init, LAYERS, Phase, RECORD};

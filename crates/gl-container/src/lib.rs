@@ -17,6 +17,7 @@ mod group;
 mod gvisor;
 mod limits;
 mod members;
+mod pid_file;
 mod process;
 mod profile;
 mod record;

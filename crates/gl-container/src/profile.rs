@@ -6,8 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
+use gl_launch::rootless;
 use gl_profile::seccomp::{Answers, Filter};
-use gl_profile::translate::{self, Gvisor, Host, Processes, Step};
+use gl_profile::translate::{self, Controllers, Gvisor, Host, Processes, Step, Users};
 use gl_profile::{
     Format, Isolation, MAX_PROFILE_BYTES, Profile, Settings, Source, SourceText, builtin,
 };
@@ -17,7 +18,7 @@ use gl_spec::oci::{
     LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArgBuilder,
     LinuxSeccompOperator, LinuxSyscall, Spec,
 };
-use gl_spec::{Extras, Isolated};
+use gl_spec::{Extras, Isolated, Lost, Warning};
 use rustix::fs::{Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::net::AddressFamily;
@@ -42,10 +43,25 @@ const PROFILES: &str = "/etc/greenlang/profiles";
 /// Where AppArmor takes profiles.
 const APPARMOR: &str = "/sys/kernel/security/apparmor";
 
+/// The annotation of a container's state that says which lines of its profiles are not in force as they
+/// say.
+pub(crate) const LOST: &str = "dev.greenlang.lost";
+
+/// Whether a container with a profile can have a cgroup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Had {
+    /// It can, or nobody has asked.
+    #[default]
+    Yes,
+    /// It cannot.
+    No,
+}
+
 /// A config after its profiles.
 #[derive(Debug, Default)]
 pub(crate) struct Tightened {
     pub(crate) extras: Extras,
+    pub(crate) cgroup: Had,
     /// The profiles, for their filters.
     pub(crate) profiles: Vec<Profile>,
     /// What became of each of their lines.
@@ -56,16 +72,18 @@ pub(crate) struct Tightened {
     pub(crate) platform: Wanted,
 }
 
-/// Tightens `spec` by the profiles that it gets.
+/// Tightens `spec` by the profiles that it gets. What the container's cgroup can limit is asked only if
+/// there is one.
 ///
 /// # Errors
 ///
 /// [`Error::Profile`] for one that is not there or cannot be read, [`Error::Unenforceable`] for a line of
-/// one that cannot be enforced, [`Error::File`] for settings that are not to be trusted.
+/// one that cannot be enforced, [`Error::File`] for settings that are not to be trusted; what `cgroup` says.
 pub(crate) fn tighten(
     spec: &mut Spec,
     request: &CreateRequest,
     instance: &str,
+    cgroup: impl FnOnce(&Spec) -> Result<Option<Controllers>, Error>,
 ) -> Result<Tightened, Error> {
     let settings = settings()?;
     let annotation = spec
@@ -102,8 +120,11 @@ pub(crate) fn tighten(
             true => Gvisor::Wanted,
             false => Gvisor::Available,
         },
-        ..profile_host(request.cgroups.is_some())
+        ..profile_host(cgroup(spec)?)
     };
+    if host.cgroup.is_none() {
+        tightened.cgroup = Had::No;
+    }
     for profile in &tightened.profiles {
         let steps = translate::tighten(profile, spec, &mut tightened.extras, &host, instance)?;
         tightened.steps.extend(steps);
@@ -219,8 +240,34 @@ fn policy(section: Option<&LinuxSeccomp>, profiles: &[Profile]) -> Result<Option
     })
 }
 
-/// What translating a profile has to know of this host.
-pub fn profile_host(cgroup: bool) -> Host {
+/// The lines of profiles that are not in force as they say, for the log.
+pub(crate) fn warnings(extras: &Extras) -> Vec<Warning> {
+    let lost = extras.lost.iter().map(|one| Warning {
+        field: format!("profile {}: {}", one.profile, one.key),
+        message: given_up(one),
+    });
+    lost.collect()
+}
+
+/// The same in one text; none if there are none.
+pub(crate) fn lost(extras: &Extras) -> Option<String> {
+    let lost = extras.lost.iter();
+    let lost: Vec<_> = lost
+        .map(|one| format!("{}: {}", one.key, given_up(one)))
+        .collect();
+    (!lost.is_empty()).then(|| lost.join("; "))
+}
+
+fn given_up(lost: &Lost) -> String {
+    match lost.instead.as_str() {
+        "" => format!("not in force: {}", lost.missing),
+        instead => format!("{}; in its place: {instead}", lost.missing),
+    }
+}
+
+/// What translating a profile has to know of this host, and of what the container's cgroup can limit;
+/// none for no cgroup.
+pub fn profile_host(cgroup: Option<Controllers>) -> Host {
     let facts = gl_launch::facts();
     Host {
         landlock_abi: gl_sys::landlock_abi().ok(),
@@ -236,6 +283,10 @@ pub fn profile_host(cgroup: bool) -> Host {
         gvisor: match gl_runsc::is_there(None) {
             true => Gvisor::Available,
             false => Gvisor::Missing,
+        },
+        users: match rootless::is_plain_user() || rootless::made_own_namespace() {
+            true => Users::Own,
+            false => Users::Shared,
         },
     }
 }
@@ -258,7 +309,7 @@ fn processes(spec: &Spec) -> Result<Processes, Error> {
     Ok(
         match identity(path)? == identity(Path::new("/proc/self/ns/pid"))? {
             true => Processes::Hosts,
-            false => Processes::Own,
+            false => Processes::Shared,
         },
     )
 }

@@ -41,7 +41,7 @@ const MANY: u32 = 8192;
 ///
 /// # Errors
 ///
-/// [`Error::NoCgroup`] for a limit of CPU time or processes without a cgroup that counts it;
+/// [`Error::NoCgroup`] for a limit that nothing counts without a cgroup;
 /// [`Error::Launch`] if the process cannot be started.
 pub(crate) fn prepare(
     store: &Store,
@@ -52,7 +52,9 @@ pub(crate) fn prepare(
     if !counted && extras.execution_timeout_ms.is_none() {
         return Ok(None);
     }
-    if counted && record.cgroup.is_none() {
+    let none = record.cgroup.is_none();
+    let uncounted = extras.max_processes.is_some() && !record.private_pids;
+    if none && (extras.cpu_time_ms.is_some() || uncounted) {
         return Err(Error::NoCgroup);
     }
     // Whatever it cannot read keeps the program from running.
@@ -87,19 +89,31 @@ struct Watch {
 
 /// The processes of the whole container.
 struct Processes {
-    cgroup: Cgroup,
+    /// Where they are; without one they are those of its pid namespace.
+    cgroup: Option<Cgroup>,
     max: usize,
     sandbox: Option<Inside>,
 }
 
 impl Processes {
     /// Whether there are too many; those that can no longer be counted are.
-    fn exceeded(&self) -> bool {
-        if let Some(inside) = &self.sandbox {
-            return inside.exceeds(self.max, &self.cgroup);
-        }
-        let all = self.cgroup.pids(Depth::Tree);
+    fn exceeded(&self, container: &Container) -> bool {
+        let all = match (&self.sandbox, &self.cgroup) {
+            (Some(inside), Some(cgroup)) => return inside.exceeds(self.max, cgroup),
+            // What runsc has started is not found by a pid namespace.
+            (Some(_), None) => return true,
+            (None, Some(cgroup)) => cgroup.pids(Depth::Tree).map_err(Error::from),
+            (None, None) => container.pids(),
+        };
         all.map_or(true, |all| all.len() > self.max)
+    }
+
+    /// How long until they are counted again: without a cgroup all of the host's are looked at.
+    fn pause(&self) -> Duration {
+        match self.cgroup {
+            Some(_) => COUNTED_EVERY,
+            None => COUNTED_EVERY * 3,
+        }
     }
 }
 
@@ -155,7 +169,10 @@ impl Watch {
         let processes = match extras.max_processes {
             None => None,
             Some(max) => Some(Processes {
-                cgroup: container.cgroup()?,
+                cgroup: match container.cgroup() {
+                    Err(Error::NoCgroup) if container.private_pids() => None,
+                    other => Some(other?),
+                },
                 max: usize::try_from(max).unwrap_or(usize::MAX),
                 sandbox: container.record.gvisor.clone().map(Inside::new),
             }),
@@ -196,11 +213,12 @@ impl Watch {
                 let ended = self.ends_within(Duration::ZERO);
                 return (!ended).then_some(EndReason::CpuTime);
             }
-            if self.processes.as_ref().is_some_and(Processes::exceeded) {
+            let processes = self.processes.as_ref();
+            if processes.is_some_and(|all| all.exceeded(&self.container)) {
                 let ended = self.ends_within(Duration::ZERO);
                 return (!ended).then_some(EndReason::Pids);
             }
-            let count = self.processes.as_ref().map(|_| COUNTED_EVERY);
+            let count = processes.map(Processes::pause);
             let wait = [wall, pause, count].into_iter().flatten().min();
             let timespec = timespec(wait.unwrap_or(Duration::MAX));
             let mut fds = [

@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use gl_profile::seccomp::Answers;
-use gl_profile::translate::{self, Host};
+use gl_profile::translate::{self, Controllers, Host};
 use gl_profile::{Profile, builtin};
 use gl_seccomp::{Policy, assemble};
 use gl_spec::oci::LinuxSeccomp;
@@ -28,7 +28,7 @@ fn median(mut once: impl FnMut() -> Duration) -> f64 {
 fn main() {
     let host = Host {
         landlock_abi: Some(6),
-        cgroup: true,
+        cgroup: Some(Controllers::ALL),
         ..Host::default()
     };
     let list = include_str!("../../gl-seccomp/tests/data/docker.json");

@@ -13,7 +13,7 @@ mod process;
 use std::borrow::Cow;
 
 use gl_spec::oci::Spec;
-use gl_spec::{Class, Classify, Extras, ProfileName};
+use gl_spec::{Class, Classify, Extras, Lost, ProfileName};
 
 use crate::error::Place;
 use crate::profile::Profile;
@@ -28,12 +28,14 @@ pub struct Host {
     pub apparmor: bool,
     /// SELinux is on.
     pub selinux: bool,
-    /// The container gets a cgroup in which limits can be set.
-    pub cgroup: bool,
+    /// What the container's cgroup can limit; none if it can have no cgroup.
+    pub cgroup: Option<Controllers>,
     /// Whose processes the container sees.
     pub processes: Processes,
     /// Whether a container can get a kernel of its own.
     pub gvisor: Gvisor,
+    /// Whose users the container's are.
+    pub users: Users,
 }
 
 /// Whether a container can get a kernel of its own.
@@ -48,12 +50,44 @@ pub enum Gvisor {
     Wanted,
 }
 
+/// What a cgroup can limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Controllers {
+    /// Memory and swap.
+    pub memory: bool,
+    /// The share of the processors.
+    pub cpu: bool,
+    /// The number of tasks.
+    pub tasks: bool,
+}
+
+impl Controllers {
+    /// All of them.
+    pub const ALL: Self = Self {
+        memory: true,
+        cpu: true,
+        tasks: true,
+    };
+}
+
+/// Whose users a container's are, if its config does not say so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Users {
+    /// Those of other containers or of the host.
+    #[default]
+    Shared,
+    /// Nobody else's: greenlang makes a user namespace around the container.
+    Own,
+}
+
 /// Whose processes a container sees.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Processes {
-    /// Its own, and perhaps those of other containers.
+    /// Its own, in a pid namespace that is made for it.
     #[default]
     Own,
+    /// Those of other containers as well.
+    Shared,
     /// Those of the host as well, among them the one that watches it.
     Hosts,
 }
@@ -67,7 +101,8 @@ pub enum Effect {
     Already,
     /// It has no meaning for a container, which the reason says.
     Elsewhere(&'static str),
-    /// It is not, as the host lacks something; only where the profile degrades.
+    /// It is not, as the host lacks something; only where the profile degrades. The setting is what holds
+    /// in its place.
     Degraded(&'static str),
 }
 
@@ -145,6 +180,16 @@ pub fn tighten(
     network::apply(&mut run, spec, extras)?;
     filesystem::apply(&mut run, spec, extras)?;
     process::apply(&mut run, spec, extras)?;
+    let lost = run.steps.iter().filter_map(|step| match step.effect {
+        Effect::Degraded(missing) => Some(Lost {
+            profile: profile.name.value.as_str().to_owned(),
+            key: step.key.clone(),
+            missing: missing.to_owned(),
+            instead: step.setting.clone(),
+        }),
+        Effect::Applied | Effect::Already | Effect::Elsewhere(_) => None,
+    });
+    extras.lost.extend(lost);
     extras.profiles.push(ProfileName {
         name: profile.name.value.as_str().to_owned(),
         hash: profile.hash(),
@@ -226,20 +271,30 @@ impl Run<'_> {
         self.step(&line.origin, layer, setting, effect);
     }
 
-    /// A line whose layer the host lacks: refused, or noted where the profile degrades.
+    /// A line whose layer the host lacks: refused, or noted where the profile degrades, with what holds in
+    /// its place.
     fn lacking(
         &mut self,
         origin: &Origin,
-        layer: &'static str,
-        missing: &'static str,
-        remedy: &'static str,
+        lack: &Lack,
+        instead: impl Into<String>,
     ) -> Result<(), Refused> {
         if self.profile.on_missing.value == OnMissing::Refuse {
-            return Err(refused(origin, missing, remedy));
+            return Err(refused(origin, lack.missing, lack.remedy));
         }
-        self.step(origin, layer, String::new(), Effect::Degraded(missing));
+        let effect = Effect::Degraded(lack.missing);
+        self.step(origin, lack.layer, instead.into(), effect);
         Ok(())
     }
+}
+
+/// A layer that the host lacks.
+struct Lack {
+    layer: &'static str,
+    /// What is missing.
+    missing: &'static str,
+    /// How to get it.
+    remedy: &'static str,
 }
 
 fn refused(

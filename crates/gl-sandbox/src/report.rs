@@ -226,7 +226,11 @@ pub(crate) fn layers(steps: &[Step]) -> Vec<Layer> {
         let (applied, how) = match step.effect {
             Effect::Applied | Effect::Already => (Applied::Yes, step.setting.clone()),
             Effect::Elsewhere(why) => (Applied::Elsewhere, why.to_owned()),
-            Effect::Degraded(why) => (Applied::No, why.to_owned()),
+            Effect::Degraded(why) if step.setting.is_empty() => (Applied::No, why.to_owned()),
+            Effect::Degraded(why) => (
+                Applied::No,
+                format!("{why}; in its place: {}", step.setting),
+            ),
         };
         Layer {
             layer: step.layer.to_owned(),

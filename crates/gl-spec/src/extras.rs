@@ -160,6 +160,21 @@ pub enum Isolated {
     Nothing,
 }
 
+/// A line of a profile that is not in force as it says, as the host lacks what it takes and the profile
+/// says to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lost {
+    /// The profile.
+    pub profile: String,
+    /// The key, such as `limits.memory_limit_bytes`.
+    pub key: String,
+    /// What the host lacks.
+    pub missing: String,
+    /// What holds in its place; empty for nothing.
+    pub instead: String,
+}
+
 /// Everything that a profile adds to a config.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -172,6 +187,8 @@ pub struct Extras {
     pub filtered: bool,
     /// What cannot be enforced is left out instead of refused, as all profiles allow.
     pub degrades: bool,
+    /// Lines that are not in force as they say.
+    pub lost: Vec<Lost>,
     /// Landlock rulesets, each in force on top of those before.
     pub landlock: Vec<Landlock>,
     /// AppArmor profiles that were made for this container: loaded at create, unloaded at delete.

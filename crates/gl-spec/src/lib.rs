@@ -21,7 +21,7 @@ mod write;
 pub use classify::{Class, Classify, chain};
 pub use error::{Document, Error, IdProblem, Mismatch, Problem, Warning};
 pub use extras::{
-    AppArmor, BOUND_FILES, EndReason, Extras, Isolated, Landlock, Links, PathRule, PortRule,
+    AppArmor, BOUND_FILES, EndReason, Extras, Isolated, Landlock, Links, Lost, PathRule, PortRule,
     ProcessBounds, ProfileName, ResourceBounds, RlimitBound,
 };
 pub use features::{

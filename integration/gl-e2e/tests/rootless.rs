@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use gl_e2e::bundle::kernel::eventually;
+use gl_e2e::bundle::settings::Setting;
 use gl_e2e::bundle::{self, Bundle, Output, finish, runtime};
 use gl_e2e::{Outcome, Skip, tests};
 use serde_json::json;
@@ -43,6 +44,12 @@ fn main() -> ExitCode {
         user_has_limits_in_a_delegated_cgroup,
         user_deletes_cgroups_that_the_container_made,
         user_outside_the_delegated_cgroup_is_told,
+        user_with_a_profile_and_no_cgroup_is_told_what_to_do,
+        user_with_a_degrading_profile_has_the_limits_of_each_process,
+        user_is_told_what_a_degrading_profile_gives_up,
+        user_with_a_degrading_profile_and_too_many_processes_is_ended,
+        user_with_a_profile_has_its_limits_in_a_delegated_cgroup,
+        user_runs_every_built_in_profile_that_degrades,
     ])
 }
 
@@ -576,5 +583,137 @@ fn user_outside_the_delegated_cgroup_is_told() -> Outcome {
         .says("join the cgroup (linux.cgroupsPath)")
         .says("--systemd-cgroup");
     assert!(!delegated.0.join("box").is_dir(), "the cgroup is left");
+    Ok(())
+}
+
+/// Limits of a profile; all of them but the number of processes need a cgroup.
+const LIMITS: &str = "[limits]\nmemory_limit_bytes = \"64MiB\"\nmax_threads = 20\nmax_processes = 12\n\
+    cpu_time_limit_seconds = 9\ncpu_percent_limit = 50\n";
+
+fn profiled(box_: Bundle, profile: &str) -> Bundle {
+    box_.set("/annotations", json!({"dev.greenlang.profile": profile}))
+}
+
+fn user_with_a_profile_and_no_cgroup_is_told_what_to_do() -> Outcome {
+    let _profile = Setting::profile("bounded", LIMITS);
+    let box_ = profiled(plain_bundle("exit 0"), "bounded");
+    as_plain_user(&box_, Subordinate::Yes, "exec \"$G\" run $ID")
+        .status(1)
+        .says("bounded.toml:7: limits.cpu_time_limit_seconds: the container can have no cgroup")
+        .says("--systemd-cgroup")
+        .says("on_missing = \\\"degrade\\\"");
+    let left = fs::read_dir(box_.dir().join("greenlang")).unwrap();
+    let left = left.filter(|entry| entry.as_ref().unwrap().file_name() == box_.id());
+    assert_eq!(left.count(), 0, "the state of the container is left");
+    Ok(())
+}
+
+fn user_with_a_degrading_profile_has_the_limits_of_each_process() -> Outcome {
+    let text = format!("on_missing = \"degrade\"\n{LIMITED_TASKS}");
+    let _profile = Setting::profile("loose", &text);
+    let script = "grep -E 'cpu time|processes|address space' /proc/self/limits | tr -s ' '; \
+        dd if=/dev/zero of=/dev/null bs=100M count=1 2>&1 | grep -c memory; \
+        i=0; while [ $i -lt 10 ]; do i=$((i + 1)); sleep 3 & done";
+    let box_ = profiled(plain_bundle(script), "loose");
+    let out = as_plain_user(&box_, Subordinate::Yes, "exec \"$G\" run $ID");
+    let lines: Vec<_> = out.stdout.lines().map(str::trim).collect();
+    let want = [
+        "Max cpu time 9 9 seconds",
+        "Max processes 8 8 processes",
+        "Max address space 67108864 67108864 bytes",
+        "1",
+    ];
+    assert_eq!(lines, want, "{out:?}");
+    out.says("can't fork");
+    Ok(())
+}
+
+/// As [`LIMITS`], with fewer tasks than the processes that a script starts.
+const LIMITED_TASKS: &str = "[limits]\nmemory_limit_bytes = \"64MiB\"\nmax_threads = 8\n\
+    max_processes = 8\ncpu_time_limit_seconds = 9\n";
+
+fn user_is_told_what_a_degrading_profile_gives_up() -> Outcome {
+    let _profile = Setting::profile("loose", &format!("on_missing = \"degrade\"\n{LIMITS}"));
+    let box_ = profiled(plain_bundle("exec sleep 1000"), "loose");
+    let script =
+        "set -e; \"$G\" create $ID >/dev/null; \"$G\" state $ID; \"$G\" delete --force $ID";
+    let out = as_plain_user(&box_, Subordinate::Yes, script).ok();
+    let state: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+    let lacks = "the container can have no cgroup";
+    let lost = [
+        format!(
+            "limits.cpu_time_limit_seconds: {lacks}; in its place: RLIMIT_CPU 9, for each process alone"
+        ),
+        format!(
+            "limits.memory_limit_bytes: {lacks}; in its place: RLIMIT_AS 67108864, for each process alone"
+        ),
+        format!(
+            "limits.max_threads: {lacks}; in its place: RLIMIT_NPROC 20, for each user of the container"
+        ),
+        format!("limits.cpu_percent_limit: not in force: {lacks}"),
+    ];
+    let told = state["annotations"]["dev.greenlang.lost"].as_str();
+    let told: Vec<_> = told.unwrap_or_default().split("; limits.").collect();
+    let told = told.join("\nlimits.");
+    assert_eq!(told, lost.join("\n"), "{out:?}");
+    assert_eq!(
+        out.stderr.matches("profile loose: limits.").count(),
+        4,
+        "{out:?}"
+    );
+    Ok(())
+}
+
+fn user_with_a_degrading_profile_and_too_many_processes_is_ended() -> Outcome {
+    let text = format!("on_missing = \"degrade\"\n{LIMITS}");
+    let _profile = Setting::profile("loose", &text);
+    let box_ = profiled(
+        plain_bundle("for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do sleep 1000 & done; wait"),
+        "loose",
+    );
+    let script = "set -e; \"$G\" create $ID >/dev/null; \"$G\" start $ID; \
+        N=0; until \"$G\" state $ID | grep end-reason || [ $((N += 1)) = 200 ]; do sleep 0.1; done; \
+        \"$G\" delete --force $ID";
+    let out = as_plain_user(&box_, Subordinate::Yes, script).ok();
+    let line = out.stdout.trim();
+    assert!(
+        line.starts_with("\"dev.greenlang.end-reason\": \"pids\""),
+        "{out:?}"
+    );
+    Ok(())
+}
+
+fn user_with_a_profile_has_its_limits_in_a_delegated_cgroup() -> Outcome {
+    let _profile = Setting::profile("bounded", LIMITS);
+    let box_ = profiled(plain_bundle("exec sleep 1000"), "bounded");
+    let name = format!("gl-e2e-user-{}", box_.id());
+    let delegated = Delegated::new(&name)?;
+    let box_ = box_.set("/linux/cgroupsPath", json!(format!("/{name}/box")));
+    let script = "set -e; C=/sys/fs/cgroup/$(basename ${CALLER%/*})/box; \
+        \"$G\" create $ID >/dev/null; cat $C/memory.max $C/memory.swap.max $C/pids.max $C/cpu.max; \
+        \"$G\" state $ID | grep -c dev.greenlang.lost || true; \"$G\" delete --force $ID; [ ! -e $C ] && echo gone";
+    let mut command = plain_user(&box_, Subordinate::Yes, script);
+    finish(command.env("CALLER", delegated.0.join("caller")))
+        .ok()
+        .prints("67108864\n0\n20\n50000 100000\n0\ngone");
+    Ok(())
+}
+
+fn user_runs_every_built_in_profile_that_degrades() -> Outcome {
+    for name in [
+        "default",
+        "data_processing",
+        "network_client",
+        "blocked_dangerous",
+        "lenient",
+        "standard",
+    ] {
+        let text = format!("extends = [\"{name}\"]\non_missing = \"degrade\"\n");
+        let _profile = Setting::profile("loose", &text);
+        let box_ = profiled(plain_bundle("echo ran"), "loose");
+        as_plain_user(&box_, Subordinate::Yes, "exec \"$G\" run $ID")
+            .ok()
+            .prints("ran");
+    }
     Ok(())
 }

@@ -18,7 +18,6 @@ use crate::output;
 pub(crate) use user::try_namespaces;
 
 use losses::Loss;
-use probe::Cgroups;
 
 /// How far something is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -71,7 +70,7 @@ pub(crate) fn perform(options: &cli::Doctor) -> Result<ExitCode, Error> {
         let mut findings = findings.iter();
         findings.any(|finding| finding.name == name && finding.state == State::Missing)
     };
-    let host = gl_container::profile_host(limits == Cgroups::Limits);
+    let host = gl_container::profile_host(limits);
     let filters = match missing("filter") {
         true => State::Missing,
         false => State::Ok,

@@ -207,7 +207,7 @@ fn export(options: &cli::Export) -> Result<ExitCode, Error> {
         &profile,
         &mut spec,
         &mut extras,
-        &gl_container::profile_host(true),
+        &gl_container::profile_host(Some(translate::Controllers::ALL)),
         "export",
     )?;
     translate::show(&mut spec, &extras);

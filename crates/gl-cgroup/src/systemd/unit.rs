@@ -19,6 +19,7 @@ use super::name::{self, Name};
 use super::property::{Property, Value, of_settings, write_all};
 use super::wire::Writer;
 use crate::cgroup::{Applied, Cgroup, Parents};
+use crate::controller::Controller;
 use crate::layout::{Layout, Version};
 use crate::paths::GroupPath;
 use crate::record::Record;
@@ -75,8 +76,10 @@ impl Unit {
         let top = bus
             .property(MANAGER_PATH, MANAGER, "ControlGroup")?
             .map_err(|said| refused("place", &self.name.unit, said))?;
+        let top = GroupPath::clean(&top);
         let prepared = Prepared {
-            path: GroupPath::clean(&top).join(&self.name.path()),
+            path: top.join(&self.name.path()),
+            top,
             base: Arc::clone(layout.base()),
             bus: RefCell::new(Some(bus)),
             unit: self,
@@ -118,6 +121,8 @@ impl Unit {
 pub struct Prepared {
     unit: Unit,
     base: Arc<OwnedFd>,
+    /// The manager's cgroup.
+    top: GroupPath,
     /// The unit's cgroup.
     path: GroupPath,
     bus: RefCell<Option<Bus>>,
@@ -142,6 +147,15 @@ impl Prepared {
             Some(leaf) => self.path.join(leaf),
             None => self.path.clone(),
         }
+    }
+
+    /// The controllers that the manager has, and so can give to the unit.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Read`].
+    pub fn controllers(&self) -> Result<Vec<Controller>, crate::Error> {
+        v2::available(&self.base, &self.top)
     }
 
     /// Starts the unit around the process `first`, which the caller ends once another is in.

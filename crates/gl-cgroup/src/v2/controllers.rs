@@ -6,12 +6,14 @@
 use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use crate::controller::Controller;
 use crate::error::Error;
 use crate::file;
 use crate::layout::shown;
+use crate::obtainable::{deepest, may_write};
 use crate::paths::GroupPath;
 
 /// Those that containers are limited by, or whose statistics engines read.
@@ -64,6 +66,58 @@ pub(crate) fn offer(base: &OwnedFd, path: &GroupPath) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The controllers that [`offer`] would have passed on to the cgroup at `path`, asked without a change.
+///
+/// # Errors
+///
+/// [`Error::Read`] or [`Error::Inspect`].
+pub(crate) fn passed_on(base: &OwnedFd, path: &GroupPath) -> Result<Vec<Controller>, Error> {
+    let mut all = read(base, "", "cgroup.controllers")?;
+    let there = deepest(base, path)?;
+    // What is made by us below that passes everything on.
+    for at in std::iter::once("").chain(there.prefixes()) {
+        if at == path.as_str() {
+            break;
+        }
+        let passed = read(base, at, CONTROL)?;
+        if all.iter().all(|one| passed.contains(one)) || can_pass_on(base, at)? {
+            continue;
+        }
+        all.retain(|one| passed.contains(one));
+    }
+    Ok(all)
+}
+
+/// Whether [`pass_on`] would be let do it.
+fn can_pass_on(base: &OwnedFd, above: &str) -> Result<bool, Error> {
+    if !may_write(base, &join(above, CONTROL))? {
+        return Ok(false);
+    }
+    // The real root passes on what it likes; that of a namespace has a type, as all others.
+    let kind = rustix::fs::statat(base, join(above, "cgroup.type"), AtFlags::SYMLINK_NOFOLLOW);
+    if kind.is_err() {
+        return Ok(true);
+    }
+    let path = join(above, "cgroup.procs");
+    match file::read_line(base, &path) {
+        Ok(line) => Ok(line.is_empty()),
+        Err(Errno::ACCESS | Errno::OPNOTSUPP) => Ok(false),
+        Err(source) => Err(Error::Read {
+            path: shown(&path),
+            source,
+        }),
+    }
+}
+
+/// The controllers that the cgroup at `path` has.
+///
+/// # Errors
+///
+/// [`Error::Read`].
+pub(crate) fn available(base: &OwnedFd, path: &GroupPath) -> Result<Vec<Controller>, Error> {
+    read(base, path.as_str(), "cgroup.controllers")
 }
 
 /// Has one controller passed on to the cgroup at `path`, for the config field that needs it.

@@ -18,6 +18,7 @@ mod remove;
 mod settings;
 mod stats;
 
+pub(crate) use controllers::{available, passed_on};
 pub(crate) use freeze::PAUSE_LIMIT;
 pub(crate) use group::Group;
 pub(crate) use oom::OomWatch;

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use gl_cgroup::{Below, Cgroup, Controller, Depth, Error, GroupPath, OwnCgroups, Parents, resolve};
+use gl_cgroup::{
+    Below, Cgroup, Controller, Depth, Error, GroupPath, OwnCgroups, Parents, obtainable, resolve,
+};
 use gl_spec::{Class, Classify as _};
 use rustix::process::Signal;
 
@@ -31,6 +33,39 @@ fn create_makes_the_cgroup_with_all_controllers_and_remove_leaves_nothing() {
     assert_eq!(fixture.read("cgroup.subtree_control"), "");
     drop(fixture);
     assert_none_left("create");
+}
+
+#[test]
+fn what_can_be_had_is_what_is_made() {
+    let Some(layout) = host("obtainable") else {
+        return;
+    };
+    let names = |text: &str| -> Vec<String> {
+        let known = text
+            .split_whitespace()
+            .filter(|one| Controller::from_name(one).is_some());
+        known.map(str::to_owned).collect()
+    };
+    let asked = |test: &str| {
+        let had = obtainable(&layout, &paths(test)).unwrap();
+        had.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let before = asked("obtainable");
+    assert_none_left("obtainable");
+    let fixture = Fixture::new(&layout, "obtainable");
+    assert_eq!(before, Some(names(&fixture.read("cgroup.controllers"))));
+    assert_eq!(asked("obtainable"), before, "once it is there");
+    drop(fixture);
+    // One that has processes passes nothing on.
+    let busy = format!("{ROOT}/{}", name("busy"));
+    fs::create_dir(&busy).unwrap();
+    let mut sleep = Command::new("sleep").arg("1000").spawn().unwrap();
+    fs::write(format!("{busy}/cgroup.procs"), sleep.id().to_string()).unwrap();
+    let had = asked("busy");
+    sleep.kill().unwrap();
+    sleep.wait().unwrap();
+    fs::remove_dir(&busy).unwrap();
+    assert_eq!(had, Some(Vec::new()));
 }
 
 #[test]

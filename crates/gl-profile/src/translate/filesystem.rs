@@ -6,7 +6,7 @@ use gl_spec::oci::{Mount, Root, Spec};
 use gl_spec::{Extras, Landlock, Links, PathRule};
 
 use super::mounts::{self, What};
-use super::{Effect, Refused, Run, refused};
+use super::{Effect, Lack, Refused, Run, refused};
 use crate::value::{Bytes, Mode, Setting, SourceKind};
 
 /// `LANDLOCK_ACCESS_FS_*` that change something: write, remove and make of each kind (ABI 1), move
@@ -20,6 +20,12 @@ const ENGINE_FILES: [&str; 4] = [
     "/etc/hosts",
     "/run/.containerenv",
 ];
+
+const NO_LANDLOCK: Lack = Lack {
+    layer: "landlock",
+    missing: "the kernel has no Landlock",
+    remedy: "boot a kernel with Landlock (5.13), or set on_missing = \"degrade\"",
+};
 
 /// A fresh `/tmp` has this size where no quota says otherwise.
 const TMP_BYTES: u64 = 64 << 20;
@@ -35,9 +41,12 @@ pub(super) fn apply(
     match &quota {
         Some(quota) if run.gvisor => run.lacking(
             &quota.origin,
-            "mounts",
-            "gVisor gives /dev no size, which root of the container can write to",
-            "leave the quota out: memory_limit_bytes bounds what is not on a volume",
+            &Lack {
+                layer: "mounts",
+                missing: "gVisor gives /dev no size, which root of the container can write to",
+                remedy: "leave the quota out: memory_limit_bytes bounds what is not on a volume",
+            },
+            "",
         )?,
         Some(quota) => disk_quota(run, spec, quota)?,
         None => {}
@@ -247,9 +256,12 @@ fn hidden(run: &mut Run<'_>, spec: &mut Spec) -> Result<(), Refused> {
         {
             run.lacking(
                 &line.origin,
-                "mounts",
-                "gVisor's own /proc and /sys cannot be hidden",
-                "leave it out: they show nothing of the host",
+                &Lack {
+                    layer: "mounts",
+                    missing: "gVisor's own /proc and /sys cannot be hidden",
+                    remedy: "leave it out: they show nothing of the host",
+                },
+                "",
             )?;
             continue;
         }
@@ -283,18 +295,16 @@ fn writable(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
     if run.gvisor {
         return run.lacking(
             &list.origin,
-            "landlock",
-            "gVisor's kernel has no Landlock",
-            "use readonly_root, and let the engine mount what may be written",
+            &Lack {
+                layer: "landlock",
+                missing: "gVisor's kernel has no Landlock",
+                remedy: "use readonly_root, and let the engine mount what may be written",
+            },
+            "",
         );
     }
     let Some(abi) = run.host.landlock_abi else {
-        return run.lacking(
-            &list.origin,
-            "landlock",
-            "the kernel has no Landlock",
-            "boot a kernel with Landlock (5.13), or set on_missing = \"degrade\"",
-        );
+        return run.lacking(&list.origin, &NO_LANDLOCK, "");
     };
     let known = CHANGES.iter().filter(|(since, _)| *since <= abi);
     let changes = known.fold(0, |all, (_, bits)| all | bits);

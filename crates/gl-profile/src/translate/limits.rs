@@ -9,7 +9,7 @@ use gl_spec::{BOUND_FILES, Extras, RlimitBound};
 
 use super::mounts::{self, What};
 use super::process::keeps_signals_inside;
-use super::{Processes, Refused, Run, lower, refused};
+use super::{Controllers, Lack, Processes, Refused, Run, Users, lower, refused};
 use crate::value::{Bytes, Setting};
 
 const RLIMIT_CPU: u32 = 0;
@@ -25,6 +25,40 @@ const SYS_NICE: u64 = 1 << 23;
 /// Bits of `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE`.
 const SYS_ADMIN: u64 = 1 << 21;
 const SYS_RESOURCE: u64 = 1 << 24;
+/// What to do about a missing cgroup.
+const DELEGATE: &str = "run as root, or have a cgroup delegated to the user: --systemd-cgroup where the user has \
+    a systemd of their own (Delegate=memory pids cpu in user@.service), or linux.cgroupsPath below one that is the \
+    user's; or set on_missing = \"degrade\"";
+
+const NO_CGROUP: Lack = Lack {
+    layer: "cgroup",
+    missing: "the container can have no cgroup",
+    remedy: DELEGATE,
+};
+
+const NO_CONTROLLER: Lack = Lack {
+    layer: "cgroup",
+    missing: "the container's cgroup does not have the controller for it",
+    remedy: DELEGATE,
+};
+
+const UNCOUNTED: Lack = Lack {
+    layer: "supervisor",
+    missing: "the container can have no cgroup",
+    remedy: DELEGATE,
+};
+
+const UNFOUND: Lack = Lack {
+    layer: "supervisor",
+    missing: "the container has neither a cgroup nor a pid namespace of its own, by which all its processes are found",
+    remedy: "let the engine give it process ids of its own, delegate a cgroup, or set on_missing = \"degrade\"",
+};
+
+const IN_REACH: Lack = Lack {
+    layer: "supervisor",
+    missing: "the container sees the host's processes, and could end the one that watches it",
+    remedy: "let the engine give it process ids of its own, or set on_missing = \"degrade\"",
+};
 
 /// Microseconds in which a share of a CPU is counted.
 const PERIOD: u64 = 100_000;
@@ -59,13 +93,18 @@ pub(super) fn apply(
 
 /// The tasks of the container's users, where they are nobody else's: a second hold beside the cgroup.
 fn own_user_tasks(run: &mut Run<'_>, spec: &Spec, extras: &mut Extras) {
-    let linux = spec.linux().as_ref();
-    let namespaces = linux.and_then(|linux| linux.namespaces().as_deref());
-    if namespaces.unwrap_or_default().iter().any(makes_users) {
+    if own_users(run, spec) {
         let threads = &run.profile.limits.max_threads;
         let limit = (RLIMIT_NPROC, u64::from(threads.value.0));
         rlimit(run, extras, threads, "RLIMIT_NPROC", limit);
     }
+}
+
+/// Whether the container's users are nobody else's.
+fn own_users(run: &Run<'_>, spec: &Spec) -> bool {
+    let linux = spec.linux().as_ref();
+    let namespaces = linux.and_then(|linux| linux.namespaces().as_deref());
+    run.host.users == Users::Own || namespaces.unwrap_or_default().iter().any(makes_users)
 }
 
 fn refuse_network_limits(run: &Run<'_>) -> Result<(), Refused> {
@@ -105,69 +144,92 @@ fn times(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
         format!("SIGTERM after {} s, then SIGKILL", wall.value.as_secs()),
         new,
     );
+    let found = run.host.cgroup.is_some() || (run.host.processes == Processes::Own && !run.gvisor);
     if run.host.processes == Processes::Hosts && !run.gvisor && !keeps_signals_inside(run) {
-        run.lacking(
-            &wall.origin,
-            "supervisor",
-            "the container sees the host's processes, and could end the one that watches it",
-            "let the engine give it process ids of its own, or set on_missing = \"degrade\"",
-        )?;
+        run.lacking(&wall.origin, &IN_REACH, "")?;
+    } else if !found && !run.gvisor {
+        run.lacking(&wall.origin, &UNFOUND, "the first process alone is ended")?;
     }
     let limits = &run.profile.limits;
     let cpu = &limits.cpu_time_limit_seconds;
-    rlimit(
-        run,
-        extras,
-        cpu,
-        "RLIMIT_CPU",
-        (RLIMIT_CPU, cpu.value.as_secs()),
-    );
-    if run.host.cgroup {
+    let seconds = cpu.value.as_secs();
+    rlimit(run, extras, cpu, "RLIMIT_CPU", (RLIMIT_CPU, seconds));
+    if run.host.cgroup.is_some() {
         let new = lower(&mut extras.cpu_time_ms, millis(cpu.value));
-        run.applied(
-            cpu,
-            "supervisor",
-            format!("CPU time of the cgroup: {} s", cpu.value.as_secs()),
-            new,
-        );
-        let processes = &limits.max_processes;
-        let new = lower(&mut extras.max_processes, processes.value.0);
-        run.applied(
-            processes,
-            "supervisor",
-            format!("{} processes", processes.value.0),
-            new,
-        );
+        let setting = format!("CPU time of the cgroup: {seconds} s");
+        run.applied(cpu, "supervisor", setting, new);
+    } else {
+        let instead = format!("RLIMIT_CPU {seconds}, for each process alone");
+        run.lacking(&cpu.origin, &UNCOUNTED, instead)?;
     }
+    let processes = &limits.max_processes;
+    if !found {
+        return run.lacking(&processes.origin, &UNFOUND, "");
+    }
+    let new = lower(&mut extras.max_processes, processes.value.0);
+    let setting = format!("{} processes", processes.value.0);
+    run.applied(processes, "supervisor", setting, new);
     Ok(())
 }
 
 fn cgroup(run: &mut Run<'_>, spec: &mut Spec, extras: &mut Extras) -> Result<(), Refused> {
-    let limits = &run.profile.limits;
-    if !run.host.cgroup {
-        let cgroup_only = [
-            &limits.memory_limit_bytes.origin,
-            &limits.max_threads.origin,
-            &limits.max_processes.origin,
-            &limits.cpu_time_limit_seconds.origin,
-        ];
-        for origin in cgroup_only {
-            run.lacking(
-                origin,
-                "cgroup",
-                "the container has no cgroup",
-                "let the engine make cgroups; without root, delegate controllers to the user",
-            )?;
-        }
-        return Ok(());
+    let has = run.host.cgroup.unwrap_or_default();
+    if run.host.cgroup.is_some() {
+        own_cgroups(spec);
+        unified(run, resources(spec))?;
     }
-    own_cgroups(spec);
+    if has == Controllers::default() {
+        return without(run, has, (spec, extras));
+    }
     let resources = resources(spec);
-    unified(run, resources)?;
-    memory(run, resources, extras);
-    tasks(run, resources, extras);
-    cpu(run, resources, extras);
-    Ok(())
+    if has.memory {
+        memory(run, resources, extras);
+    }
+    if has.tasks {
+        tasks(run, resources, extras);
+    }
+    if has.cpu {
+        cpu(run, resources, extras);
+    }
+    without(run, has, (spec, extras))
+}
+
+/// What can be held without the controller for it.
+fn without(
+    run: &mut Run<'_>,
+    has: Controllers,
+    (spec, extras): (&Spec, &mut Extras),
+) -> Result<(), Refused> {
+    let lack = match run.host.cgroup {
+        Some(_) => &NO_CONTROLLER,
+        None => &NO_CGROUP,
+    };
+    let limits = &run.profile.limits;
+    if !has.memory {
+        let line = &limits.memory_limit_bytes;
+        let max = line.value.0;
+        let instead = format!("RLIMIT_AS {max}, for each process alone");
+        run.lacking(&line.origin, lack, instead)?;
+        extras.process.rlimits.push(RlimitBound {
+            resource: RLIMIT_AS,
+            max,
+        });
+    }
+    if !has.tasks {
+        let line = &limits.max_threads;
+        let instead = match own_users(run, spec) {
+            true => format!(
+                "RLIMIT_NPROC {}, for each user of the container",
+                line.value.0
+            ),
+            false => String::new(),
+        };
+        run.lacking(&line.origin, lack, instead)?;
+    }
+    match &limits.cpu_percent_limit {
+        Some(line) if !has.cpu => run.lacking(&line.origin, lack, ""),
+        _ => Ok(()),
+    }
 }
 
 /// Makes the container's view of its cgroups read-only, where it is owned by who is root inside: limits

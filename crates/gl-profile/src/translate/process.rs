@@ -5,7 +5,7 @@ use gl_spec::oci::{
 };
 use gl_spec::{AppArmor, CAPABILITIES, Extras, Landlock, ProcessBounds};
 
-use super::{Effect, Processes, Refused, Run, refused};
+use super::{Effect, Lack, Processes, Refused, Run, refused};
 use crate::apparmor::{self, Access, Rules};
 use crate::value::Mode;
 
@@ -13,6 +13,18 @@ use crate::value::Mode;
 const SCOPE_SOCKETS: u64 = 1;
 const SCOPE_SIGNALS: u64 = 2;
 const SCOPE_ABI: u32 = 6;
+
+const NO_APPARMOR: Lack = Lack {
+    layer: "apparmor",
+    missing: "AppArmor is not enabled in this kernel, or not for users without root",
+    remedy: "boot with AppArmor, run as root, or set on_missing = \"degrade\"",
+};
+
+const NO_SELINUX: Lack = Lack {
+    layer: "selinux",
+    missing: "SELinux is not enabled in this kernel",
+    remedy: "boot with SELinux, or set on_missing = \"degrade\"",
+};
 
 /// The name that asks for the generated profile.
 const GENERATED: &str = "greenlang-sandbox";
@@ -43,9 +55,12 @@ fn no_labels(run: &mut Run<'_>) -> Result<(), Refused> {
         if let Some(origin) = origin {
             run.lacking(
                 origin,
-                layer,
-                "no process of the container is a process of the host",
-                "leave it out for gVisor, or set on_missing = \"degrade\"",
+                &Lack {
+                    layer,
+                    missing: "no process of the container is a process of the host",
+                    remedy: "leave it out for gVisor, or set on_missing = \"degrade\"",
+                },
+                "",
             )?;
         }
     }
@@ -140,12 +155,7 @@ fn apparmor(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
     if !run.host.apparmor {
         return match named {
             None => Ok(()),
-            Some(line) => run.lacking(
-                &line.origin,
-                "apparmor",
-                "AppArmor is not enabled in this kernel, or not for users without root",
-                "boot with AppArmor, run as root, or set on_missing = \"degrade\"",
-            ),
+            Some(line) => run.lacking(&line.origin, &NO_APPARMOR, ""),
         };
     }
     let bounds = &mut extras.process;
@@ -190,12 +200,7 @@ fn selinux(run: &mut Run<'_>, spec: &mut Spec) -> Result<(), Refused> {
         return Ok(());
     };
     if !run.host.selinux {
-        return run.lacking(
-            &line.origin,
-            "selinux",
-            "SELinux is not enabled in this kernel",
-            "boot with SELinux, or set on_missing = \"degrade\"",
-        );
+        return run.lacking(&line.origin, &NO_SELINUX, "");
     }
     let wanted = line.value.as_str();
     let Some(process) = spec.process_mut() else {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use gl_spec::oci::{LinuxMemory, LinuxPids, Spec};
 use gl_spec::{Extras, Isolated, Rootless};
 
-use super::{Effect, Gvisor, Host, Processes, tighten};
+use super::{Controllers, Effect, Gvisor, Host, Processes, Users, tighten};
 use crate::node::Format;
 use crate::{Layer, Profile};
 
@@ -15,9 +15,10 @@ const HOST: Host = Host {
     landlock_abi: Some(7),
     apparmor: true,
     selinux: false,
-    cgroup: true,
+    cgroup: Some(Controllers::ALL),
     processes: Processes::Own,
     gvisor: Gvisor::Available,
+    users: Users::Shared,
 };
 
 fn profile(text: &str) -> Profile {
@@ -439,4 +440,150 @@ fn quota_takes_what_podman_binds_for_its_own() {
     assert_eq!(seen[1].typ().as_deref(), Some("tmpfs"), "{seen:?}");
     // Half of it: /dev is the other tmpfs.
     assert_eq!(options(1), "nosuid,nodev,mode=1777,size=1048576");
+}
+
+/// The bounds of resource limits, by their numbers.
+fn rlimits(extras: &Extras) -> Vec<(u32, u64)> {
+    let all = extras.process.rlimits.iter();
+    all.map(|bound| (bound.resource, bound.max)).collect()
+}
+
+const LIMITED: &str = "[limits]\nmemory_limit_bytes = 4096\nmax_threads = 40\nmax_processes = 30\ncpu_percent_limit = 50\ncpu_time_limit_seconds = 9\n";
+
+#[test]
+fn without_a_cgroup_each_limit_of_it_is_refused_by_name() {
+    let host = Host {
+        cgroup: None,
+        ..HOST
+    };
+    let text = format!("on_missing = \"refuse\"\n{LIMITED}");
+    let err = tighten(
+        &profile(&text),
+        &mut spec(),
+        &mut Extras::default(),
+        &host,
+        "id",
+    )
+    .unwrap_err();
+    assert_eq!(
+        err.to_string(),
+        "enforce t.toml:9: limits.cpu_time_limit_seconds: the container can have no cgroup"
+    );
+    assert!(err.remedy.contains("--systemd-cgroup"), "{}", err.remedy);
+    for (controllers, key) in [
+        (
+            Controllers {
+                memory: false,
+                ..Controllers::ALL
+            },
+            "limits.memory_limit_bytes",
+        ),
+        (
+            Controllers {
+                tasks: false,
+                ..Controllers::ALL
+            },
+            "limits.max_threads",
+        ),
+        (
+            Controllers {
+                cpu: false,
+                ..Controllers::ALL
+            },
+            "limits.cpu_percent_limit",
+        ),
+    ] {
+        let host = Host {
+            cgroup: Some(controllers),
+            ..HOST
+        };
+        let mut extras = Extras::default();
+        let err = tighten(&profile(&text), &mut spec(), &mut extras, &host, "id").unwrap_err();
+        assert_eq!(err.place.key, key);
+        let said = err.to_string();
+        let want = "the container's cgroup does not have the controller for it";
+        assert!(said.ends_with(want), "{said}");
+    }
+}
+
+#[test]
+fn without_a_cgroup_a_degrading_profile_falls_back_and_says_so() {
+    let profile = profile(&format!("on_missing = \"degrade\"\n{LIMITED}"));
+    for (users, tasks, bounds) in [
+        (
+            Users::Own,
+            "RLIMIT_NPROC 40, for each user of the container",
+            &[(0, 9), (9, 4096), (6, 40)][..],
+        ),
+        (Users::Shared, "", &[(0, 9), (9, 4096)]),
+    ] {
+        let host = Host {
+            cgroup: None,
+            users,
+            ..HOST
+        };
+        let mut spec = spec();
+        let before = spec.clone();
+        let mut extras = Extras::default();
+        tighten(&profile, &mut spec, &mut extras, &host, "id").unwrap();
+        let lost = extras.lost.iter();
+        let lost: Vec<_> = lost
+            .map(|one| (one.key.as_str(), one.instead.as_str()))
+            .collect();
+        assert_eq!(
+            lost,
+            [
+                (
+                    "limits.cpu_time_limit_seconds",
+                    "RLIMIT_CPU 9, for each process alone"
+                ),
+                (
+                    "limits.memory_limit_bytes",
+                    "RLIMIT_AS 4096, for each process alone"
+                ),
+                ("limits.max_threads", tasks),
+                ("limits.cpu_percent_limit", ""),
+            ],
+            "{users:?}"
+        );
+        let set = rlimits(&extras);
+        assert!(
+            bounds.iter().all(|bound| set.contains(bound)),
+            "{users:?}: {set:?}"
+        );
+        assert_eq!(
+            set.iter().filter(|(kind, _)| *kind == 6).count(),
+            bounds.len() - 2
+        );
+        assert_eq!(
+            extras.max_processes,
+            Some(30),
+            "counted in the pid namespace"
+        );
+        assert_eq!(extras.cpu_time_ms, None, "{users:?}");
+        let asked = |spec: &Spec| spec.linux().as_ref().unwrap().resources().clone();
+        assert_eq!(asked(&spec), asked(&before), "limits of a cgroup");
+    }
+}
+
+#[test]
+fn processes_that_nothing_finds_are_not_counted() {
+    let host = Host {
+        cgroup: None,
+        processes: Processes::Shared,
+        ..HOST
+    };
+    let strict = profile("on_missing = \"refuse\"\n");
+    let err = tighten(&strict, &mut spec(), &mut Extras::default(), &host, "id").unwrap_err();
+    assert_eq!(err.place.key, "execution_timeout");
+    let mut extras = Extras::default();
+    let loose = profile("on_missing = \"degrade\"\n");
+    tighten(&loose, &mut spec(), &mut extras, &host, "id").unwrap();
+    assert_eq!(extras.max_processes, None);
+    assert!(
+        extras
+            .lost
+            .iter()
+            .any(|one| one.key == "limits.max_processes")
+    );
 }

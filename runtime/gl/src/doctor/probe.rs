@@ -4,23 +4,15 @@ use std::process::{Command, Stdio};
 use std::{fs, io};
 
 use gl_cgroup::Layout;
+use gl_profile::translate::Controllers;
 use rustix::io::Errno;
 
 use crate::error::Error;
 
 use super::{Finding, State, engines, user};
 
-/// Whether a container of this user can have limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cgroups {
-    /// A cgroup was made, with all controllers that profiles need.
-    Limits,
-    /// It cannot.
-    None,
-}
-
-/// Everything, in the order in which it is shown.
-pub(super) fn all() -> (Vec<Finding>, Cgroups) {
+/// Everything, in the order in which it is shown, and what the cgroup of a container of this user can limit.
+pub(super) fn all() -> (Vec<Finding>, Option<Controllers>) {
     let (cgroup, limits) = cgroups();
     let mut findings = vec![kernel(), cgroup, namespaces(), filter(), landlock()];
     findings.extend([apparmor(), selinux()]);
@@ -84,32 +76,39 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn cgroups() -> (Finding, Cgroups) {
+/// The cgroups, and what one that was made can limit.
+pub(crate) fn cgroups() -> (Finding, Option<Controllers>) {
     const FIX: &str = "mount cgroup2 on /sys/fs/cgroup; without cgroups memory, CPU and process limits cannot be held";
     let found = |seen: String| finding("cgroup", "cgroups", seen);
     let layout = match Layout::detect() {
         Ok(layout) => layout,
         Err(err) => {
             let found = found(gl_spec::chain(&err)).but(State::Missing, FIX);
-            return (found, Cgroups::None);
+            return (found, None);
         }
     };
     let limits = match user::limits(&layout) {
         Ok(limits) => limits,
         Err(why) => {
             let fix = "run gl doctor as root, or have controllers delegated: Delegate=memory pids cpu in user@.service";
-            return (found(why).but(State::Missing, fix), Cgroups::None);
+            return (found(why).but(State::Missing, fix), None);
         }
     };
     let found = found(limits.seen);
+    let has = |name| !limits.lacks.contains(&name);
+    let controllers = Controllers {
+        memory: has("memory"),
+        cpu: has("cpu"),
+        tasks: has("pids"),
+    };
     if limits.lacks.is_empty() {
-        return (found, Cgroups::Limits);
+        return (found, Some(controllers));
     }
     let lacks = limits.lacks.join(", ");
     let fix = format!(
         "enable the controllers {lacks}: on v2 in /sys/fs/cgroup/cgroup.subtree_control, for a user by Delegate= in user@.service",
     );
-    (found.but(State::Missing, fix), Cgroups::None)
+    (found.but(State::Missing, fix), Some(controllers))
 }
 
 const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];

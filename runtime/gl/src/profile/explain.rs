@@ -63,7 +63,7 @@ pub(super) fn perform(options: &cli::Explain) -> Result<ExitCode, Error> {
 pub(super) fn lines(profile: &Profile) -> Result<Vec<Line>, Error> {
     let mut spec = gl_spec::default_spec(Rootless::No);
     let mut extras = Extras::default();
-    let host = gl_container::profile_host(true);
+    let host = gl_container::profile_host(Some(translate::Controllers::ALL));
     let steps = translate::tighten(profile, &mut spec, &mut extras, &host, "ID")?;
     let mut lines: Vec<_> = steps.iter().map(line).collect();
     let Some(filter) = Filter::of(profile, gl_seccomp::NATIVE)? else {
