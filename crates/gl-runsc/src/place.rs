@@ -18,8 +18,8 @@ use crate::launcher::{DIRECTORY, EMPTY, FILTER, LAUNCHER};
 const ALL: &str = "@gvisor";
 /// What is known about runsc on this host.
 const KNOWN: &str = "runsc.json";
-/// Longer than this the path of runsc's control socket would not fit into an address.
-const LONGEST: usize = 60;
+/// A longer path of runsc's control socket does not fit into an address, and runsc would put it elsewhere.
+const LONGEST: usize = 107;
 
 /// The directory of one sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,19 +36,24 @@ impl Place {
     /// [`Error::Refused`] if the state root's path is too long; [`Error::File`].
     pub fn new(root: &Path, instance: &str) -> Result<Self, Error> {
         let root = std::path::absolute(root).map_err(Error::file("find", root))?;
-        let id = format!("{:016x}", fnv(instance.as_bytes()));
-        let dir = root.join(ALL).join(&id);
-        if root.as_os_str().len() > LONGEST {
+        let id = format!("{:012x}", fnv(instance.as_bytes()) >> 16);
+        let place = Self {
+            dir: root.join(ALL).join(&id),
+            id: format!("g{id}"),
+        };
+        if place.socket().as_os_str().len() > LONGEST {
             return Err(Error::Refused {
                 field: "--root".to_owned(),
                 problem: "its path is too long for the socket that runsc makes below it",
-                remedy: "name a state root of at most 60 characters",
+                remedy: "name a state root of at most 59 characters",
             });
         }
-        Ok(Self {
-            dir,
-            id: format!("gl{id}"),
-        })
+        Ok(place)
+    }
+
+    /// Where a newer runsc has its control socket.
+    fn socket(&self) -> PathBuf {
+        self.state().join(format!("runsc-{}.sock", self.id))
     }
 
     /// One that is nobody's.
@@ -103,7 +108,15 @@ impl Place {
     /// [`Error::File`].
     pub fn make(&self) -> Result<(), Error> {
         let mut private = fs::DirBuilder::new();
-        private.recursive(true).mode(0o700);
+        private.mode(0o700);
+        let all = self.dir.parent().unwrap_or(&self.dir);
+        match private.create(all) {
+            Err(err) if err.kind() != ErrorKind::AlreadyExists => {
+                return Err(Error::file("make", all)(err));
+            }
+            _ => {}
+        }
+        // One that is there is somebody's.
         for dir in [&self.dir, &self.state(), &self.dir.join("rootfs")] {
             private.create(dir).map_err(Error::file("make", dir))?;
         }
@@ -287,14 +300,14 @@ mod tests {
         let one = Place::new(root, "1.2-a").unwrap();
         let other = Place::new(root, "1.2-b").unwrap();
         assert_ne!(one, other);
-        let socket = one.state().join(format!("runsc-{}.sock", one.id()));
-        assert!(socket.as_os_str().len() < 108, "{}", socket.display());
+        assert!(one.socket().as_os_str().len() <= LONGEST, "{one:?}");
     }
 
     #[test]
     fn state_root_that_leaves_no_room_for_a_socket_is_refused() {
-        let root = PathBuf::from(format!("/{}", "r".repeat(LONGEST)));
-        let err = Place::new(&root, "i").unwrap_err();
+        let root = |len: usize| PathBuf::from(format!("/{}", "r".repeat(len - 1)));
+        assert!(Place::new(&root(59), "i").is_ok());
+        let err = Place::new(&root(60), "i").unwrap_err();
         assert_eq!(
             err.to_string(),
             "enforce --root in gVisor: its path is too long for the socket that runsc makes below it"

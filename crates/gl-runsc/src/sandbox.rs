@@ -189,7 +189,9 @@ impl Sandbox {
             .arg("exec")
             .arg("--process")
             .arg(&document);
-        if let Some(path) = options.pid_file {
+        // Of 2022 it detaches only with one.
+        let own = options.detach.then(|| place.dir().join("exec-pid"));
+        if let Some(path) = options.pid_file.or(own.as_deref()) {
             command.arg("--pid-file").arg(path);
         }
         if let Some(path) = options.console_socket {

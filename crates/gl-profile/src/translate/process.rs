@@ -264,7 +264,8 @@ pub(super) fn show(spec: &mut Spec, bounds: &ProcessBounds) {
     if let Some(mut sets) = process.capabilities().clone() {
         let keep = |set: &Option<Capabilities>| {
             let kept = |one: &Capability| {
-                let name = one.to_string();
+                // The type shows itself without the prefix.
+                let name = format!("CAP_{one}");
                 let number = CAPABILITIES.iter().position(|known| *known == name);
                 let bit = number.and_then(|number| 1_u64.checked_shl(u32::try_from(number).ok()?));
                 bit.is_some_and(|bit| kept & bit != 0)

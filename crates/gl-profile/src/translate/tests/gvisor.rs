@@ -3,7 +3,7 @@
 use gl_spec::Extras;
 
 use super::{HOST, profile, spec};
-use crate::translate::{Effect, Gvisor, Host, Processes, Refused, Step, tighten};
+use crate::translate::{self, Effect, Gvisor, Host, Processes, Refused, Step, tighten};
 
 const ISOLATION: &str = "isolation = \"gvisor\"\n";
 
@@ -32,6 +32,17 @@ fn tasks_are_bounded_inside_and_nobody_is_above_that() {
     assert_eq!(nproc.unwrap().max, 20);
     let kept = extras.process.capabilities.unwrap();
     assert_eq!(kept & (1 << 21 | 1 << 24), 0, "{kept:x}");
+}
+
+#[test]
+fn config_for_another_runtime_keeps_the_capabilities_that_are_left() {
+    let (extras, _) = translated("[process]\ncapabilities = [\"CAP_KILL\"]\n", &HOST).unwrap();
+    let mut spec = spec();
+    translate::show(&mut spec, &extras);
+    let sets = spec.process().as_ref().unwrap().capabilities();
+    let bounding = sets.as_ref().unwrap().bounding().clone().unwrap();
+    let kept: Vec<_> = bounding.iter().map(ToString::to_string).collect();
+    assert_eq!(kept, ["KILL"]);
 }
 
 #[test]
