@@ -11,6 +11,7 @@
 pub mod build;
 pub mod exec;
 pub mod identity;
+pub mod images;
 pub mod interactive;
 pub mod lifecycle;
 pub mod limits;

@@ -62,6 +62,8 @@ const TESTS: &[Test] = scenarios! { engine;
         bridge_network_connects_containers;
     build:
         build_runs_its_steps build_stops_at_a_failing_step build_with_buildkit;
+    images:
+        saved_image_unpacks_to_what_is_exported;
     soak:
         twenty_containers_leave_nothing_behind failed_starts_leave_nothing_behind;
     profiles:

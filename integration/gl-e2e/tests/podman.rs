@@ -60,6 +60,8 @@ const TESTS: &[Test] = scenarios! { engine;
         uts_host_is_the_hosts cgroup_namespace_modes sysctl_is_set_in_the_container;
     build:
         build_runs_its_steps build_stops_at_a_failing_step;
+    images:
+        saved_image_unpacks_to_what_is_exported;
     soak:
         twenty_containers_leave_nothing_behind failed_starts_leave_nothing_behind;
     profiles:

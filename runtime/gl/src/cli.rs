@@ -31,6 +31,75 @@ pub(crate) enum Command {
     /// List, show, check and explain profiles.
     #[command(subcommand)]
     Profile(Profile),
+    /// Check audit logs.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Unpack images that are on disk, and look after those that are kept.
+    #[command(subcommand)]
+    Image(Image),
+}
+
+/// What is to be done with audit logs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Find the first line of a log that is not as it was written.
+    ///
+    /// Status 0: there is none. 1: there is one, or the file cannot be read. Lines that are missing at the
+    /// end are seen with --expect-last alone.
+    Verify(Verify),
+}
+
+/// Options of `gl audit verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The log.
+    pub(crate) file: PathBuf,
+    /// The hash of a line that must be there: the last one that is known. Lines after it are no fault.
+    #[arg(long, value_name = "HASH")]
+    pub(crate) expect_last: Option<gl_audit::Hash>,
+    #[command(flatten)]
+    pub(crate) format: Json,
+}
+
+/// What is to be done with images.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Image {
+    /// List the images that are kept unpacked.
+    Ls(Json),
+    /// Remove kept images that nobody uses.
+    Prune(Prune),
+    /// Unpack an image to a directory that does not exist yet or is empty.
+    ///
+    /// IMAGE is the path of an OCI image layout (a directory or an archive) or of a file that docker save has
+    /// written, with :TAG or @DIGEST where it holds several.
+    Unpack(Unpack),
+}
+
+/// Options of `gl image prune`.
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// Leave those that were used within so many days.
+    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    pub(crate) unused_days: u32,
+    #[command(flatten)]
+    pub(crate) format: Json,
+}
+
+/// Options of `gl image unpack`.
+#[derive(Debug, Args)]
+pub(crate) struct Unpack {
+    /// The image.
+    pub(crate) image: String,
+    /// The directory.
+    pub(crate) dir: PathBuf,
+    /// The machine that it is for, such as linux/arm64, instead of this one.
+    #[arg(long, value_parser = platform)]
+    pub(crate) platform: Option<gl_image::Platform>,
+}
+
+fn platform(text: &str) -> Result<gl_image::Platform, String> {
+    gl_image::Platform::parse(text)
+        .ok_or_else(|| "it is not ARCH, linux/ARCH or linux/ARCH/VARIANT".to_owned())
 }
 
 /// Options of `gl doctor`.

@@ -32,6 +32,12 @@ pub(crate) enum Error {
     /// A profile that makes no filter.
     #[error("export the seccomp section of {name}: the profile has no key in [seccomp]")]
     NoFilter { name: String },
+    /// An audit log.
+    #[error(transparent)]
+    Audit(Box<gl_audit::Error>),
+    /// An image.
+    #[error(transparent)]
+    Image(Box<gl_image::Error>),
     /// A profile.
     #[error(transparent)]
     Profile(Box<gl_profile::Error>),
@@ -57,6 +63,18 @@ pub(crate) enum Error {
     Refused(Box<gl_profile::translate::Refused>),
 }
 
+impl From<gl_audit::Error> for Error {
+    fn from(err: gl_audit::Error) -> Self {
+        Self::Audit(Box::new(err))
+    }
+}
+
+impl From<gl_image::Error> for Error {
+    fn from(err: gl_image::Error) -> Self {
+        Self::Image(Box::new(err))
+    }
+}
+
 impl From<gl_profile::Error> for Error {
     fn from(err: gl_profile::Error) -> Self {
         Self::Profile(Box::new(err))
@@ -73,6 +91,8 @@ impl Error {
     /// What to do about it.
     pub(crate) fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
+            Self::Audit(err) => err.hint(),
+            Self::Image(err) => err.hint(),
             Self::Profile(err) => err.hint(),
             Self::Refused(err) => err.hint(),
             Self::NoFilter { .. } => Some(Cow::Borrowed(

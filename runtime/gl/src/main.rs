@@ -5,9 +5,11 @@
 //! Arguments become a typed command ([`cli`]); one file a command acts on it; how the program ends is
 //! decided here.
 
+mod audit;
 mod cli;
 mod doctor;
 mod error;
+mod image;
 mod output;
 mod profile;
 mod run;
@@ -39,6 +41,8 @@ fn main() -> ExitCode {
         }
         Command::Profile(command) => profile::perform(&command),
         Command::Run(options) => return run::perform(&options),
+        Command::Audit(cli::Audit::Verify(options)) => audit::verify(&options),
+        Command::Image(command) => image::perform(&command),
     };
     match done {
         Ok(code) => code,

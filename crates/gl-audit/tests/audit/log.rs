@@ -53,15 +53,16 @@ fn a_line_has_its_keys_in_one_order_and_the_hash_at_the_end() {
 fn many_writers_make_one_chain() {
     let scratch = Scratch::new();
     let path = scratch.join("log");
+    let write = |writer: u64| {
+        let mut log = open(&path);
+        let numbers = (0..200).map(|number| writer * 1000 + number);
+        numbers
+            .map(|number| append(&mut log, number).unwrap())
+            .count()
+    };
     std::thread::scope(|scope| {
         for writer in 0..8 {
-            let path = &path;
-            scope.spawn(move || {
-                let mut log = open(path);
-                for number in 0..200 {
-                    append(&mut log, writer * 1000 + number).unwrap();
-                }
-            });
+            scope.spawn(move || assert_eq!(write(writer), 200));
         }
     });
     let report = verified(&path);

@@ -9,11 +9,13 @@
     reason = "a test fails by panicking with what was seen"
 )]
 
+mod audit;
 mod bundles;
 mod check;
 mod doctor;
 mod export;
 mod guide;
+mod image;
 mod profile;
 
 use std::fs;
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         doctor::TESTS,
         guide::TESTS,
         bundles::TESTS,
+        audit::TESTS,
+        image::TESTS,
     ]
     .concat();
     bundle::main(&all)

@@ -1,0 +1,133 @@
+//! `gl image`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use gl_image::{Cache, Image, Options, Platform, Progress, Reference};
+
+use crate::cli;
+use crate::error::Error;
+use crate::output;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Does what was asked.
+pub(crate) fn perform(command: &cli::Image) -> Result<ExitCode, Error> {
+    match command {
+        cli::Image::Ls(format) => list(format),
+        cli::Image::Prune(options) => prune(options),
+        cli::Image::Unpack(options) => unpack(options),
+    }
+}
+
+/// The caller's images.
+fn cache() -> Result<Cache, Error> {
+    let set = |name| std::env::var_os(name).map(PathBuf::from);
+    let (cache, home) = (set("XDG_CACHE_HOME"), set("HOME"));
+    let user = rustix::process::geteuid();
+    let root = gl_image::default_root(user, cache.as_deref(), home.as_deref())?;
+    Ok(Cache::open(&root)?)
+}
+
+fn list(format: &cli::Json) -> Result<ExitCode, Error> {
+    let entries = cache()?.entries()?;
+    if format.json {
+        output::json(&entries)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut rows = vec![
+        ["KEY", "SIZE", "UNPACKED", "FROM"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for entry in entries {
+        rows.push(vec![
+            entry.key[..12].to_owned(),
+            size(entry.bytes),
+            entry.created.whole_seconds().to_string(),
+            entry.from,
+        ]);
+    }
+    output::text(&output::columns(&rows))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn prune(options: &cli::Prune) -> Result<ExitCode, Error> {
+    let pruned = cache()?.prune(DAY * options.unused_days)?;
+    if options.format.json {
+        output::json(&pruned)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = String::new();
+    for (what, keys) in [
+        ("removed", &pruned.removed),
+        ("in use", &pruned.in_use),
+        ("used lately", &pruned.kept),
+    ] {
+        for key in keys {
+            // Writing to a String cannot fail.
+            writeln!(text, "{what}: {key}").unwrap_or_default();
+        }
+    }
+    output::text(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn unpack(options: &cli::Unpack) -> Result<ExitCode, Error> {
+    let reference = Reference::parse(&options.image)?;
+    let how = Options::of_caller();
+    let platform = options.platform.clone().unwrap_or_else(Platform::host);
+    let image = Image::open(&reference, &platform, &how.limits)?;
+    let mut shown = Shown::new();
+    let mut tell = |progress| shown.show(progress);
+    let unpacked = gl_image::unpack_to(&image, &options.dir, &how, &mut tell)?;
+    for note in &unpacked.notes {
+        output::note(&format!(
+            "gl: left out of layer {}: {}: {}\n",
+            note.layer, note.entry, note.what
+        ));
+    }
+    output::text(&summary(&options.dir, &image, &unpacked))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn summary(dir: &Path, image: &Image, unpacked: &gl_image::Unpacked) -> String {
+    let (entries, bytes) = (unpacked.entries, size(unpacked.bytes));
+    format!(
+        "{}: {entries} entries, {bytes}, of {}\n",
+        dir.display(),
+        image.digest()
+    )
+}
+
+/// Progress, once it has taken a second, and then each second.
+struct Shown {
+    last: Instant,
+}
+
+impl Shown {
+    fn new() -> Self {
+        let last = Instant::now();
+        Self { last }
+    }
+
+    fn show(&mut self, progress: Progress) {
+        if self.last.elapsed() < Duration::from_secs(1) {
+            return;
+        }
+        self.last = Instant::now();
+        let percent = (progress.done * 100).checked_div(progress.total);
+        output::note(&format!("gl: unpacked {} %\n", percent.unwrap_or(100)));
+    }
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes / 1024),
+        _ => format!("{} MiB", bytes / 1_048_576),
+    }
+}
