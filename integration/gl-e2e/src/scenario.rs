@@ -10,6 +10,7 @@
 
 pub mod build;
 pub mod exec;
+pub mod gvisor;
 pub mod identity;
 pub mod images;
 pub mod interactive;

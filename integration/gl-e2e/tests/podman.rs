@@ -64,6 +64,9 @@ const TESTS: &[Test] = scenarios! { engine;
         saved_image_unpacks_to_what_is_exported;
     soak:
         twenty_containers_leave_nothing_behind failed_starts_leave_nothing_behind;
+    gvisor:
+        gvisor_runs_a_program gvisor_lives_as_any_container gvisor_has_a_terminal
+        gvisor_has_volumes_and_limits gvisor_leaves_nothing_behind;
     profiles:
         profile_cuts_the_network_off profile_limits_are_the_smaller_ones
         profile_filter_is_one_with_the_engines profile_binds_exec profile_is_the_ceiling_of_update

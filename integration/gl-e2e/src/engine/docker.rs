@@ -19,7 +19,7 @@ use crate::sandbox::Sandbox;
 pub const RUNTIME_NAME: &str = "under-test";
 
 /// Profiles that have a runtime of their own, see [`runtime_with`].
-pub const PROFILES: [&str; 8] = [
+pub const PROFILES: [&str; 9] = [
     "compute_only",
     "compute_olny",
     "data_processing",
@@ -28,6 +28,7 @@ pub const PROFILES: [&str; 8] = [
     "e2e-small",
     "e2e-brief",
     "e2e-quota",
+    "e2e-gvisor",
 ];
 
 /// Name under which the daemon knows the runtime under test with a profile in its arguments.

@@ -15,11 +15,11 @@ const SMALL: &str = "[limits]\nmemory_limit_bytes = \"48MiB\"\nmax_open_files = 
     max_threads = 55\nmax_processes = 50\n";
 
 /// A profile of the host's own, gone when dropped. Its name is one of [`docker::PROFILES`].
-struct Own(PathBuf);
+pub(super) struct Own(PathBuf);
 
 impl Own {
     #[track_caller]
-    fn new(name: &str, text: &str) -> Self {
+    pub(super) fn new(name: &str, text: &str) -> Self {
         let dir = Path::new("/etc/greenlang/profiles");
         let path = dir.join(format!("{name}.toml"));
         let text = format!("version = 1\nname = \"{name}\"\n{text}");
@@ -38,7 +38,7 @@ impl Drop for Own {
 
 /// The option that gives a container a profile: the annotation, or for a Docker that has no
 /// annotations the runtime that has the profile in its arguments.
-fn chosen(engine: &Engine, profile: &str) -> String {
+pub(super) fn chosen(engine: &Engine, profile: &str) -> String {
     match engine.annotations() {
         true => format!("--annotation=dev.greenlang.profile={profile}"),
         false => by_runtime(profile),
