@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{IoSliceMut, Read as _, Seek as _};
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 
 use gl_audit::{Entry, Event, Journal};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Scratch, data};
 
@@ -128,4 +129,49 @@ fn no_journald_is_an_error() {
         })
         .unwrap_err();
     assert_eq!(gl_spec::chain(&err), format!("{want}: connection refused"));
+}
+
+#[test]
+fn the_hosts_journald_keeps_entries_with_their_fields() {
+    let Ok(journal) = Journal::open() else {
+        println!("SKIP the_hosts_journald_keeps_entries_with_their_fields: no journald runs");
+        return;
+    };
+    let id = format!("gl-audit-test-{}", std::process::id());
+    let long = "x".repeat(600_000);
+    for text in ["short\nwith a newline", &long] {
+        let entry = Entry {
+            event: Event::Limit,
+            id: &id,
+            profile_hash: Some("sha256:1"),
+            tier: "container",
+            mode: "enforcing",
+            data: &data(&json!({ "text": text })),
+        };
+        journal.send(&entry).unwrap();
+    }
+    let journalctl = |args: &[&str]| {
+        let output = Command::new("journalctl").args(args).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "journalctl {args:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    journalctl(&["--sync"]);
+    let kept = journalctl(&["--all", "--output=json", &format!("GREENLANG_ID={id}")]);
+    let kept: Vec<Value> = kept
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(kept.len(), 2, "{} entries", kept.len());
+    for (entry, text) in kept.iter().zip(["short\nwith a newline", &long]) {
+        assert_eq!(
+            entry["MESSAGE"],
+            json!(format!("{id} limit (container, enforcing)"))
+        );
+        assert_eq!(entry["PRIORITY"], "4");
+        assert_eq!(entry["SYSLOG_IDENTIFIER"], "gl");
+        assert_eq!(entry["GREENLANG_EVENT"], "limit");
+        let data: Value = serde_json::from_str(entry["GREENLANG_DATA"].as_str().unwrap()).unwrap();
+        assert!(data == json!({ "text": text }), "the text is another one");
+    }
 }

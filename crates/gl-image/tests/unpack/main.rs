@@ -6,5 +6,7 @@ mod cache;
 mod digests;
 mod forms;
 mod layers;
+mod random;
 mod support;
 mod user;
+mod user_namespace;
