@@ -401,19 +401,27 @@ impl Source for HostProfiles {
         Ok(None)
     }
 
-    fn names(&self) -> Vec<String> {
+    fn names(&self) -> Result<Vec<String>, gl_profile::Error> {
         let mut names: Vec<_> = builtin::names().map(str::to_owned).collect();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(PROFILES, flags, Mode::empty());
-        let dir = dir.and_then(|dir| Dir::read_from(&dir));
-        for entry in dir.into_iter().flatten().flatten() {
+        let unreadable = |errno: Errno| gl_profile::Error::Unlisted {
+            place: PROFILES.to_owned(),
+            reason: errno.to_string(),
+        };
+        let dir = match rustix::fs::open(PROFILES, flags, Mode::empty()) {
+            Ok(dir) => Dir::read_from(&dir).map_err(unreadable)?,
+            Err(Errno::NOENT) => return Ok(names),
+            Err(errno) => return Err(unreadable(errno)),
+        };
+        for entry in dir {
+            let entry = entry.map_err(unreadable)?;
             let name = entry.file_name().to_string_lossy();
             let stem = name
                 .strip_suffix(".toml")
                 .or_else(|| name.strip_suffix(".json"));
             names.extend(stem.map(str::to_owned));
         }
-        names
+        Ok(names)
     }
 }
 

@@ -36,6 +36,25 @@ const PROFILES: &[Builtin] = &[
     MAXIMUM,
 ];
 
+/// Groups of calls that no sandboxed program needs: they administer the system, look into other processes or
+/// have been a way out.
+pub const DANGEROUS_GROUPS: &[&str] = &[
+    "mounts",
+    "debugging",
+    "profiling",
+    "kernel-code",
+    "keyring",
+    "userfaults",
+    "io-uring",
+    "namespaces",
+    "file-handles",
+    "system-control",
+    "terminal-injection",
+    "process-forging",
+    "sockets-kernel",
+    "sockets-raw",
+];
+
 /// The names of all built-in profiles, levels included.
 pub fn names() -> impl Iterator<Item = &'static str> {
     PROFILES.iter().map(|profile| profile.name)

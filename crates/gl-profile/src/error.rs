@@ -100,6 +100,14 @@ pub enum Error {
         /// What its source says.
         reason: String,
     },
+    /// Profiles whose names cannot be seen.
+    #[error("list the profiles in {place}: {reason}")]
+    Unlisted {
+        /// Where they are.
+        place: String,
+        /// What their source says.
+        reason: String,
+    },
     /// A file with the name of a built-in profile.
     #[error("read {place}: {name:?} is built in; give the profile a name of its own")]
     Reserved {
@@ -160,7 +168,7 @@ impl Error {
     /// Where the error is.
     pub fn place(&self) -> Option<&Place> {
         match self {
-            Self::TooLarge { .. } | Self::Unreadable { .. } => None,
+            Self::TooLarge { .. } | Self::Unreadable { .. } | Self::Unlisted { .. } => None,
             Self::UnknownProfile { place, .. } => place.as_ref(),
             Self::Syntax { place, .. }
             | Self::UnknownKey { place, .. }

@@ -31,7 +31,11 @@ pub trait Source {
     fn find(&self, name: &str) -> Result<Option<SourceText>, Error>;
 
     /// The names of all profiles, to suggest one where a name is mistyped.
-    fn names(&self) -> Vec<String>;
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unlisted`] if some may be there that cannot be seen.
+    fn names(&self) -> Result<Vec<String>, Error>;
 }
 
 /// No profiles but the built-in ones.
@@ -40,8 +44,8 @@ impl Source for () {
         Ok(None)
     }
 
-    fn names(&self) -> Vec<String> {
-        Vec::new()
+    fn names(&self) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
     }
 }
 
@@ -180,7 +184,7 @@ impl Collector<'_> {
             None => None,
         };
         let Some(found) = found else {
-            let known = self.source.names();
+            let known = self.source.names()?;
             let known = known.iter().map(String::as_str);
             let builtin = builtin::words().map(|word| -> &str { word });
             return Err(Error::UnknownProfile {

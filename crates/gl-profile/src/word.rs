@@ -4,7 +4,7 @@
 ///
 /// Near enough: at most a third of its letters differ, by inserting, leaving out, replacing or
 /// swapping one; case and `-` for `_` do not count. Leaving out the words before the last ones, such
-/// as `CAP_`, is one fault.
+/// as `CAP_`, is one fault; leaving out those after the first ones, such as `_bytes`, is two.
 pub(crate) fn nearest<'a, I: IntoIterator<Item = &'a str>>(word: &str, known: I) -> Option<String> {
     if word.len() > 64 {
         return None;
@@ -20,8 +20,14 @@ pub(crate) fn nearest<'a, I: IntoIterator<Item = &'a str>>(word: &str, known: I)
 
 fn faults(word: &[char], candidate: &[char]) -> usize {
     let before = candidate.strip_suffix(word);
-    match before.and_then(<[char]>::last) {
-        Some('_') if word.len() > 2 => 1,
+    let after = candidate.strip_prefix(word);
+    match (
+        before.and_then(<[char]>::last),
+        after.and_then(<[char]>::first),
+    ) {
+        (Some('_'), _) if word.len() > 2 => 1,
+        // Fewer letters begin too many words.
+        (_, Some('_')) if word.len() > 3 => distance(word, candidate).min(2),
         _ => distance(word, candidate),
     }
 }
@@ -76,12 +82,19 @@ mod tests {
             ("max_file_size", None),
             ("open_files", Some("max_open_files")),
             ("_files", None),
+            ("max", None),
+            ("memory", Some("memory_limit_bytes")),
+            ("Memory-Limit", Some("memory_limit_bytes")),
+            ("_memory", None),
             ("mode", Some("mode")),
             ("modes", Some("mode")),
             ("zzz", None),
             ("", None),
         ] {
-            let got = nearest(word, ["max_open_files", "mode", "level"]);
+            let got = nearest(
+                word,
+                ["max_open_files", "mode", "level", "memory_limit_bytes"],
+            );
             assert_eq!(got.as_deref(), want, "{word}");
         }
     }

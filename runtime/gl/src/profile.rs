@@ -83,11 +83,15 @@ fn read(path: &Path) -> Result<Layer, Error> {
 }
 
 /// The names that a container can choose, the built-in ones first, each once.
-pub(crate) fn names() -> Vec<String> {
+///
+/// # Errors
+///
+/// [`Error::Profile`] if the host's own cannot be seen.
+pub(crate) fn names() -> Result<Vec<String>, Error> {
     let mut seen = BTreeSet::new();
-    let mut names = HostProfiles.names();
+    let mut names = HostProfiles.names()?;
     names.retain(|name| seen.insert(name.clone()));
-    names
+    Ok(names)
 }
 
 #[derive(Serialize)]
@@ -100,15 +104,7 @@ struct Listed {
 }
 
 fn list(format: &cli::Json) -> Result<ExitCode, Error> {
-    // Names that cannot be seen would be missing without a word.
-    match std::fs::read_dir(HostProfiles::DIR) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            let path = HostProfiles::DIR.into();
-            return Err(Error::File { path, source });
-        }
-        _ => {}
-    }
-    let listed: Vec<Listed> = names()
+    let listed: Vec<Listed> = names()?
         .into_iter()
         .map(
             |name| match Profile::resolve(name.as_str(), &HostProfiles) {

@@ -36,8 +36,8 @@ impl Source for Files {
         }))
     }
 
-    fn names(&self) -> Vec<String> {
-        self.0.keys().cloned().collect()
+    fn names(&self) -> Result<Vec<String>, Error> {
+        Ok(self.0.keys().cloned().collect())
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) const TESTS: &[Test] = tests![
     diff_ends_with_1_where_more_is_allowed,
     diff_is_the_reverse_of_the_other_direction,
     diff_fits_a_terminal,
+    diff_shows_the_arguments_that_differ,
     score_grows_with_what_is_open,
     schema_is_the_file_that_is_shipped,
     wrong_usage_ends_with_2,
@@ -93,7 +94,7 @@ fn list_says_that_the_profiles_of_the_host_cannot_be_read() -> Outcome {
     std::fs::rename(&aside, &real).unwrap();
     let out = out?.status(1);
     assert_eq!(out.stdout, "");
-    out.says("gl: read /etc/greenlang/profiles: not a directory");
+    out.says("gl: list the profiles in /etc/greenlang/profiles: Not a directory");
     assert_eq!(
         without?.ok().json().as_array().unwrap().len(),
         BUILT_IN.len()
@@ -298,6 +299,27 @@ fn diff_fits_a_terminal() -> Outcome {
     for line in lines {
         assert!(line.len() <= 100, "{} columns: {line}", line.len());
     }
+    Ok(())
+}
+
+fn diff_shows_the_arguments_that_differ() -> Outcome {
+    let own = Scratch::profile("extends = [\"data_processing\"]\n[seccomp]\nallow = [\"clone\"]\n");
+    let out = run(&["profile", "diff", "--json", "data_processing", &own.path])?.status(1);
+    let changes = out.json();
+    let change = &changes[0];
+    assert_eq!(change["key"], "seccomp.arguments", "{changes}");
+    assert_eq!(change["beside"], "more", "{changes}");
+    assert_eq!(change["to"], json!(["clone: any arguments"]), "{changes}");
+    let before = change["from"][0].as_str().unwrap();
+    assert!(before.starts_with("clone: arg0 & 0x"), "{before}");
+    let table = run(&["profile", "diff", "data_processing", &own.path])?.status(1);
+    let words = table
+        .stdout
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let want = format!("+ seccomp.arguments new: clone: any arguments gone: {before}");
+    assert_eq!(words, want);
     Ok(())
 }
 

@@ -50,8 +50,19 @@ impl Loss {
 
 /// All profiles that a container can name.
 pub(super) fn all(host: &Host, filters: State) -> Vec<Loss> {
-    let names = profile::names().into_iter();
-    names.map(|name| one(name, host, filters)).collect()
+    match profile::names() {
+        Ok(names) => {
+            let names = names.into_iter();
+            names.map(|name| one(name, host, filters)).collect()
+        }
+        Err(err) => vec![Loss {
+            name: HostProfiles::DIR.to_owned(),
+            state: State::Missing,
+            lost: Vec::new(),
+            refused: Some(gl_spec::chain(&err)),
+            fix: err.hint().map(|hint| hint.into_owned()),
+        }],
+    }
 }
 
 fn one(name: String, host: &Host, filters: State) -> Loss {

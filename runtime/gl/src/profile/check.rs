@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use gl_container::HostProfiles;
+use gl_profile::builtin::DANGEROUS_GROUPS;
 use gl_profile::{Isolation, Mode, OnMissing, Origin, Profile};
 use serde::Serialize;
 
@@ -105,24 +106,6 @@ const POWERFUL: &[&str] = &[
     "CAP_MAC_ADMIN",
 ];
 
-/// Groups that no sandboxed program needs.
-const DANGEROUS: &[&str] = &[
-    "mounts",
-    "debugging",
-    "profiling",
-    "kernel-code",
-    "keyring",
-    "userfaults",
-    "io-uring",
-    "namespaces",
-    "file-handles",
-    "system-control",
-    "terminal-injection",
-    "process-forging",
-    "sockets-kernel",
-    "sockets-raw",
-];
-
 fn warnings(profile: &Profile) -> Vec<String> {
     let mut out = Vec::new();
     let mut warn = |origin: &Origin, what: String| out.push(format!("{origin}: {what}"));
@@ -172,7 +155,7 @@ fn grants(profile: &Profile, warn: &mut impl FnMut(&Origin, String)) {
         );
     }
     for group in &profile.seccomp.groups {
-        if DANGEROUS.contains(&group.value.as_str()) {
+        if DANGEROUS_GROUPS.contains(&group.value.as_str()) {
             warn(
                 &group.origin,
                 format!(

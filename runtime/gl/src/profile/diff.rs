@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use gl_profile::seccomp::Filter;
+use gl_profile::seccomp::{Filter, Piece};
 use gl_profile::{Profile, SeccompAction};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -82,13 +82,38 @@ fn lines(change: &Change) -> Vec<String> {
         output::wrap(&words, WIDTH)
     };
     if change.key == ARGUMENTS {
-        return listed("other arguments:", to.iter().collect());
+        let one = |head: &str, text: &str| {
+            let words: Vec<_> = std::iter::once(head).chain(text.split(' ')).collect();
+            output::wrap(&words, WIDTH)
+        };
+        let new = change
+            .to
+            .iter()
+            .flatten()
+            .filter(|text| !from.contains(text));
+        let gone = change
+            .from
+            .iter()
+            .flatten()
+            .filter(|text| !to.contains(text));
+        let new = new.flat_map(|text| one("new:", text));
+        return new
+            .chain(gone.flat_map(|text| one("gone:", text)))
+            .collect();
     }
     if from.len() == 1 && to.len() == 1 {
         return output::wrap(&[from[0].as_str(), "->", to[0].as_str()], WIDTH);
     }
     let new: Vec<_> = to.iter().filter(|word| !from.contains(word)).collect();
     let gone: Vec<_> = from.iter().filter(|word| !to.contains(word)).collect();
+    // What is not there does not go.
+    let only_new = change.from.as_ref().is_some_and(Vec::is_empty);
+    let only_gone = change.to.as_ref().is_some_and(Vec::is_empty);
+    let (new, gone) = match (only_new, only_gone) {
+        (true, false) => (new, Vec::new()),
+        (false, true) => (Vec::new(), gone),
+        _ => (new, gone),
+    };
     let mut lines = Vec::new();
     if !new.is_empty() {
         lines.extend(listed("new:", new));
@@ -202,33 +227,56 @@ fn beside(key: &str, from: Option<&Vec<String>>, to: Option<&Vec<String>>) -> Be
     }
 }
 
+/// For which arguments a call is let through: any of these.
+type Allowed = BTreeMap<&'static str, Vec<Piece>>;
+
 /// The calls that the filters let through, wholly or for some arguments.
-fn allowed(profile: &Profile) -> Result<BTreeMap<&'static str, BTreeSet<String>>, Error> {
+fn allowed(profile: &Profile) -> Result<Allowed, Error> {
     // Without a filter every call is let through.
     let filter = Filter::of(profile, gl_seccomp::NATIVE)?;
     let Some(filter) = filter else {
         let all = gl_seccomp::calls(gl_seccomp::NATIVE);
-        return Ok(all.map(|call| (call, BTreeSet::new())).collect());
+        return Ok(all.map(|call| (call, vec![Piece::ALL])).collect());
     };
-    let mut calls: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
-    for rule in filter
-        .rules()
-        .iter()
-        .filter(|rule| rule.action == SeccompAction::Allow)
-    {
-        calls
-            .entry(rule.call)
-            .or_default()
-            .insert(format!("{:?}", rule.arguments));
+    let mut calls = Allowed::new();
+    let rules = filter.rules().iter();
+    for rule in rules.filter(|rule| rule.action == SeccompAction::Allow) {
+        calls.entry(rule.call).or_default().push(rule.arguments);
     }
     Ok(calls)
 }
 
+/// Whether each piece of `some` is within one of `all`.
+fn within(some: &[Piece], all: &[Piece]) -> bool {
+    let contains = |one: &Piece, other: &Piece| {
+        let mut pairs = one.0.iter().zip(other.0);
+        pairs.all(|(one, other)| {
+            one.mask & !other.mask == 0 && (one.value ^ other.value) & one.mask == 0
+        })
+    };
+    some.iter()
+        .all(|piece| all.iter().any(|other| contains(other, piece)))
+}
+
+/// The arguments that a rule asks for, in words.
+fn condition(call: &str, piece: &Piece) -> String {
+    let asked = piece.0.iter().enumerate();
+    let asked = asked.filter(|(_, bits)| bits.mask != 0);
+    let words: Vec<_> = asked
+        .map(|(index, bits)| match bits.mask {
+            u64::MAX | 0xffff_ffff => format!("arg{index} == {:#x}", bits.value),
+            mask => format!("arg{index} & {mask:#x} == {:#x}", bits.value),
+        })
+        .collect();
+    match words.is_empty() {
+        true => format!("{call}: any arguments"),
+        false => format!("{call}: {}", words.join(" and ")),
+    }
+}
+
 fn calls(from: &Profile, to: &Profile) -> Result<Vec<Change>, Error> {
     let (from, to) = (allowed(from)?, allowed(to)?);
-    let names = |one: &BTreeMap<&'static str, BTreeSet<String>>,
-                 other: &BTreeMap<&'static str, BTreeSet<String>>|
-     -> Vec<String> {
+    let names = |one: &Allowed, other: &Allowed| -> Vec<String> {
         let only = one.keys().filter(|call| !other.contains_key(*call));
         only.map(|call| (*call).to_owned()).collect()
     };
@@ -245,10 +293,24 @@ fn calls(from: &Profile, to: &Profile) -> Result<Vec<Change>, Error> {
     };
     add("seccomp.calls", Vec::new(), names(&to, &from), Beside::More);
     add("seccomp.calls", names(&from, &to), Vec::new(), Beside::Less);
-    let others = to
-        .iter()
-        .filter(|(call, arguments)| from.get(*call).is_some_and(|other| other != *arguments));
-    let others: Vec<_> = others.map(|(call, _)| (*call).to_owned()).collect();
-    add(ARGUMENTS, others.clone(), others, Beside::Other);
+    for wanted in [Beside::More, Beside::Less, Beside::Other] {
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for (call, new) in &to {
+            let Some(old) = from.get(call) else {
+                continue;
+            };
+            let found = match (within(new, old), within(old, new)) {
+                (true, true) => continue,
+                (true, false) => Beside::Less,
+                (false, true) => Beside::More,
+                (false, false) => Beside::Other,
+            };
+            if found == wanted {
+                before.extend(old.iter().map(|piece| condition(call, piece)));
+                after.extend(new.iter().map(|piece| condition(call, piece)));
+            }
+        }
+        add(ARGUMENTS, before, after, wanted);
+    }
     Ok(changes)
 }
