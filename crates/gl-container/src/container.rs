@@ -13,10 +13,11 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use crate::error::Error;
+use crate::extras;
 use crate::gvisor;
 use crate::members;
 use crate::process;
-use crate::record::{CONFIG, END, EXTRAS, End, Phase, RECORD, Record, SECCOMP};
+use crate::record::{CONFIG, END, End, Phase, RECORD, Record, SECCOMP};
 use crate::signal::{Reached, Whom};
 use crate::store::{StateDir, Store};
 use crate::watch;
@@ -341,7 +342,7 @@ impl Container {
 
     /// What a profile added to the config at create.
     pub(crate) fn extras(&self) -> Result<Extras, Error> {
-        read_extras(&self.dir)
+        extras::read(&self.dir)
     }
 
     /// The process of the config, as a template for an exec that gives none of its own.
@@ -386,22 +387,22 @@ impl Container {
                 status,
             });
         }
-        let spec = container.spec()?;
         let watcher = watch::prepare(store, &container.record, &container.extras()?)?;
+        if let Some(watcher) = &watcher {
+            watcher.begin()?;
+        }
+        let spec = container.spec()?;
         container.open_gate(&spec, watcher, &mut ())
     }
 
-    /// The part of `start` that `run` shares.
+    /// The part of `start` that `run` shares. The program does not get a moment without its limits:
+    /// `watcher` has been told to begin.
     pub(crate) fn open_gate(
         &self,
         spec: &Spec,
         watcher: Option<Watcher>,
         beside: &mut dyn Beside,
     ) -> Result<(), Error> {
-        // Before the program runs: it must not get a moment without its limits.
-        if let Some(watcher) = &watcher {
-            watcher.begin()?;
-        }
         if let Some(sandbox) = &self.record.gvisor {
             return gvisor::open_gate(self, sandbox, spec, watcher);
         }
@@ -443,18 +444,6 @@ impl Container {
             }
         })
     }
-}
-
-/// What a profile added to the config at create, of a container whose record may be missing.
-pub(crate) fn read_extras(dir: &StateDir) -> Result<Extras, Error> {
-    let Some(bytes) = dir.read(EXTRAS)? else {
-        return Ok(Extras::default());
-    };
-    let extras = String::from_utf8(bytes).ok();
-    let extras = extras.and_then(|text| serde_json::from_str(&text).ok());
-    extras.ok_or_else(|| Error::Corrupt {
-        path: dir.path(EXTRAS),
-    })
 }
 
 /// Reads what is stored of a container.

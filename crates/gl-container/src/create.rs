@@ -19,13 +19,14 @@ use rustix::process::Signal;
 use crate::apparmor;
 use crate::container::{Container, PATIENCE};
 use crate::error::Error;
+use crate::extras;
 use crate::group::{self, Group};
 use crate::gvisor;
 use crate::limits;
 use crate::pid_file::write_pid_file;
 use crate::process;
 use crate::profile::{self, Had};
-use crate::record::{CONFIG, EXTRAS, Init, Phase, RECORD, Record, SECCOMP};
+use crate::record::{CONFIG, Init, Phase, RECORD, Record, SECCOMP};
 use crate::rootless;
 use crate::socket;
 use crate::store::{Store, Warnings, read_all};
@@ -211,7 +212,7 @@ fn decide(
         group.as_ref().map_or(Ok(None), Group::controllers)
     })?;
     warnings.extend(profile::warnings(&tightened.extras));
-    let bytes = match request.extra_env.is_empty() && tightened.extras == Extras::default() {
+    let bytes = match request.extra_env.is_empty() && tightened.profiles.is_empty() {
         true => bytes,
         false => {
             extend_env(&mut spec, &request.extra_env);
@@ -386,16 +387,11 @@ fn build(
     console: Option<OwnedFd>,
 ) -> Result<Option<Watcher>, Error> {
     container.dir.write_new(CONFIG, &decided.bytes)?;
-    if decided.extras != Extras::default() {
-        container.dir.write_new(EXTRAS, &encode(&decided.extras))?;
-    }
     if !decided.extras.apparmor.is_empty() {
         // After the record of it, so that whatever happens `delete` finds them.
+        extras::store(&container.dir, decided)?;
         apparmor::load(&decided.extras.apparmor)?;
         gl_launch::check_plan_labels(&mut decided.plan)?;
-    }
-    if let Some(program) = &decided.program {
-        container.dir.write_new(SECCOMP, &program.to_bytes())?;
     }
     let made = group::make(container, decided)?;
     let cgroup = made.cgroup.as_ref();
@@ -420,11 +416,17 @@ fn build(
     };
     let placeholder = made.settle(launching.pid(), decided)?;
     launching.begin()?;
+    // While init is busy.
     let watcher = match decided.starts {
-        // While init is busy.
         Starts::AtOnce => watch::prepare(store, &container.record, &decided.extras)?,
         Starts::WhenTold => None,
     };
+    if decided.extras.apparmor.is_empty() {
+        extras::store(&container.dir, decided)?;
+    }
+    if let Some(program) = &decided.program {
+        container.dir.write_new(SECCOMP, &program.to_bytes())?;
+    }
     launching.built(&state)?;
     drop(placeholder);
     container.record.init = Some(Init {
@@ -435,6 +437,10 @@ fn build(
     });
     container.record.phase = Phase::Created;
     container.dir.replace(RECORD, &encode(&container.record))?;
+    if let Some(watcher) = &watcher {
+        // It reads the record meanwhile; nothing of the container runs before it has.
+        watcher.begin()?;
+    }
     if let Some(path) = &request.pid_file {
         write_pid_file(path, pid)?;
     }

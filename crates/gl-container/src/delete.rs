@@ -9,8 +9,9 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 
 use crate::apparmor;
-use crate::container::{Container, PATIENCE, read_extras, read_record};
+use crate::container::{Container, PATIENCE, read_record};
 use crate::error::Error;
+use crate::extras;
 use crate::gvisor;
 use crate::store::Store;
 
@@ -41,7 +42,7 @@ pub fn delete(store: &Store, id: &ContainerId, force: Force) -> Result<HookFailu
         (Ok(record), _) => delete_loaded(store, &Container { dir, record }, force),
         // A directory without a usable record: its maker was killed before the cgroup was made.
         (Err(Error::Missing { .. } | Error::Corrupt { .. }), Force::Yes) => {
-            match read_extras(&dir) {
+            match extras::read(&dir) {
                 Ok(extras) => apparmor::unload(&extras.apparmor)?,
                 // Killed while it was written, and nothing is loaded before.
                 Err(Error::Corrupt { .. }) => {}

@@ -26,11 +26,12 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 use crate::container::Container;
 use crate::create::{Console, CreateRequest, Created, Decided, encode, new_record, undo};
 use crate::error::Error;
+use crate::extras;
 use crate::group;
 use crate::pid_file::write_pid_file;
 use crate::process;
 use crate::profile::Tightened;
-use crate::record::{CONFIG, EXTRAS, Init, LAYERS, Phase, RECORD};
+use crate::record::{CONFIG, Init, LAYERS, Phase, RECORD};
 use crate::socket;
 use crate::store::{Store, Warnings};
 use crate::watch;
@@ -245,7 +246,7 @@ fn build(
     attached: Attached,
 ) -> Result<Option<Watcher>, Error> {
     container.dir.write_new(CONFIG, &decided.bytes)?;
-    container.dir.write_new(EXTRAS, &encode(&decided.extras))?;
+    extras::store(&container.dir, decided)?;
     container.dir.write_new(LAYERS, &encode(&plan.layers))?;
     container.record.gvisor = Some(plan.sandbox.clone());
     let made = group::make(container, decided)?;
@@ -297,10 +298,14 @@ fn build(
     let pid = read_pid(&plan.sandbox.place())?;
     run_hooks(container, decided, pid)?;
     commit(container, pid, request)?;
-    match decided.starts {
-        Starts::WhenTold => Ok(None),
-        Starts::AtOnce => watch::prepare(store, &container.record, &decided.extras),
+    let watcher = match decided.starts {
+        Starts::WhenTold => None,
+        Starts::AtOnce => watch::prepare(store, &container.record, &decided.extras)?,
+    };
+    if let Some(watcher) = &watcher {
+        watcher.begin()?;
     }
+    Ok(watcher)
 }
 
 fn fill(place: &Place, bundle: &Bundle, filter: Option<&Program>) -> Result<(), Error> {

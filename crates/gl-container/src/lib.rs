@@ -13,6 +13,7 @@ mod create;
 mod delete;
 mod error;
 mod exec;
+mod extras;
 mod group;
 mod gvisor;
 mod limits;

@@ -132,8 +132,13 @@ impl Cpu {
         let left = self.limit.saturating_sub(used);
         match left.is_zero() {
             true => left,
-            false => (left / self.processors.max(1)).max(SHORTEST),
+            false => self.share(left),
         }
+    }
+
+    /// How long all processors together need for so much time.
+    fn share(&self, time: Duration) -> Duration {
+        (time / self.processors.max(1)).max(SHORTEST)
     }
 }
 
@@ -202,6 +207,10 @@ impl Watch {
 
     /// Waits; none if the container ended by itself.
     fn limit_reached(&self, signals: &OwnedFd) -> Option<EndReason> {
+        // It is one process yet, and has had no time: nothing is looked at while it starts.
+        if self.ends_within(self.first_pause()) {
+            return None;
+        }
         loop {
             let now = Instant::now();
             let wall = self.deadline.map(|at| at.saturating_duration_since(now));
@@ -235,6 +244,15 @@ impl Watch {
                 return Some(EndReason::Unwatched);
             }
         }
+    }
+
+    fn first_pause(&self) -> Duration {
+        let cpu = self.cpu.as_ref().map(|cpu| cpu.share(cpu.limit));
+        let wall = self
+            .deadline
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        let pauses = [cpu, wall].into_iter().flatten();
+        pauses.fold(COUNTED_EVERY, Duration::min)
     }
 
     /// Whether init ends before that much time is over.

@@ -80,10 +80,15 @@ impl Layer {
         text: &str,
         format: Format,
     ) -> Result<Self, Error> {
+        let root = read(&Arc::from(file), text, format)?;
+        Self::of(kind, file, &root)
+    }
+
+    /// What a file that was parsed says.
+    pub(crate) fn of(kind: SourceKind, file: &str, root: &Node) -> Result<Self, Error> {
         let file: Arc<str> = Arc::from(file);
-        let root = read(&file, text, format)?;
         let reader = Reader { file: &file, kind };
-        let members = reader.members("", &root)?;
+        let members = reader.members("", root)?;
         let mut layer = Self::named(head(&reader, members)?);
         for member in members {
             layer.take(&reader, member)?;
