@@ -9,6 +9,7 @@ mod limits;
 mod mounts;
 mod network;
 mod process;
+mod survey;
 
 use std::borrow::Cow;
 
@@ -18,6 +19,8 @@ use gl_spec::{Class, Classify, Extras, Lost, ProfileName};
 use crate::error::Place;
 use crate::profile::Profile;
 use crate::value::{Isolation, OnMissing, Origin, Setting, SourceKind};
+
+pub use survey::{Survey, survey};
 
 /// What the translation has to know of the host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

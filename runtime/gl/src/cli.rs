@@ -162,6 +162,9 @@ pub(crate) struct Check {
     /// End with 1 for warnings, too.
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Note also what this tier would not enforce on this host, with a cgroup and without.
+    #[arg(long, value_enum)]
+    pub(crate) tier: Option<Tier>,
     #[command(flatten)]
     pub(crate) format: Json,
 }
@@ -181,8 +184,14 @@ pub(crate) struct Explain {
 /// The tiers that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Tier {
+    /// A process with less rights: Landlock, resource limits, a filter of system calls.
+    Basic,
+    /// A view of the host's files, with namespaces of its own.
+    Namespace,
     /// An OCI container.
     Container,
+    /// A container with a kernel of its own.
+    Gvisor,
 }
 
 /// Options of `gl profile diff`.

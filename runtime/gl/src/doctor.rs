@@ -15,6 +15,7 @@ use crate::cli;
 use crate::error::Error;
 use crate::output;
 
+pub(crate) use probe::cgroups;
 pub(crate) use user::try_namespaces;
 
 use losses::Loss;

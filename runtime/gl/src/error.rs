@@ -58,6 +58,13 @@ pub(crate) enum Error {
         what: String,
         problem: Cow<'static, str>,
     },
+    /// A line of a profile that a tier does not enforce.
+    #[error("enforce {place}: {why}")]
+    Line {
+        place: String,
+        why: String,
+        hint: String,
+    },
     /// A line of a profile.
     #[error(transparent)]
     Refused(Box<gl_profile::translate::Refused>),
@@ -95,6 +102,7 @@ impl Error {
             Self::Image(err) => err.hint(),
             Self::Profile(err) => err.hint(),
             Self::Refused(err) => err.hint(),
+            Self::Line { hint, .. } => Some(Cow::Borrowed(hint)),
             Self::NoFilter { .. } => Some(Cow::Borrowed(
                 "set seccomp.default in it, or let it extend a built-in profile",
             )),

@@ -4,6 +4,7 @@ mod check;
 mod diff;
 mod explain;
 mod score;
+mod tier;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -170,6 +171,14 @@ pub(crate) fn place(origin: &gl_profile::Origin) -> String {
     match origin.line {
         0 => origin.file.to_string(),
         line => format!("{}:{line}", origin.file),
+    }
+}
+
+/// The same of a place in an error.
+fn shown_place(place: &gl_profile::Place) -> String {
+    match place.line {
+        0 => place.file.to_string(),
+        line => format!("{}:{line}", place.file),
     }
 }
 

@@ -20,6 +20,9 @@ pub(crate) const TESTS: &[Test] = tests![
     show_spells_control_characters_out,
     explain_says_what_each_line_becomes,
     explain_ends_with_the_line_that_is_refused,
+    explain_shows_every_line_in_every_tier,
+    explain_says_by_tier_what_is_refused,
+    check_notes_what_a_tier_lacks_with_and_without_a_cgroup,
     diff_of_a_profile_with_itself_is_empty,
     diff_ends_with_1_where_more_is_allowed,
     diff_is_the_reverse_of_the_other_direction,
@@ -210,7 +213,7 @@ fn explain_says_what_each_line_becomes() -> Outcome {
     assert_eq!(table.stdout.lines().count(), lines.len() + 1);
     run(&["profile", "explain", "--tier", "moon", "compute_only"])?
         .status(2)
-        .says("possible values: container");
+        .says("possible values: basic, namespace, container, gvisor");
     Ok(())
 }
 
@@ -219,6 +222,143 @@ fn explain_ends_with_the_line_that_is_refused() -> Outcome {
     let out = run(&["profile", "explain", &own.path])?.status(1);
     out.says(&format!("gl: enforce {}:3: setup_timeout", own.path))
         .says("leave it out for containers");
+    Ok(())
+}
+
+/// The lines of a profile in a tier, and whether all are in force.
+fn explained(tier: &str, name: &str) -> Result<(Vec<Value>, bool), gl_e2e::Skip> {
+    let out = run(&["profile", "explain", "--json", "--tier", tier, name])?;
+    let lines = out.json().as_array().unwrap().clone();
+    let refused = lines.iter().any(|line| line["effect"] == "refused by name");
+    assert_eq!(out.code, i32::from(refused), "{tier} {name}: {out:?}");
+    Ok((lines, !refused))
+}
+
+fn found<'a>(lines: &'a [Value], key: &str, layer: &str) -> &'a Value {
+    let line = lines
+        .iter()
+        .find(|line| line["key"] == key && line["layer"] == layer);
+    line.unwrap_or_else(|| panic!("no {key} {layer} in {lines:#?}"))
+}
+
+fn explain_shows_every_line_in_every_tier() -> Outcome {
+    let limits = [
+        ("limits.memory_limit_bytes", "cgroup"),
+        ("limits.max_threads", "cgroup"),
+        ("limits.max_open_files", "rlimit"),
+        ("execution_timeout", "supervisor"),
+    ];
+    for name in BUILT_IN {
+        for tier in ["basic", "namespace", "container", "gvisor"] {
+            let (lines, _) = explained(tier, name)?;
+            for (key, layer) in limits {
+                let line = found(&lines, key, layer);
+                let want = match tier {
+                    "basic" => "possible",
+                    _ => "applied",
+                };
+                assert_eq!(line["effect"], want, "{tier} {name}: {line}");
+            }
+            let why = |line: &Value| line["why"].as_str().is_some_and(|why| !why.is_empty());
+            let said = |line: &&Value| line["effect"] != "refused by name" || why(line);
+            assert_eq!(lines.iter().filter(said).count(), lines.len(), "{lines:?}");
+            let mounts = lines.iter().any(|line| line["layer"] == "mounts");
+            assert!(!(mounts && tier == "basic"), "{lines:#?}");
+        }
+    }
+    Ok(())
+}
+
+fn explain_says_by_tier_what_is_refused() -> Outcome {
+    let own = Scratch::profile(
+        "[filesystem]\nread_write_paths = [\"/out\"]\nbind_mounts = [{ source = \"/srv\", target = \"/srv\" }]\n\
+         [limits]\ndisk_quota_bytes = \"1MiB\"\n[network]\nallow_network = true\nallowed_hosts = [\"example.org\"]\n",
+    );
+    for (tier, want) in [
+        (
+            "basic",
+            &[
+                "filesystem.bind_mounts",
+                "isolation",
+                "limits.disk_quota_bytes",
+                "network.allowed_hosts",
+            ][..],
+        ),
+        ("namespace", &["network.allowed_hosts"]),
+        (
+            "container",
+            &["filesystem.bind_mounts", "network.allowed_hosts"],
+        ),
+        (
+            "gvisor",
+            &[
+                "filesystem.bind_mounts",
+                "filesystem.read_write_paths",
+                "limits.disk_quota_bytes",
+                "network.allowed_hosts",
+            ],
+        ),
+    ] {
+        let (lines, _) = explained(tier, &own.path)?;
+        let refused = lines
+            .iter()
+            .filter(|line| line["effect"] == "refused by name");
+        // Where there is no runsc, that is refused as well.
+        let refused = refused.filter(|line| line["key"] != "isolation" || tier == "basic");
+        let mut refused: Vec<_> = refused.map(|line| line["key"].as_str().unwrap()).collect();
+        refused.sort_unstable();
+        assert_eq!(refused, want, "{tier}");
+    }
+    Ok(())
+}
+
+fn check_notes_what_a_tier_lacks_with_and_without_a_cgroup() -> Outcome {
+    for (text, said) in [
+        (
+            "",
+            "limits.memory_limit_bytes: refused by name: the container can have no cgroup",
+        ),
+        (
+            "on_missing = \"degrade\"\n",
+            "limits.memory_limit_bytes: lost: the container can have no cgroup; in its place: RLIMIT_AS 536870912",
+        ),
+    ] {
+        let own = Scratch::profile(text);
+        let out = run(&["profile", "check", "--tier", "container", &own.path])?.ok();
+        let note = out.stdout.lines().find(|line| line.contains(said));
+        let note = note.unwrap_or_else(|| panic!("no {said:?} in {out:?}"));
+        assert!(
+            note.starts_with("note: tier container, without a cgroup: level standard:"),
+            "{note}"
+        );
+    }
+    let own = Scratch::profile("[filesystem]\nread_write_paths = [\"/out\"]\n");
+    let out = run(&["profile", "check", "--json", "--tier", "gvisor", &own.path])?.ok();
+    let found = out.json();
+    let note = |text: &str| {
+        let notes = found.as_array().unwrap().iter();
+        let mut messages = notes.map(|one| {
+            (
+                one["severity"].as_str().unwrap(),
+                one["message"].as_str().unwrap(),
+            )
+        });
+        messages.any(|(severity, message)| severity == "note" && message.contains(text))
+    };
+    assert!(
+        note("filesystem.read_write_paths: refused by name: gVisor's kernel has no Landlock"),
+        "{found:#}"
+    );
+    // What the file says is no fault of its own.
+    run(&[
+        "profile",
+        "check",
+        "--strict",
+        "--tier",
+        "container",
+        &own.path,
+    ])?
+    .ok();
     Ok(())
 }
 

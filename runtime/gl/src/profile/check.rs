@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use gl_container::HostProfiles;
 use gl_profile::builtin::DANGEROUS_GROUPS;
+use gl_profile::seccomp::Filter;
+use gl_profile::translate::{self, Controllers};
 use gl_profile::{Isolation, Mode, OnMissing, Origin, Profile};
+use gl_spec::{Extras, Rootless};
 use serde::Serialize;
 
 use crate::cli;
@@ -19,6 +22,8 @@ use crate::output;
 enum Severity {
     Error,
     Warning,
+    /// Something to know, which is not wrong.
+    Note,
 }
 
 /// Something about a file.
@@ -37,6 +42,7 @@ impl Finding {
         let severity = match self.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         };
         match &self.hint {
             Some(hint) => format!("{severity}: {}\n    {hint}\n", self.message),
@@ -46,18 +52,26 @@ impl Finding {
 }
 
 pub(super) fn perform(options: &cli::Check) -> Result<ExitCode, Error> {
-    let findings: Vec<_> = options.files.iter().flat_map(|path| file(path)).collect();
+    let findings: Vec<_> = options
+        .files
+        .iter()
+        .flat_map(|path| file(path, options.tier))
+        .collect();
     if options.format.json {
         output::json(&findings)?;
     } else {
         let lines = findings.iter().map(Finding::line);
         output::text(&lines.collect::<String>())?;
     }
-    let fails = |finding: &Finding| options.strict || finding.severity == Severity::Error;
+    let fails = |finding: &Finding| match finding.severity {
+        Severity::Error => true,
+        Severity::Warning => options.strict,
+        Severity::Note => false,
+    };
     Ok(ExitCode::from(u8::from(findings.iter().any(fails))))
 }
 
-fn file(path: &Path) -> Vec<Finding> {
+fn file(path: &Path, tier: Option<cli::Tier>) -> Vec<Finding> {
     let finding = |severity, message, hint: Option<Cow<'_, str>>| Finding {
         file: path.display().to_string(),
         severity,
@@ -75,8 +89,8 @@ fn file(path: &Path) -> Vec<Finding> {
         .into_iter()
         .map(|message| finding(Severity::Warning, message, None))
         .collect();
-    match super::explain::lines(&profile) {
-        Ok(_) => {}
+    match would_be_refused(&profile) {
+        Ok(()) => {}
         // What this host lacks another may have.
         Err(err @ Error::Refused(_)) => found.push(finding(
             Severity::Warning,
@@ -88,7 +102,46 @@ fn file(path: &Path) -> Vec<Finding> {
         )),
         Err(err) => found.push(finding(Severity::Error, gl_spec::chain(&err), err.hint())),
     }
+    if let Some(tier) = tier {
+        let notes = notes(&profile, tier).into_iter();
+        found.extend(notes.map(|note| finding(Severity::Note, note, None)));
+    }
     found
+}
+
+/// Translates for a container of this host.
+fn would_be_refused(profile: &Profile) -> Result<(), Error> {
+    let mut spec = gl_spec::default_spec(Rootless::No);
+    let host = gl_container::profile_host(Some(Controllers::ALL));
+    translate::tighten(profile, &mut spec, &mut Extras::default(), &host, "ID")?;
+    Filter::of(profile, gl_seccomp::NATIVE)?;
+    Ok(())
+}
+
+/// What a tier would not enforce here: with the cgroup that a container of this user gets, and without.
+fn notes(profile: &Profile, tier: cli::Tier) -> Vec<String> {
+    let (_, here) = crate::doctor::cgroups();
+    let lacking = |cgroup| super::explain::lacking(&super::tier::lines(profile, tier, cgroup));
+    let had = lacking(here);
+    let name = match tier {
+        cli::Tier::Basic => "basic",
+        cli::Tier::Namespace => "namespace",
+        cli::Tier::Container => "container",
+        cli::Tier::Gvisor => "gvisor",
+    };
+    let with = match here {
+        Some(_) => "with the cgroup of this host",
+        None => "here, where no cgroup can be had",
+    };
+    let mut notes: Vec<_> = had
+        .iter()
+        .map(|line| format!("tier {name}, {with}: {line}"))
+        .collect();
+    if here.is_some() {
+        let without = lacking(None).into_iter().filter(|line| !had.contains(line));
+        notes.extend(without.map(|line| format!("tier {name}, without a cgroup: {line}")));
+    }
+    notes
 }
 
 /// Capabilities with which a process can become the host's root or look into others.
