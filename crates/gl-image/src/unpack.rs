@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -156,6 +157,7 @@ pub fn unpack_to(
     options: &Options,
     tell: &mut dyn FnMut(Progress),
 ) -> Result<Unpacked, Error> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let failed = |doing| {
         move |source: std::io::Error| Error::Cache {
             doing,
@@ -184,8 +186,10 @@ pub fn unpack_to(
             }
         }
     }
+    // Other processes and threads may unpack beside it.
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let pid = rustix::process::getpid().as_raw_nonzero();
-    let work = Work::make(parent.as_fd(), &format!(".gl-unpack-{pid}"));
+    let work = Work::make(parent.as_fd(), &format!(".gl-unpack-{pid}-{number}"));
     let work = work.map_err(failed("make"))?;
     let unpacked = fill(&work, image, options, tell)?;
     match rustix::fs::renameat(

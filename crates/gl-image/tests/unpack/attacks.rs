@@ -338,15 +338,24 @@ fn a_directory_swapped_for_a_link_leads_nowhere() {
     let link = scratch.join("link");
     symlink(victim.path(), &link).unwrap();
     let stop = AtomicBool::new(false);
-    let work = scratch.join(&format!(".gl-unpack-{}", std::process::id()));
+    let work = || {
+        let mut entries = fs::read_dir(scratch.path()).unwrap();
+        entries.find_map(|entry| {
+            let entry = entry.ok()?;
+            let name = entry.file_name();
+            let is_work = name.to_string_lossy().starts_with(".gl-unpack-");
+            is_work.then(|| entry.path())
+        })
+    };
     std::thread::scope(|scope| {
         let swapper = scope.spawn(|| {
-            let dir = work.join("rootfs/d");
             let mut swaps = 0u64;
             while !stop.load(Ordering::Relaxed) {
-                let swapped =
-                    rustix::fs::renameat_with(CWD, &link, CWD, &dir, RenameFlags::EXCHANGE);
-                swaps += u64::from(swapped.is_ok());
+                let dir = work().map(|work| work.join("rootfs/d"));
+                let swapped = dir.is_some_and(|dir| {
+                    rustix::fs::renameat_with(CWD, &link, CWD, dir, RenameFlags::EXCHANGE).is_ok()
+                });
+                swaps += u64::from(swapped);
             }
             swaps
         });

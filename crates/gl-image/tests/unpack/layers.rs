@@ -279,3 +279,23 @@ fn an_image_without_layers_is_an_empty_directory() {
     assert_eq!(names(&scratch.join("root")), [""; 0]);
     assert_eq!(names(scratch.path()), ["layout", "root"]);
 }
+
+#[test]
+fn many_unpack_beside_one_another() {
+    let scratch = Scratch::new();
+    crate::support::Layout::new(&[Layer::new().file("f", "text").done()])
+        .write(&scratch.join("layout"));
+    let image = crate::support::open(&scratch.join("layout")).unwrap();
+    let unpack = |number: u32| {
+        let options = gl_image::Options::of_caller();
+        let root = scratch.join(&format!("root{number}"));
+        gl_image::unpack_to(&image, &root, &options, &mut |_| {}).unwrap();
+        assert_eq!(names(&root), ["f"]);
+    };
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            scope.spawn(move || unpack(number));
+        }
+    });
+    assert_eq!(names(scratch.path()).len(), 9);
+}
