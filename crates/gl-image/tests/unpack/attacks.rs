@@ -347,15 +347,16 @@ fn a_directory_swapped_for_a_link_leads_nowhere() {
             is_work.then(|| entry.path())
         })
     };
+    let swap = || {
+        let dir = work().map(|work| work.join("rootfs/d"));
+        let swap = |dir| rustix::fs::renameat_with(CWD, &link, CWD, dir, RenameFlags::EXCHANGE);
+        dir.is_some_and(|dir| swap(dir).is_ok())
+    };
     std::thread::scope(|scope| {
         let swapper = scope.spawn(|| {
             let mut swaps = 0u64;
             while !stop.load(Ordering::Relaxed) {
-                let dir = work().map(|work| work.join("rootfs/d"));
-                let swapped = dir.is_some_and(|dir| {
-                    rustix::fs::renameat_with(CWD, &link, CWD, dir, RenameFlags::EXCHANGE).is_ok()
-                });
-                swaps += u64::from(swapped);
+                swaps += u64::from(swap());
             }
             swaps
         });
