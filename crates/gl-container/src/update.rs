@@ -1,7 +1,7 @@
 //! `update`: other limits for a container that runs.
 
 use gl_spec::oci::{LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
-use gl_spec::{BOUND_FILES, ContainerId, Extras, ResourceBounds, Status};
+use gl_spec::{BOUND_FILES, ContainerId, Extras, ResourceBounds, StatedLimits, Status};
 use serde_json::Value;
 
 use crate::container::Container;
@@ -38,13 +38,15 @@ impl Container {
             }
             .into());
         }
+        let extras = container.extras()?;
+        let resources = &container.repeated(resources, &extras)?;
         let cgroup = container.cgroup()?;
         let before = container.resources()?;
         let merged = container.merged(before.as_ref(), resources)?;
         within(
             resources,
             &gl_spec::load_resources(merged.as_bytes())?.0,
-            &container.extras()?,
+            &extras,
         )?;
         if let Err(err) = cgroup.update(resources) {
             // Some may have been written before the one that was refused.
@@ -54,6 +56,20 @@ impl Container {
             return Err(err.into());
         }
         container.dir.replace(RESOURCES, merged.as_bytes())
+    }
+
+    /// `change` with the limits that a profile made smaller at create, where it asks for the same once
+    /// more: Podman 5 sends all limits of its own with each update.
+    fn repeated(&self, change: &LinuxResources, extras: &Extras) -> Result<LinuxResources, Error> {
+        let mut change = change.clone();
+        if let Some(asked) = &extras.asked {
+            let spec = self.spec()?;
+            let linux = spec.linux().as_ref();
+            if let Some(given) = linux.and_then(|linux| linux.resources().as_ref()) {
+                as_given(&mut change, asked, &StatedLimits::of(given));
+            }
+        }
+        Ok(change)
     }
 
     /// The limits in force: of the last update, or of the config.
@@ -87,6 +103,33 @@ impl Container {
         leave_out_zeros(&mut change);
         merge(&mut merged, change);
         Ok(merged.to_string())
+    }
+}
+
+/// Where `change` asks for what create `asked` for, it gets what create has `given`.
+fn as_given(change: &mut LinuxResources, asked: &StatedLimits, given: &StatedLimits) {
+    let new = StatedLimits::of(change);
+    if let Some(memory) = change.memory_mut() {
+        if new.memory.is_some() && new.memory == asked.memory {
+            memory.set_limit(given.memory);
+        }
+        if new.swap.is_some() && new.swap == asked.swap {
+            memory.set_swap(given.swap);
+        }
+    }
+    if let Some(pids) = change.pids_mut()
+        && new.tasks == asked.tasks
+        && let Some(tasks) = given.tasks
+    {
+        pids.set_limit(tasks);
+    }
+    // A quota says nothing without its period.
+    if let Some(cpu) = change.cpu_mut()
+        && new.quota.is_some()
+        && (new.quota, new.period) == (asked.quota, asked.period)
+    {
+        cpu.set_quota(given.quota);
+        cpu.set_period(given.period);
     }
 }
 
@@ -179,6 +222,42 @@ mod tests {
         let want = serde_json::json!({"memory": {"limit": 9, "swap": 2}, "pids": {"limit": 3}});
         assert_eq!(base, want);
     }
+
+    fn resources(document: &Value) -> LinuxResources {
+        serde_json::from_value(document.clone()).unwrap()
+    }
+
+    #[test]
+    fn limit_asked_for_again_is_the_one_that_was_given() {
+        let asked = serde_json::json!({
+            "memory": {"limit": 200, "swap": 400}, "pids": {"limit": 90},
+            "cpu": {"quota": 80_000, "period": 100_000}});
+        let given = serde_json::json!({
+            "memory": {"limit": 100, "swap": 100}, "pids": {"limit": 55},
+            "cpu": {"quota": 50_000, "period": 100_000}});
+        let limits = |document| StatedLimits::of(&resources(document));
+        for (change, want) in [
+            (asked.clone(), given.clone()),
+            (serde_json::json!({}), serde_json::json!({})),
+            (
+                serde_json::json!({"memory": {"limit": 150, "swap": 400}, "pids": {"limit": 40}}),
+                serde_json::json!({"memory": {"limit": 150, "swap": 100}, "pids": {"limit": 40}}),
+            ),
+            (
+                serde_json::json!({"memory": {}, "cpu": {"quota": 80_000, "period": 50_000}}),
+                serde_json::json!({"memory": {}, "cpu": {"quota": 80_000, "period": 50_000}}),
+            ),
+        ] {
+            let mut changed = resources(&change);
+            as_given(&mut changed, &limits(&asked), &limits(&given));
+            assert_eq!(changed, resources(&want), "{change}");
+        }
+        let mut unlimited = resources(&serde_json::json!({"memory": {"limit": -1, "swap": 7}}));
+        as_given(&mut unlimited, &StatedLimits::default(), &limits(&given));
+        let want = serde_json::json!({"memory": {"limit": -1, "swap": 7}});
+        assert_eq!(unlimited, resources(&want), "what was not asked for before");
+    }
+
     #[test]
     fn zero_of_memory_and_processor_time_changes_nothing() {
         let mut change = serde_json::json!({

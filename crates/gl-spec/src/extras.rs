@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::oci::{LinuxPids, LinuxResources};
+
 /// Rights of `landlock(7)` that every process of the container gives up before its program runs.
 ///
 /// Numbers are those of `linux/landlock.h`; which of them a kernel knows was decided by whoever made
@@ -150,6 +152,37 @@ pub struct ResourceBounds {
     pub cpu_percent: Option<u32>,
 }
 
+/// Limits as a document states them, of those that [`ResourceBounds`] is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StatedLimits {
+    /// `memory.limit`, bytes.
+    pub memory: Option<i64>,
+    /// `memory.swap`, bytes of memory and swap together.
+    pub swap: Option<i64>,
+    /// `pids.limit`.
+    pub tasks: Option<i64>,
+    /// `cpu.quota`, microseconds.
+    pub quota: Option<i64>,
+    /// `cpu.period`, microseconds.
+    pub period: Option<u64>,
+}
+
+impl StatedLimits {
+    /// What `resources` state.
+    pub fn of(resources: &LinuxResources) -> Self {
+        let memory = resources.memory().as_ref();
+        let cpu = resources.cpu().as_ref();
+        Self {
+            memory: memory.and_then(|memory| memory.limit()),
+            swap: memory.and_then(|memory| memory.swap()),
+            tasks: resources.pids().as_ref().map(LinuxPids::limit),
+            quota: cpu.and_then(|cpu| cpu.quota()),
+            period: cpu.and_then(|cpu| cpu.period()),
+        }
+    }
+}
+
 /// The network of a container that has none beyond loopback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -197,6 +230,8 @@ pub struct Extras {
     pub process: ProcessBounds,
     /// Bounds of limits.
     pub resources: ResourceBounds,
+    /// The limits that the engine asked for, where [`Extras::resources`] has bounds.
+    pub asked: Option<StatedLimits>,
     /// No network, whatever hooks put into the namespace.
     pub network: Option<Isolated>,
     /// Wall-clock time, milliseconds from `start`, after which the container is ended.

@@ -22,7 +22,7 @@ pub use classify::{Class, Classify, chain};
 pub use error::{Document, Error, IdProblem, Mismatch, Problem, Warning};
 pub use extras::{
     AppArmor, BOUND_FILES, EndReason, Extras, Isolated, Landlock, Links, Lost, PathRule, PortRule,
-    ProcessBounds, ProfileName, ResourceBounds, RlimitBound,
+    ProcessBounds, ProfileName, ResourceBounds, RlimitBound, StatedLimits,
 };
 pub use features::{
     ANNOTATIONS, CAPABILITIES, Facility, Features, HOOKS, MOUNT_OPTIONS, SECCOMP_ACTIONS,

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         settings_with_an_unknown_key_are_refused,
         limits_of_the_engine_stay_where_they_are_smaller,
         update_cannot_go_above_the_profile,
+        update_may_repeat_what_create_asked_for,
         capabilities_are_kept_at_most,
         exec_is_bound_by_the_profile,
         no_new_privileges_is_set,
@@ -272,6 +273,36 @@ fn update_cannot_go_above_the_profile() -> Outcome {
         let out = box_.call(&["update", "--resources", file.to_str().unwrap(), box_.id()]);
         out.failed().says(said);
     }
+    Ok(())
+}
+
+/// Podman 5 sends every limit that it has asked for with each update.
+fn update_may_repeat_what_create_asked_for() -> Outcome {
+    let _profile = Setting::profile(
+        "repeated",
+        "[limits]\nmax_threads = 55\nmax_processes = 50\nmemory_limit_bytes = \"64MiB\"\n",
+    );
+    let asked = json!({"limit": 128 << 20, "swap": 256 << 20});
+    let box_ = annotated(Bundle::new(), "repeated")
+        .set("/linux/resources/memory", asked.clone())
+        .idle();
+    let file = box_.dir().join("resources.json");
+    let update = |document: serde_json::Value| {
+        fs::write(&file, document.to_string()).unwrap();
+        box_.call(&["update", "--resources", file.to_str().unwrap(), box_.id()])
+    };
+    let value = |controller, v1, v2| {
+        let file = if gl_e2e::kernel::is_v2() { v2 } else { v1 };
+        bundle::kernel::cgroup_value(controller, box_.id(), file)
+    };
+    let memory = || value("memory", "memory.limit_in_bytes", "memory.max");
+    update(json!({"memory": asked, "pids": {"limit": 40}})).ok();
+    assert_eq!(value("pids", "pids.max", "pids.max"), "40");
+    assert_eq!(memory(), (64 << 20).to_string());
+    let other = json!({"limit": 96 << 20, "swap": 256 << 20});
+    let out = update(json!({"memory": other})).failed();
+    out.says("update memory.limit: profile repeated allows at most");
+    assert_eq!(memory(), (64 << 20).to_string());
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gl_spec::oci::{
     LinuxCpu, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxPids, LinuxResources, Spec,
 };
-use gl_spec::{BOUND_FILES, Extras, RlimitBound};
+use gl_spec::{BOUND_FILES, Extras, RlimitBound, StatedLimits};
 
 use super::mounts::{self, What};
 use super::process::keeps_signals_inside;
@@ -182,6 +182,9 @@ fn cgroup(run: &mut Run<'_>, spec: &mut Spec, extras: &mut Extras) -> Result<(),
         return without(run, has, (spec, extras));
     }
     let resources = resources(spec);
+    // Of two profiles the second one sees what the first has left.
+    let asked = StatedLimits::of(resources);
+    extras.asked.get_or_insert(asked);
     if has.memory {
         memory(run, resources, extras);
     }
