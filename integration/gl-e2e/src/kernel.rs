@@ -197,6 +197,8 @@ pub fn cgroup_hierarchies() -> Vec<PathBuf> {
 /// Where to look for what containers leave behind, besides processes.
 #[derive(Debug, Clone)]
 pub struct Scope {
+    /// The process whose descendants are looked at.
+    pub init: i32,
     /// The cgroup below which none may be left.
     pub cgroup: String,
     /// Directories that must hold the same entries before and after.
@@ -225,7 +227,7 @@ impl Traces {
             paths.extend(entries(root));
         }
         Self {
-            processes: processes(),
+            processes: processes_below(scope.init),
             mounts: mounts()
                 .into_iter()
                 .filter(|m| !scope.engine_mounts.contains(m))
@@ -286,6 +288,32 @@ pub fn processes() -> BTreeMap<i32, String> {
         .filter_map(|dir| dir.file_name()?.to_str()?.parse().ok())
         .map(|pid| (pid, name(pid)))
         .collect()
+}
+
+/// The process `top` and its descendants, with name and state.
+///
+/// Parents end while this looks. A process whose parent is not there any more counts.
+pub fn processes_below(top: i32) -> BTreeMap<i32, String> {
+    let mut all = processes();
+    let parents: BTreeMap<i32, i32> = all
+        .keys()
+        .filter_map(|pid| Some((*pid, parent(*pid)?)))
+        .collect();
+    all.retain(|pid, _| {
+        let line = std::iter::successors(Some(*pid), |pid| parents.get(pid).copied());
+        let end = line.take(parents.len() + 1).find(|pid| {
+            // Besides `top` only the first process and the kernel's first thread have no parent.
+            *pid == top || *pid == 0 || !parents.contains_key(pid)
+        });
+        end != Some(0)
+    });
+    all
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before may hold anything, also a parenthesis.
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 /// Mount points of this mount namespace with their filesystem type, in order.

@@ -4,19 +4,29 @@
 //! tmpfs, `/etc`, `/opt` and `/var` have a throw-away layer on top, the network has only `lo`. When the
 //! program ends, for whatever reason, the kernel ends every daemon and drops every mount. What
 //! remains are cgroups: engines put theirs below [`Sandbox::cgroup`], removed at the end.
+//!
+//! With `GL_E2E_CGROUPS=systemd` the cgroups are units of the machine's systemd. It knows processes by
+//! their numbers on the host, so there is no pid namespace then: the first process of the sandbox
+//! is the reaper of all others and ends them, unless it is killed itself. That is for a machine that is
+//! thrown away.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use rustix::fs::CWD;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change, mount_move,
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind_recursive,
+    mount_change, mount_move, move_mount, open_tree,
 };
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_child_subreaper, wait,
+};
 
-use crate::command::{eventually, fail, output};
+use crate::command::{clean_up, eventually, fail, output};
 use crate::{Test, kernel};
 
 /// Tells a started copy of the program which part it plays.
@@ -25,6 +35,47 @@ const STAGE: &str = "GL_E2E_STAGE";
 /// Cgroups that engines make for builds and monitors, whatever parent they are told.
 const ENGINE_PARENTS: [&str; 2] = ["/docker", "/libpod_parent"];
 
+/// Where the machine's systemd listens.
+const SYSTEMD_SOCKETS: [&str; 2] = ["/run/systemd", "/run/dbus"];
+
+/// Who makes the cgroups of containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// The runtime, as directories.
+    Cgroupfs,
+    /// The machine's systemd, as scopes.
+    Systemd,
+}
+
+impl Driver {
+    /// What `$GL_E2E_CGROUPS` asks for.
+    ///
+    /// # Panics
+    ///
+    /// If it asks for what there is not, or for systemd where that is not process 1 over cgroup v2.
+    #[track_caller]
+    fn asked() -> Self {
+        match std::env::var("GL_E2E_CGROUPS").as_deref() {
+            Err(_) | Ok("cgroupfs") => Self::Cgroupfs,
+            Ok("systemd") if kernel::is_v2() && Path::new("/run/systemd/system").is_dir() => {
+                Self::Systemd
+            }
+            Ok("systemd") => fail("GL_E2E_CGROUPS=systemd needs systemd over cgroup v2 alone"),
+            Ok(other) => fail(&format!(
+                "GL_E2E_CGROUPS is {other:?}; it is cgroupfs or systemd"
+            )),
+        }
+    }
+
+    /// The word that settings of Docker and Podman have for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cgroupfs => "cgroupfs",
+            Self::Systemd => "systemd",
+        }
+    }
+}
+
 /// The machine that the tests of one program share.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
@@ -32,14 +83,44 @@ pub struct Sandbox {
     pub dir: PathBuf,
     /// The cgroup below which all cgroups of the tests live, as `/name`.
     pub cgroup: String,
+    /// Who makes cgroups here.
+    pub driver: Driver,
+    /// The process that all others of the sandbox descend from.
+    pub init: i32,
 }
 
 impl Sandbox {
     /// The sandbox that the process with this number on the host asked for.
-    fn of(host_pid: &str) -> Self {
+    fn of(host_pid: &str, init: Option<Pid>) -> Self {
+        let driver = Driver::asked();
         Self {
             dir: PathBuf::from("/run/gl-e2e"),
-            cgroup: format!("/gl-e2e-engine-{host_pid}"),
+            cgroup: match driver {
+                Driver::Cgroupfs => format!("/gl-e2e-engine-{host_pid}"),
+                // With dashes it would be nested.
+                Driver::Systemd => format!("/gle2e{host_pid}.slice"),
+            },
+            driver,
+            init: init.map_or(1, |pid| pid.as_raw_nonzero().get()),
+        }
+    }
+
+    /// [`Sandbox::cgroup`] as engines are told it: a path, or the name of a slice.
+    pub fn parent(&self) -> &str {
+        match self.driver {
+            Driver::Cgroupfs => &self.cgroup,
+            Driver::Systemd => self.cgroup.trim_start_matches('/'),
+        }
+    }
+
+    /// A cgroup below [`Sandbox::cgroup`], as engines are told it. `name` has no dash.
+    pub fn parent_below(&self, name: &str) -> String {
+        match self.driver {
+            Driver::Cgroupfs => format!("{}/{name}", self.cgroup),
+            Driver::Systemd => {
+                let slice = self.parent().trim_end_matches(".slice");
+                format!("{slice}-{name}.slice")
+            }
         }
     }
 }
@@ -59,15 +140,21 @@ pub fn isolated(tests: &[Test], run: fn(&Sandbox) -> ExitCode) -> ExitCode {
     match std::env::var(STAGE).as_deref() {
         Err(_) => enter_namespaces(),
         Ok("init") => init(),
-        Ok(host_pid) => run(&Sandbox::of(host_pid)),
+        // The parent is the first process of the sandbox.
+        Ok(host_pid) => run(&Sandbox::of(host_pid, getppid())),
     }
 }
 
 fn enter_namespaces() -> ExitCode {
     let program = std::env::current_exe().expect("path of this program");
+    let processes: &[&str] = match Driver::asked() {
+        Driver::Cgroupfs => &["--pid", "--mount-proc"],
+        Driver::Systemd => &[],
+    };
     let error = Command::new("unshare")
-        .args(["--mount", "--net", "--pid", "--fork", "--kill-child"])
-        .args(["--mount-proc", "--propagation", "private", "--"])
+        .args(["--mount", "--net", "--fork", "--kill-child"])
+        .args(processes)
+        .args(["--propagation", "private", "--"])
         .arg(program)
         .args(std::env::args_os().skip(1))
         .env(STAGE, "init")
@@ -78,9 +165,11 @@ fn enter_namespaces() -> ExitCode {
     ))
 }
 
-/// Process 1 of the sandbox: prepares it, starts the tests, reaps what is left to it.
+/// First process of the sandbox: prepares it, starts the tests, reaps what is left to it.
 #[expect(clippy::zombie_processes, reason = "reap_until waits for every child")]
 fn init() -> ExitCode {
+    // With a pid namespace this process is the reaper anyway.
+    set_child_subreaper(Some(getpid())).expect("become the reaper of the sandbox");
     prepare();
     let strays: Vec<PathBuf> = ENGINE_PARENTS
         .iter()
@@ -96,19 +185,35 @@ fn init() -> ExitCode {
         .spawn()
         .expect("start the tests");
     let tests = Pid::from_child(&tests);
-    let sandbox = Sandbox::of(&id);
+    let sandbox = Sandbox::of(&id, Some(getpid()));
     let status = reap_until(|ended| ended == tests);
     // After an orderly end nothing is left to kill; a test program that died leaves its daemons.
-    let others = || kernel::processes().into_keys().filter(|pid| *pid != 1);
-    others().filter_map(Pid::from_raw).for_each(|pid| {
-        // It may be gone by now.
-        kill_process(pid, Signal::KILL).ok();
-    });
-    reap_until(|_| others().next().is_none());
-    for dir in places(&sandbox.cgroup).iter().chain(&strays) {
+    let others = || {
+        let all = kernel::processes_below(sandbox.init).into_keys();
+        all.filter(|pid| *pid != sandbox.init)
+    };
+    // What is forked meanwhile is killed with the next round.
+    while others().next().is_some() {
+        others().filter_map(Pid::from_raw).for_each(|pid| {
+            // It may be gone by now.
+            kill_process(pid, Signal::KILL).ok();
+        });
+        reap_until(|_| true);
+    }
+    remove_cgroups(&sandbox, &strays);
+    ExitCode::from(status)
+}
+
+fn remove_cgroups(sandbox: &Sandbox, strays: &[PathBuf]) {
+    let own = places(&sandbox.cgroup);
+    if sandbox.driver == Driver::Systemd {
+        let mut stop = Command::new("systemctl");
+        stop.args(["stop", sandbox.parent()]);
+        clean_up(stop);
+    }
+    for dir in own.iter().chain(strays) {
         eventually(Duration::from_secs(10), || remove_tree(dir));
     }
-    ExitCode::from(status)
 }
 
 /// Collects children until one satisfies `last` or none is left, and returns the status of that.
@@ -125,7 +230,16 @@ fn reap_until(last: impl Fn(Pid) -> bool) -> u8 {
 }
 
 fn prepare() {
+    let kept = match Driver::asked() {
+        Driver::Cgroupfs => Vec::new(),
+        Driver::Systemd => SYSTEMD_SOCKETS.map(|dir| (dir, tree(dir))).into(),
+    };
     tmpfs("/run", "mode=755");
+    for (dir, tree) in kept {
+        fs::create_dir(dir).expect("make a directory on tmpfs");
+        let attach = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        mounted(dir, move_mount(&tree, "", CWD, dir, attach));
+    }
     for layered in ["/etc", "/opt", "/var"] {
         let name = layered.trim_start_matches('/');
         let (upper, work) = (
@@ -173,6 +287,14 @@ fn prepare() {
     let mut lo = Command::new("ip");
     lo.args(["link", "set", "lo", "up"]);
     output(lo).ok();
+}
+
+/// A directory of the machine with what is mounted below it, to be mounted elsewhere.
+fn tree(dir: &str) -> OwnedFd {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(CWD, dir, flags).unwrap_or_else(|e| fail(&format!("open tree {dir}: {e}")))
 }
 
 fn tmpfs(target: &str, data: &str) {

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{image, runtime, text};
 use crate::command::{LIMIT, Output, clean_up, eventually, fail, output, output_of, wait_child};
 use crate::kernel::{Cgroup, Scope};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Driver, Sandbox};
 use crate::terminal::Terminal;
 
 /// A running containerd. It is stopped when dropped.
@@ -56,6 +56,7 @@ pub fn start(sandbox: &Sandbox) -> (Daemon, Containerd) {
     let containerd = Containerd {
         sandbox: sandbox.clone(),
         scope: Scope {
+            init: sandbox.init,
             cgroup: sandbox.cgroup.clone(),
             roots: vec![
                 dir.join("state/io.containerd.runtime.v2.task/default"),
@@ -174,7 +175,14 @@ pub struct Task<'a> {
 impl Task<'_> {
     /// The command that runs a program in this container, with the runtime under test.
     pub fn run_command(&self, first: &[&str], options: &[&str], program: &[&str]) -> Command {
-        let cgroup = format!("{}/{}", self.containerd.sandbox.cgroup, self.id);
+        let sandbox = &self.containerd.sandbox;
+        let (cgroup, driver): (_, &[&str]) = match sandbox.driver {
+            Driver::Cgroupfs => (format!("{}/{}", sandbox.cgroup, self.id), &[]),
+            Driver::Systemd => (
+                format!("{}:ctr:{}", sandbox.parent(), self.id),
+                &["--runc-systemd-cgroup"],
+            ),
+        };
         let runtime = runtime();
         let fixed = ["--rootfs", "--runc-binary", text(&runtime)];
         // Without an image nobody else says where programs are.
@@ -184,6 +192,7 @@ impl Task<'_> {
             &["run"],
             first,
             &fixed[..],
+            driver,
             &set[..],
             options,
             &names[..],

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::AtomicU32;
@@ -10,8 +12,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::{Engine, IMAGE, Kind, image, runtime, text};
-use crate::command::{fail, output, wait_child};
+use super::{Container, Engine, IMAGE, Kind, image, runtime, text};
+use crate::command::{LIMIT, fail, output, wait_child};
 use crate::kernel::Scope;
 use crate::sandbox::Sandbox;
 
@@ -53,7 +55,7 @@ pub struct Daemon {
 pub fn start(sandbox: &Sandbox, more_settings: Value) -> (Daemon, Engine) {
     let dir = sandbox.dir.join("docker");
     fs::create_dir_all(dir.join("bin")).expect("make a directory on tmpfs");
-    let socket = format!("unix://{}", text(&dir.join("docker.sock")));
+    let socket = format!("unix://{}", text(&socket(sandbox)));
     let config = write_settings(sandbox, &dir, &socket, more_settings);
     write_build_runtime(sandbox, &dir);
 
@@ -76,6 +78,7 @@ pub fn start(sandbox: &Sandbox, more_settings: Value) -> (Daemon, Engine) {
         sandbox: sandbox.clone(),
         state_roots: state_roots(&dir),
         scope: Scope {
+            init: sandbox.init,
             cgroup: sandbox.cgroup.clone(),
             roots: trace_roots(&dir),
             engine_mounts: Vec::new(),
@@ -99,6 +102,41 @@ pub fn build_log(sandbox: &Sandbox) -> PathBuf {
     sandbox.dir.join("docker/build-runtime.log")
 }
 
+/// Starts a container that sleeps, with settings that only the daemon's API can give it.
+///
+/// # Panics
+///
+/// If the daemon says no.
+#[track_caller]
+pub fn sleeper_by_api<'a>(engine: &'a Engine, host_config: &Value) -> Container<'a> {
+    let container = engine.name_one();
+    let body = json!({ "Image": IMAGE, "Cmd": ["sleep", "1000"], "HostConfig": host_config });
+    let body = body.to_string();
+    let request = format!(
+        "POST /containers/create?name={} HTTP/1.0\r\nHost: docker\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        container.name,
+        body.len()
+    );
+    let ask = || -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(socket(&engine.sandbox))?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = ask().unwrap_or_else(|e| fail(&format!("ask the daemon: {e}")));
+    let status = answer.split(' ').nth(1);
+    assert_eq!(status, Some("201"), "{request}\n--- answer\n{answer}");
+    container.cli(&["start"]).ok();
+    container
+}
+
+fn socket(sandbox: &Sandbox) -> PathBuf {
+    sandbox.dir.join("docker/docker.sock")
+}
+
 fn write_settings(sandbox: &Sandbox, dir: &Path, socket: &str, more: Value) -> PathBuf {
     let mut runtimes = json!({ RUNTIME_NAME: { "path": runtime() } });
     for profile in PROFILES {
@@ -112,8 +150,8 @@ fn write_settings(sandbox: &Sandbox, dir: &Path, socket: &str, more: Value) -> P
         "hosts": [socket],
         "runtimes": runtimes,
         "default-runtime": RUNTIME_NAME,
-        "cgroup-parent": sandbox.cgroup,
-        "exec-opts": ["native.cgroupdriver=cgroupfs"],
+        "cgroup-parent": sandbox.parent(),
+        "exec-opts": [format!("native.cgroupdriver={}", sandbox.driver.word())],
         "shutdown-timeout": 5,
         "log-level": "warn",
     });
@@ -172,13 +210,13 @@ fn trace_roots(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn wait_until_ready(engine: &Engine, daemon: &mut Daemon, log: &Path) {
-    let socket = engine.sandbox.dir.join("docker/docker.sock");
+    let socket = socket(&engine.sandbox);
     let up = crate::command::eventually(Duration::from_secs(30), || {
         let ended = daemon
             .dockerd
             .try_wait()
             .is_ok_and(|status| status.is_some());
-        ended || std::os::unix::net::UnixStream::connect(&socket).is_ok()
+        ended || UnixStream::connect(&socket).is_ok()
     });
     let version = engine.cli(&["version"]);
     if !up || version.status != 0 {

@@ -35,6 +35,7 @@ pub fn start(sandbox: &Sandbox) -> Engine {
         // Podman leaves the choice to the runtime.
         state_roots: RUNTIME_ROOTS.map(PathBuf::from).to_vec(),
         scope: Scope {
+            init: sandbox.init,
             cgroup: sandbox.cgroup.clone(),
             roots: vec![
                 PathBuf::from(RUNTIME_ROOTS[0]),
@@ -49,7 +50,7 @@ pub fn start(sandbox: &Sandbox) -> Engine {
         },
         program: PathBuf::from("podman"),
         globals: Vec::new(),
-        run_defaults: vec![format!("--cgroup-parent={}", sandbox.cgroup)],
+        run_defaults: vec![format!("--cgroup-parent={}", sandbox.parent())],
         environment: BTreeMap::from([
             ("CONTAINERS_CONF".to_owned(), of("containers.conf")),
             ("CONTAINERS_STORAGE_CONF".to_owned(), of("storage.conf")),
@@ -74,7 +75,7 @@ default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 log_driver = "k8s-file"
 
 [engine]
-cgroup_manager = "cgroupfs"
+cgroup_manager = "{manager}"
 events_logger = "file"
 runtime = "under-test"
 volume_path = {volumes:?}
@@ -82,6 +83,7 @@ volume_path = {volumes:?}
 [engine.runtimes]
 under-test = [{runtime:?}]
 "#,
+        manager = sandbox.driver.word(),
         volumes = dir.join("volumes"),
         runtime = runtime(),
     )

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::command::{Output, output_of};
-use crate::engine::{Engine, IMAGE, docker, text};
+use crate::engine::{Engine, IMAGE, Kind, docker, text};
+use crate::sandbox::Driver;
 use crate::{Outcome, Skip};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -23,6 +24,15 @@ RUN cat note >>who && echo $FROM_BUILD >>who
 CMD [\"cat\", \"/built\", \"/job/who\"]
 ";
 
+/// Where the cgroups of a build's steps go.
+fn parent(engine: &Engine) -> String {
+    match (engine.kind, engine.sandbox.driver) {
+        // Podman hands a slice over as the container's own cgroup, which is no scope's name.
+        (Kind::Podman, Driver::Systemd) => "--cgroup-parent=".to_owned(),
+        _ => format!("--cgroup-parent={}", engine.sandbox.parent_below("build")),
+    }
+}
+
 fn context(engine: &Engine) -> PathBuf {
     let dir = engine.directory();
     fs::write(dir.join("Dockerfile"), DOCKERFILE.replace("gl-box", IMAGE))
@@ -39,7 +49,7 @@ fn build(engine: &Engine, tag: &str, buildkit: &str) -> Output {
     let writable = dockerfile.replace("USER builder", "RUN chmod 777 /job\nUSER builder");
     fs::write(dir.join("Dockerfile"), writable).expect("write Dockerfile");
     let network = "--network=none";
-    let parent = format!("--cgroup-parent={}/build", engine.sandbox.cgroup);
+    let parent = parent(engine);
     let options = [
         "build",
         "--no-cache",
@@ -78,7 +88,7 @@ pub fn build_stops_at_a_failing_step(engine: &Engine) -> Outcome {
     let dir = engine.directory();
     let steps = format!("FROM {IMAGE}\nRUN echo before\nRUN exit 17\nRUN echo after\n");
     fs::write(dir.join("Dockerfile"), steps).expect("write Dockerfile");
-    let parent = format!("--cgroup-parent={}/build", engine.sandbox.cgroup);
+    let parent = parent(engine);
     let options = ["build", "--no-cache", "--network=none", &parent, text(&dir)];
     let mut command = engine.command(&options);
     command.env("DOCKER_BUILDKIT", "0");

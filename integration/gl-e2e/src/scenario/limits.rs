@@ -1,7 +1,9 @@
 //! Resource limits: the cgroup's files, and what happens to a program that goes beyond.
 
+use serde_json::json;
+
 use crate::command::{eventually, fail};
-use crate::engine::Engine;
+use crate::engine::{Engine, Kind, docker};
 use crate::{Outcome, kernel};
 
 /// `--memory` is the limit of the cgroup, and of the exec's as well.
@@ -118,7 +120,14 @@ pub fn block_throttle_is_in_the_cgroup(engine: &Engine) -> Outcome {
         return Err(crate::Skip("no block device in /dev".to_owned()));
     };
     let option = format!("--device-read-bps={path}:1mb");
-    let container = engine.sleeper(&[&option]);
+    let mut container = engine.sleeper(&[&option]);
+    // Docker's client forgets the option in some versions (docker/cli#5321).
+    let taken = container.inspect("{{len .HostConfig.BlkioDeviceReadBps}}");
+    if taken == "0" && engine.kind == Kind::Docker {
+        let throttle = json!([{ "Path": path, "Rate": 1 << 20 }]);
+        let settings = json!({ "BlkioDeviceReadBps": throttle, "NetworkMode": "none" });
+        container = docker::sleeper_by_api(engine, &settings);
+    }
     let limits = container
         .cgroup()
         .read("blkio", "blkio.throttle.read_bps_device", "io.max");
@@ -135,7 +144,7 @@ pub fn block_throttle_is_in_the_cgroup(engine: &Engine) -> Outcome {
 
 /// `--cgroup-parent` is where the cgroup is made.
 pub fn cgroup_parent_holds_the_container(engine: &Engine) -> Outcome {
-    let parent = format!("{}/own-parent", engine.sandbox.cgroup);
+    let parent = engine.sandbox.parent_below("own");
     let container = engine.sleeper(&["--cgroup-parent", &parent, "--memory=64m"]);
     for controller in ["memory", "pids", "cpu", "devices"] {
         let cgroup = container.cgroup();

@@ -17,7 +17,7 @@ struct Pod<'a> {
 impl<'a> Pod<'a> {
     #[track_caller]
     fn create(engine: &'a Engine, name: &'static str, options: &[&str]) -> Self {
-        let parent = format!("--cgroup-parent={}", engine.sandbox.cgroup);
+        let parent = format!("--cgroup-parent={}", engine.sandbox.parent());
         let infra = ["--infra-image", IMAGE, "--infra-command", "sleep 1000"];
         let create = ["pod", "create", "--name", name, &parent];
         engine.cli(&[&create, &infra[..], options].concat()).ok();
