@@ -7,6 +7,7 @@
 mod args;
 mod calls;
 mod error;
+mod gvisor;
 mod host;
 mod peer;
 mod profiles;
@@ -109,6 +110,10 @@ fn measure(options: &Options, peers: &mut [Peer]) -> Results {
     if options.wants("profiles") {
         eprintln!("profiles …");
         results.profiles = profiles::measure(peers, options.rounds);
+    }
+    if options.wants("gvisor") {
+        eprintln!("gvisor …");
+        results.gvisor = gvisor::measure(peers, options.rounds);
     }
     let single = [
         ("run true", Scenario::Run(1)),

@@ -17,6 +17,8 @@ pub(crate) struct Results {
     pub(crate) timed: Vec<(&'static str, Vec<Cell<Summary>>)>,
     /// With which profile, and nanoseconds; the first is without one.
     pub(crate) profiles: Option<Result<Vec<Line>, String>>,
+    /// By whom, and nanoseconds; the first is runsc itself.
+    pub(crate) gvisor: Option<Result<Vec<Line>, String>>,
     /// Title and KiB of each memory row.
     pub(crate) memory: Vec<(&'static str, Vec<Cell<u64>>)>,
     /// Title and counts of each system-call row.
@@ -32,6 +34,9 @@ impl Results {
         collect(&mut failures, peers, &self.timed);
         if let Some(Err(reason)) = &self.profiles {
             failures.push(format!("profiles: {reason}"));
+        }
+        if let Some(Err(reason)) = &self.gvisor {
+            failures.push(format!("gvisor: {reason}"));
         }
         collect(&mut failures, peers, &self.memory);
         collect(&mut failures, peers, &self.calls);
@@ -68,6 +73,9 @@ const METHOD: &str = "\
   masks and no seccomp filter.
 - What a profile costs is measured on the same bundle, with the same list, in rounds of their own: in each
   greenlang runs once without a profile and once with each of those named, and another one goes first.
+- The tier gvisor is measured beside runsc itself, on the same bundle with the same options, in the same way. runsc
+  makes a cgroup and takes no filter of system calls; greenlang makes the cgroup, and its profile adds a filter, a
+  launcher and the process that watches.
 - Peak memory is `ru_maxrss` of the runtime and all that it waits for, started by a static program
   of about 1 MiB, which is the least that can show.
 - System calls are those that `strace -f` counts, the container's own process included; `execs`
@@ -105,6 +113,10 @@ pub(crate) fn tables(results: &Results, peers: &[Peer]) -> String {
     }
     if let Some(Ok(lines)) = &results.profiles {
         text.push_str("\n## What a profile costs: greenlang's `run true` in ms\n\n");
+        profiles(&mut text, lines);
+    }
+    if let Some(Ok(lines)) = &results.gvisor {
+        text.push_str("\n## The tier gvisor: `run true` in ms\n\n");
         profiles(&mut text, lines);
     }
     if !results.memory.is_empty() {
