@@ -19,6 +19,7 @@ pub mod limits;
 pub mod mounts;
 pub mod namespaces;
 pub mod pods;
+pub mod profile_words;
 pub mod profiles;
 pub mod security;
 pub mod soak;

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         writing_is_denied_outside_the_listed_paths,
         writable_path_over_a_link_is_refused,
         paths_are_hidden,
+        limits_of_each_process_a_umask_and_a_read_only_root_are_seen_inside,
         disk_quota_is_held,
         disk_quota_with_a_writable_volume_is_refused,
         disk_quota_is_not_gone_around_by_words,
@@ -483,6 +484,23 @@ fn paths_are_hidden() -> Outcome {
     Ok(())
 }
 
+fn limits_of_each_process_a_umask_and_a_read_only_root_are_seen_inside() -> Outcome {
+    let _profile = Setting::profile(
+        "each",
+        "[limits]\nvirtual_memory_limit_bytes = \"512MiB\"\nmax_file_size_bytes = \"64KiB\"\n\
+         [filesystem]\nreadonly_root = true\ncreate_temp_root = true\n[process]\numask = \"077\"\n",
+    );
+    let script = "ulimit -Hv; umask; dd if=/dev/zero of=/tmp/big bs=1k count=200 2>/dev/null; \
+                  wc -c </tmp/big; echo x 2>&1 >/etc/a | grep -o 'Read-only.*'";
+    let box_ = annotated(Bundle::sh(script), "each").unset("/process/rlimits");
+    box_.dir_in("tmp");
+    let out = box_.run();
+    let lines: Vec<_> = out.stdout.lines().map(str::trim).collect();
+    let want = ["524288", "0077", "65536", "Read-only file system"];
+    assert_eq!(lines, want, "{out:?}");
+    Ok(())
+}
+
 const QUOTA: &str =
     "[limits]\ndisk_quota_bytes = \"2MiB\"\n[filesystem]\ncreate_temp_root = true\n";
 
@@ -733,6 +751,16 @@ fn line_that_cannot_be_enforced_is_refused_by_name() -> Outcome {
             "binds",
             "[filesystem]\nbind_mounts = [{ source = \"/srv\", target = \"/srv\" }]\n",
             "filesystem.bind_mounts",
+        ),
+        (
+            "setup",
+            "setup_timeout = \"1m\"\n",
+            "refused.toml:3: setup_timeout",
+        ),
+        (
+            "root",
+            "[filesystem]\ntemp_root_path = \"/tmp\"\n",
+            "filesystem.temp_root_path",
         ),
     ] {
         let _profile = Setting::profile("refused", text);

@@ -1,0 +1,133 @@
+//! The words of a profile under an engine, each looked at from inside or in the kernel.
+
+use super::profiles::{Own, chosen};
+use crate::Outcome;
+use crate::command::fail;
+use crate::engine::Engine;
+
+/// Prints what a script sees, one line each.
+const LOOK: &str = "ulimit -Hv; ulimit -Ht; umask; wc -c </etc/passwd; ls /suid | wc -l; \
+    dd if=/dev/zero of=/tmp/big bs=1k count=200 2>/dev/null; wc -c </tmp/big; \
+    echo x 2>&1 >/home/a | grep -o 'Read-only.*'; cat /proc/net/fib_trie | wc -c; \
+    df -k /tmp | tail -1 | tr -s ' ' | cut -d' ' -f2";
+
+/// Limits of each process, hidden paths, a read-only root, a fresh `/tmp`, no loopback.
+pub fn profile_words_are_seen_inside(engine: &Engine) -> Outcome {
+    let _own = Own::new(
+        "e2e-small",
+        "[limits]\nvirtual_memory_limit_bytes = \"512MiB\"\nmax_file_size_bytes = \"64KiB\"\n\
+         cpu_time_limit_seconds = 77\n[network]\nallow_network = false\nallow_loopback = false\n\
+         [filesystem]\nreadonly_root = true\ncreate_temp_root = true\n\
+         blocked_paths = [\"/suid\"]\nmask_paths = [\"/etc/passwd\"]\n[process]\numask = \"077\"\n",
+    );
+    let plain = engine.sh(&[], "wc -c </etc/passwd; ls /suid | wc -l");
+    let there = plain.ok().lines().filter(|count| count.trim() != "0");
+    assert_eq!(there.count(), 2, "nothing to hide: {plain}");
+    let out = engine.sh(&[&chosen(engine, "e2e-small")], LOOK);
+    let lines: Vec<_> = out.stdout.lines().map(str::trim).collect();
+    let want = [
+        "524288",
+        "77",
+        "0077",
+        "0",
+        "0",
+        "65536",
+        "Read-only file system",
+        "0",
+        "65536",
+    ];
+    assert_eq!(lines, want, "{out}");
+    Ok(())
+}
+
+/// What may be written to is only what the profile lists.
+pub fn profile_writes_only_where_it_may(engine: &Engine) -> Outcome {
+    let _own = Own::new("e2e-small", "[filesystem]\nread_write_paths = [\"/var\"]\n");
+    let script = "for d in /var /home /etc; do echo x 2>/dev/null >$d/f && echo $d; done; \
+        echo x >/dev/null && echo null";
+    let out = engine.sh(&[&chosen(engine, "e2e-small")], script);
+    assert_eq!(out.ok(), "/var\nnull", "{out}");
+    Ok(())
+}
+
+/// A share of a CPU is in the cgroup, and the smaller one holds.
+pub fn profile_share_of_a_cpu_is_the_smaller_one(engine: &Engine) -> Outcome {
+    let _own = Own::new("e2e-small", "[limits]\ncpu_percent_limit = 50\n");
+    let profile = chosen(engine, "e2e-small");
+    for (cpus, want) in [("0.9", "50000 100000"), ("0.2", "20000 100000")] {
+        let container = engine.sleeper(&[&format!("--cpus={cpus}"), &profile]);
+        assert_eq!(container.cgroup().cpu_quota(), want, "--cpus={cpus}");
+    }
+    Ok(())
+}
+
+/// CPU time of all processes together, and too many processes, end the container.
+pub fn profile_ends_what_uses_too_much(engine: &Engine) -> Outcome {
+    let profile = chosen(engine, "e2e-brief");
+    // Each process stays below the limit that the kernel would hold it to.
+    let burn = "while :; do sh -c 'i=0; while [ $i -lt 60000 ]; do i=$((i + 1)); done'; done";
+    let fork = "for i in 1 2 3 4 5; do sleep 1000 & done; wait; sleep 1000";
+    for (text, script) in [
+        ("[limits]\ncpu_time_limit_seconds = 1\n", burn),
+        ("[limits]\nmax_processes = 3\nmax_threads = 30\n", fork),
+    ] {
+        let _own = Own::new("e2e-brief", text);
+        let container = engine.start(&[&profile], &["sh", "-c", script]);
+        let status = container.wait();
+        assert!([137, 143].contains(&status), "{text}: {status}");
+    }
+    let _own = Own::new(
+        "e2e-brief",
+        "[limits]\nmax_processes = 3\nmax_threads = 30\n",
+    );
+    let out = engine.sh(&[&profile], "sleep 1 & sleep 1 & wait; echo done");
+    assert_eq!(out.ok(), "done", "{out}");
+    Ok(())
+}
+
+/// In permissive mode calls that would be denied pass, and limits hold.
+pub fn profile_permissive_lets_calls_pass(engine: &Engine) -> Outcome {
+    let script = "ulimit -Hn; nc -w 1 127.0.0.1 4001 2>&1; true";
+    for (mode, said) in [
+        ("enforcing", "Operation not permitted"),
+        ("permissive", "Connection refused"),
+    ] {
+        let text = format!(
+            "extends = [\"data_processing\"]\nmode = \"{mode}\"\n[limits]\nmax_open_files = 77\n"
+        );
+        let _own = Own::new("e2e-small", &text);
+        let out = engine.sh(&[&chosen(engine, "e2e-small")], script);
+        let Some((files, answer)) = out.ok().split_once('\n') else {
+            fail(&format!("two lines: {out}"))
+        };
+        assert_eq!(files, "77", "{mode}");
+        assert!(answer.contains(said), "{mode}: {answer}");
+    }
+    Ok(())
+}
+
+/// A word that is not enforceable for containers fails the run by its name.
+pub fn profile_words_for_others_are_refused_by_name(engine: &Engine) -> Outcome {
+    for (text, said) in [
+        ("setup_timeout = \"1m\"\n", "setup_timeout"),
+        (
+            "[network]\nallow_network = true\nallowed_hosts = [\"example.org\"]\n",
+            "network.allowed_hosts",
+        ),
+        ("[limits]\nmax_connections = 5\n", "limits.max_connections"),
+        (
+            "[filesystem]\nbind_mounts = [{ source = \"/srv\", target = \"/srv\" }]\n",
+            "filesystem.bind_mounts",
+        ),
+        (
+            "[filesystem]\ntemp_root_path = \"/tmp\"\n",
+            "filesystem.temp_root_path",
+        ),
+    ] {
+        let _own = Own::new("e2e-small", text);
+        let out = engine.run(&[&chosen(engine, "e2e-small")], &["echo", "ran"]);
+        assert!(!out.stdout.contains("ran"), "{out}");
+        assert!(out.refused().contains(said), "no {said:?}: {out}");
+    }
+    Ok(())
+}
