@@ -427,6 +427,19 @@ impl Cgroup {
         }
     }
 
+    /// The most memory that its processes had in use at a time, in bytes; none where that is not counted, as on
+    /// v2 before 5.19.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] or [`Error::Parse`].
+    pub fn memory_peak(&self) -> Result<Option<u64>, Error> {
+        match &self.inner {
+            Inner::V1(group) => group.memory_peak(),
+            Inner::V2(group, _) => group.memory_peak(),
+        }
+    }
+
     /// Asks the kernel to tell when the container runs out of memory.
     ///
     /// # Errors

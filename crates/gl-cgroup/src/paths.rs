@@ -209,7 +209,8 @@ impl OwnCgroups {
     }
 
     /// The cgroup in the hierarchy of v2.
-    pub(crate) fn unified(&self) -> Option<&GroupPath> {
+    #[must_use]
+    pub fn unified(&self) -> Option<&GroupPath> {
         self.unified.as_ref()
     }
 

@@ -4,12 +4,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use gl_cgroup::{Below, Cgroup, Controller, GroupPath};
+use gl_launch::Signals;
 use gl_plan::Keyring;
 use gl_spec::oci::{Process, Spec};
 use gl_spec::{ContainerId, Extras, Status};
 use rustix::process::Signal;
 
-use crate::attach::{self, Attached, Signals};
+use crate::attach::{self, Attached};
 use crate::container::Container;
 use crate::error::Error;
 use crate::gvisor;
@@ -109,7 +110,7 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
     };
     let signals = match request.detach {
         true => None,
-        false => Some(Signals::hold()?),
+        false => Some(Signals::hold().map_err(Error::host("hold signals back"))?),
     };
     let pid_file = request.pid_file.as_deref();
     let executed = gl_launch::exec(&launch, |pid| {

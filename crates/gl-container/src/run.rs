@@ -1,11 +1,11 @@
 //! `run`: create and start, then wait for the end and delete.
 
-use gl_launch::Beside;
+use gl_launch::{Beside, Ended, Signals};
 use gl_plan::Starts;
 use gl_spec::ContainerId;
 use rustix::process::Signal;
 
-use crate::attach::{self, Attached, Ended, Signals};
+use crate::attach::{self, Attached};
 use crate::container::Container;
 use crate::create::{Caller, Console, CreateRequest, Created, Decision, create_with};
 use crate::delete::{Force, HookFailures, delete, delete_loaded};
@@ -77,7 +77,7 @@ pub fn run_beside(
 ) -> Result<(Outcome, Warnings, HookFailures), Error> {
     let signals = match request.detach {
         true => None,
-        false => Some(Signals::hold()?),
+        false => Some(Signals::hold().map_err(Error::host("hold signals back"))?),
     };
     if !request.detach {
         // A sandbox is not our child, but that of the runsc that made it.

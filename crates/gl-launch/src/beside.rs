@@ -1,8 +1,9 @@
 //! What a process that waits for another one does meanwhile.
 
 use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 /// Work to be done while a container starts or runs: an agent that answers its denied calls, somebody
@@ -31,12 +32,30 @@ impl Beside for () {
 /// What `poll(2)` says.
 pub fn wait_beside(own: &[BorrowedFd<'_>], beside: &mut dyn Beside) -> Result<Vec<bool>, Errno> {
     loop {
+        let ready = wait_beside_until(own, None, beside)?;
+        if ready.contains(&true) {
+            return Ok(ready);
+        }
+    }
+}
+
+/// As [`wait_beside`], at most until then: none is ready if that came first.
+///
+/// # Errors
+///
+/// What `poll(2)` says.
+pub fn wait_beside_until(
+    own: &[BorrowedFd<'_>],
+    until: Option<Instant>,
+    beside: &mut dyn Beside,
+) -> Result<Vec<bool>, Errno> {
+    loop {
         let others = beside.descriptors();
         let all = own.iter().chain(&others);
         let mut fds: Vec<_> = all
             .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
             .collect();
-        match poll(&mut fds, None) {
+        match poll(&mut fds, left(until).as_ref()) {
             Err(Errno::INTR) => continue,
             other => other?,
         };
@@ -47,8 +66,17 @@ pub fn wait_beside(own: &[BorrowedFd<'_>], beside: &mut dyn Beside) -> Result<Ve
         for (position, _) in others.iter().enumerate().rev().filter(|(_, ready)| **ready) {
             beside.ready(position);
         }
-        if ready.contains(&true) {
+        let over = until.is_some_and(|until| until <= Instant::now());
+        if ready.contains(&true) || over {
             return Ok(ready);
         }
     }
+}
+
+fn left(until: Option<Instant>) -> Option<Timespec> {
+    let left = until?.saturating_duration_since(Instant::now());
+    Some(Timespec {
+        tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: left.subsec_nanos().into(),
+    })
 }

@@ -459,7 +459,7 @@ impl LastSteps<'_> {
 }
 
 /// Tells the starter the listener's number, who takes it with `pidfd_getfd(2)`, and waits for that.
-fn hand_over(starter: &Channel, listener: &OwnedFd) -> Result<(), Errno> {
+pub(crate) fn hand_over(starter: &Channel, listener: &OwnedFd) -> Result<(), Errno> {
     let number = std::os::fd::AsRawFd::as_raw_fd(listener);
     starter.send(&Record::new(Message::Listener, number.into()))?;
     starter.expect(Message::Continue).map(drop)

@@ -109,6 +109,31 @@ pub(crate) fn become_user(process: &Process, late: Late) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Bit of `CAP_SETPCAP`.
+const SETPCAP: u64 = 1 << 8;
+
+/// Bounds a process that stays the user that it is: `no_new_privs`, and no capability beyond the wanted.
+///
+/// Without `CAP_SETPCAP` the bounding set stays as it is, which then bounds nothing: under `no_new_privs` an
+/// execve adds none to the permitted set, not even for root.
+pub(crate) fn bound(process: &Process) -> Result<(), Fault> {
+    let failed = Fault::of(Own::Capabilities);
+    let held = rustix::thread::capabilities(None).map_err(&failed)?;
+    let wanted = process.capabilities;
+    if held.effective.bits() & SETPCAP != 0 {
+        drop_bounding(wanted.bounding).map_err(Fault::of(Own::Bounding))?;
+    }
+    rustix::thread::set_no_new_privs(true).map_err(Fault::of(Own::NoNewPrivileges))?;
+    rustix::thread::clear_ambient_capability_set().map_err(Fault::of(Own::Ambient))?;
+    let permitted = held.permitted.bits() & wanted.permitted;
+    let sets = CapabilitySets {
+        effective: CapabilitySet::from_bits_retain(permitted & wanted.effective),
+        permitted: CapabilitySet::from_bits_retain(permitted),
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, sets).map_err(failed)
+}
+
 /// Drops what was kept until `start`. With `no_new_privs` that is now: a filter takes no capability
 /// then, and may deny the call. Without, it is [`finish`] that does.
 pub(crate) fn settle(process: &Process) -> Result<(), Fault> {

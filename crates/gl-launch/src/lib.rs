@@ -5,10 +5,12 @@
 //! What fails in the child arrives as step, position and errno, and becomes an [`Error`] here.
 //! Where state is kept, and when, is the caller's business.
 
+mod bare;
 mod beside;
 mod child;
 mod error;
 mod exec;
+mod foreground;
 mod fork;
 mod gate;
 mod hook;
@@ -29,12 +31,15 @@ mod spawn;
 mod start;
 mod stdio;
 mod step;
+mod tree;
 mod watch;
 mod worker;
 
-pub use beside::{Beside, wait_beside};
+pub use bare::{Bare, BareRequest, Companion, Finished, Orphaned, Usage, spawn_bare};
+pub use beside::{Beside, wait_beside, wait_beside_until};
 pub use error::Error;
 pub use exec::{ExecRequest, Executed, exec};
+pub use foreground::{Ended, RawMode, Signals, copy, copy_size};
 pub use gate::{GATE, Waiting, waiting};
 pub use hook::{HookError, run as run_hook, run_all as run_hooks};
 pub use host::{Namespace, facts, in_user_namespace, reexec_readonly};
@@ -45,5 +50,6 @@ pub use reaper::Init;
 pub use spawn::{Launching, Request, Tie, spawn};
 pub use start::{Agent, Listening, start};
 pub use stdio::{keep_descriptors, send_fd};
+pub use tree::{Task, descendants, task};
 pub use watch::Watcher;
 pub use worker::worker;

@@ -39,6 +39,10 @@ pub(crate) enum Kind {
     Executing,
     /// From the child: a step failed.
     Failed,
+    /// From a guard: the program has ended; `value` is its wait status.
+    Ended,
+    /// From a guard: nobody is left; the note says what they have used.
+    Empty,
 }
 
 impl Kind {
@@ -52,6 +56,8 @@ impl Kind {
             Self::Listener,
             Self::Executing,
             Self::Failed,
+            Self::Ended,
+            Self::Empty,
         ]
         .into_iter()
         .find(|kind| *kind as u16 == number)

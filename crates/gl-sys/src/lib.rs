@@ -18,6 +18,7 @@ mod peer;
 mod pidfd;
 mod seccomp;
 mod signal;
+mod usage;
 
 pub use attributes::{
     SchedAttr, ioprio_set, join_new_session_keyring, sched_setattr, set_mempolicy, set_personality,
@@ -44,3 +45,4 @@ pub use peer::peer_pid;
 pub use pidfd::pidfd_send_signal;
 pub use seccomp::{BpfInsn, seccomp_action_known, seccomp_flags_known, seccomp_set_filter};
 pub use signal::{Sender, block_all, read_signal, read_signal_from, reset_for_exec};
+pub use usage::{ChildrenUsage, children_usage};

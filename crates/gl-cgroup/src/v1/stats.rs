@@ -58,6 +58,13 @@ impl Group {
         }
     }
 
+    /// The most memory in use at a time; none where it is not counted.
+    pub(crate) fn memory_peak(&self) -> Result<Option<u64>, Error> {
+        let files = self.files(Controller::Memory);
+        let peak = files.map(|files| files.number("memory.max_usage_in_bytes"));
+        peak.transpose()
+    }
+
     fn files(&self, controller: Controller) -> Option<Files<'_>> {
         self.dir(controller).map(|dir| Files { group: self, dir })
     }

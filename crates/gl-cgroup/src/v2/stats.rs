@@ -42,6 +42,11 @@ impl Group {
         Ok(Duration::from_micros(*used))
     }
 
+    /// The most memory in use at a time; none before 5.19.
+    pub(crate) fn memory_peak(&self) -> Result<Option<u64>, Error> {
+        self.number("memory.peak")
+    }
+
     fn unclear(&self, name: &str, text: &str) -> Error {
         Error::Parse {
             path: shown(&self.file(name)),

@@ -1,7 +1,7 @@
 //! What is done with a container in gVisor once it is there.
 
 use gl_cgroup::Cgroup;
-use gl_launch::{Watcher, keep_descriptors};
+use gl_launch::{Signals, Watcher, keep_descriptors};
 use gl_runsc::{ExecOptions, Layer, Reach, Sandbox};
 use gl_spec::Status;
 use gl_spec::oci::{Process, Spec};
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::{lacking, refused};
-use crate::attach::{self, Signals};
+use crate::attach;
 use crate::container::Container;
 use crate::create::encode;
 use crate::error::Error;
@@ -136,7 +136,7 @@ pub(crate) fn exec(
     };
     let (mut exec, _warnings) =
         sandbox.exec(process, (&spec, &extras, lacking(&extras)), options)?;
-    let signals = Signals::hold()?;
+    let signals = Signals::hold().map_err(Error::host("hold signals back"))?;
     let failed = Error::host("run runsc");
     let of_io = |err: std::io::Error| failed(Errno::from_io_error(&err).unwrap_or(Errno::IO));
     let child = exec.command.spawn().map_err(of_io)?;
