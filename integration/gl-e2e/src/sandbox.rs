@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use rustix::fs::CWD;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind_recursive,
-    mount_change, mount_move, move_mount, open_tree,
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
+    mount_bind_recursive, mount_change, mount_move, move_mount, open_tree, unmount,
 };
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_child_subreaper, wait,
@@ -267,6 +267,8 @@ fn prepare() {
         "/run/cgroup",
         mount_bind_recursive("/sys/fs/cgroup", "/run/cgroup"),
     );
+    // What is below it would stay in the list of mounts, and Podman wants to unmount all of those.
+    mounted("/sys", unmount("/sys", UnmountFlags::DETACH));
     mounted(
         "/sys",
         mount("sysfs", "/sys", "sysfs", MountFlags::empty(), None),
