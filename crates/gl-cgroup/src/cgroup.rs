@@ -464,6 +464,18 @@ impl Cgroup {
             Inner::V2(group, _) => group.oom_kills(),
         }
     }
+
+    /// What the limit of tasks has met.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] or [`Error::Parse`].
+    pub fn tasks(&self) -> Result<crate::stats::Tasks, Error> {
+        match &self.inner {
+            Inner::V1(group) => group.tasks(),
+            Inner::V2(group, _) => group.tasks(),
+        }
+    }
 }
 
 /// Where a process goes: below the container's own cgroup if that was asked for, else where init is.

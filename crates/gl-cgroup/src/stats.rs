@@ -40,6 +40,15 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct IntelRdt {}
 
+/// What the limit of tasks has met. Not part of [`Stats`]: engines know no such fields.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tasks {
+    /// How many there were at most, where the kernel counts that (`pids.peak`, since 6.1).
+    pub peak: Option<u64>,
+    /// How many could not be made for the limit (`max` of `pids.events`).
+    pub refused: u64,
+}
+
 /// Processor time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Cpu {

@@ -328,6 +328,18 @@ impl Container {
         }
     }
 
+    /// What the limit of its tasks has met, as long as it is not deleted; none without a cgroup.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cgroup`].
+    pub fn tasks(&self) -> Result<Option<gl_cgroup::stats::Tasks>, Error> {
+        match &self.record.cgroup {
+            Some(record) => Ok(Some(Cgroup::open(record)?.tasks()?)),
+            None => Ok(None),
+        }
+    }
+
     fn end(&self) -> Result<Option<End>, Error> {
         let bytes = self.dir.read(END)?;
         let end = bytes.map(|bytes| {

@@ -14,6 +14,7 @@ use rustix::net::{
 };
 
 use crate::error::Error;
+use crate::explain;
 use crate::report::Denial;
 
 /// Kinds of denials that are told apart, at most.
@@ -25,7 +26,8 @@ const EPERM: u16 = 1;
 struct Kind {
     audit: u32,
     number: u32,
-    arguments: [u64; 6],
+    /// Those that tell; the others are zero.
+    raw: [u64; 6],
     answer: Answer,
 }
 
@@ -139,7 +141,7 @@ impl Denials {
         let kind = Kind {
             audit: call.audit,
             number: call.number,
-            arguments: telling(call),
+            raw: telling(call),
             answer,
         };
         if let Some(known) = self.seen.iter_mut().find(|known| known.0 == kind) {
@@ -154,23 +156,26 @@ impl Denials {
     /// What was seen, and how much more.
     pub(crate) fn take(&mut self) -> (Vec<Denial>, u64) {
         let seen = std::mem::take(&mut self.seen);
+        let profiles = self.decision.as_ref().map_or(&[][..], |one| &one.profiles);
         let denials = seen.into_iter().map(|(kind, process, count)| {
-            let call = Syscall::numbered(kind.audit, kind.number).map(Syscall::name);
+            let call = Syscall::numbered(kind.audit, kind.number);
+            let explained = call.map(|call| explain::lines(profiles, call, &kind.raw));
+            let (allow, denied_by) = explained.unwrap_or_default();
             Denial {
                 layer: "seccomp".to_owned(),
-                what: call.map_or_else(|| format!("call {}", kind.number), str::to_owned),
-                arguments: kind
-                    .arguments
-                    .iter()
-                    .map(|one| format!("{one:#x}"))
-                    .collect(),
+                what: call.map_or_else(
+                    || format!("call {}", kind.number),
+                    |call| call.name().to_owned(),
+                ),
+                arguments: call.map_or_else(Vec::new, |call| explain::arguments(call, &kind.raw)),
                 answer: match kind.answer {
                     Answer::Fail(errno) => name(errno),
                     Answer::Continue => "allowed".to_owned(),
                 },
                 process,
                 count,
-                allow: call.map(|call| format!("seccomp.allow = [{call:?}]")),
+                allow,
+                denied_by,
             }
         });
         (denials.collect(), self.not_listed)
@@ -179,17 +184,14 @@ impl Denials {
 
 /// The arguments that tell one kind of a call from another; of the rest, addresses among them, nothing.
 fn telling(call: &Notification) -> [u64; 6] {
-    let name = Syscall::numbered(call.audit, call.number).map(Syscall::name);
-    let kept: usize = match name.unwrap_or_default() {
-        "socket" | "socketpair" => 3,
-        "clone" | "unshare" | "prctl" | "personality" | "keyctl" | "bpf" | "kill" => 1,
-        "ioctl" | "fcntl" | "setns" | "tgkill" => 2,
-        "ptrace" => 2,
-        _ => 0,
-    };
     let mut out = [0; 6];
-    for (to, from) in out.iter_mut().zip(call.arguments).take(kept) {
-        *to = from;
+    let Some(known) = Syscall::numbered(call.audit, call.number) else {
+        return out;
+    };
+    for index in explain::telling(known) {
+        if let (Some(to), Some(from)) = (out.get_mut(index), call.arguments.get(index)) {
+            *to = *from;
+        }
     }
     out
 }

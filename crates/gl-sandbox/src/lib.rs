@@ -10,6 +10,8 @@ mod bundle;
 mod denials;
 mod dirs;
 mod error;
+mod explain;
+mod layers;
 mod process;
 mod report;
 mod run;

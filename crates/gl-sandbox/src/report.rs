@@ -1,7 +1,6 @@
 //! What a run came to: one JSON document.
 
 use gl_container::Ended;
-use gl_profile::translate::{Effect, Step};
 use gl_spec::EndReason;
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +40,16 @@ pub struct Report {
     pub denials: Vec<Denial>,
     /// Denials of kinds for which there was no room.
     pub denials_not_listed: u64,
+    /// What happens unseen, so that its absence above says nothing.
+    pub not_observed: Vec<String>,
 }
+
+/// What no run sees.
+pub(crate) const NOT_OBSERVED: [&str; 3] = [
+    "denials of Landlock: the kernel tells its audit log alone, since 6.15",
+    "tasks that RLIMIT_NPROC refuses before the cgroup does: the kernel counts none; see usage.tasks_peak",
+    "writes that fail for want of space: the kernel counts none",
+];
 
 /// How far a line of a profile is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,13 +212,13 @@ pub struct Usage {
 /// Something that was denied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denial {
-    /// `seccomp`.
+    /// `seccomp`, or `cgroup` for a limit that was met.
     pub layer: String,
-    /// The system call.
+    /// The system call, or `memory` or `tasks`.
     pub what: String,
-    /// Its arguments, hexadecimal; pointers show nothing of what they point to.
+    /// The arguments by which one call is told from another, `name=value`; nothing of what pointers point to.
     pub arguments: Vec<String>,
-    /// What it got: an errno, or `allowed` in permissive mode.
+    /// What it got: an errno, `SIGKILL`, or `allowed` in permissive mode.
     pub answer: String,
     /// The name of the program that made it first.
     pub process: String,
@@ -218,27 +226,6 @@ pub struct Denial {
     pub count: u64,
     /// What would allow it, as a line of a profile.
     pub allow: Option<String>,
-}
-
-/// The steps of a translation as lines of the report.
-pub(crate) fn layers(steps: &[Step]) -> Vec<Layer> {
-    let lines = steps.iter().map(|step| {
-        let (applied, how) = match step.effect {
-            Effect::Applied | Effect::Already => (Applied::Yes, step.setting.clone()),
-            Effect::Elsewhere(why) => (Applied::Elsewhere, why.to_owned()),
-            Effect::Degraded(why) if step.setting.is_empty() => (Applied::No, why.to_owned()),
-            Effect::Degraded(why) => (
-                Applied::No,
-                format!("{why}; in its place: {}", step.setting),
-            ),
-        };
-        Layer {
-            layer: step.layer.to_owned(),
-            requested: step.key.clone(),
-            origin: step.origin.to_string(),
-            applied,
-            how,
-        }
-    });
-    lines.collect()
+    /// The line that denies it, where one does: it wins over every line that allows.
+    pub denied_by: Option<String>,
 }

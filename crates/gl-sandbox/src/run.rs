@@ -14,7 +14,7 @@ use gl_container::{
     RunRequest, Tie,
 };
 use gl_plan::{Keyring, Pivot};
-use gl_profile::{Isolation, Profile};
+use gl_profile::{Isolation, Limits, Profile};
 use gl_spec::{ContainerId, Timestamp};
 use gl_sys::Sender;
 use rustix::io::Errno;
@@ -24,7 +24,8 @@ use crate::bundle::{self, AGENT};
 use crate::denials::Denials;
 use crate::dirs::Sandboxes;
 use crate::error::Error;
-use crate::report::{self, Exit, Loosening, Reason, Report, Times, Usage};
+use crate::layers;
+use crate::report::{self, Exit, Layer, Loosening, Reason, Report, Times, Usage};
 
 pub use gl_container::Ended;
 
@@ -193,6 +194,8 @@ fn in_dir(
         init: None,
     });
     let bundle = bundle::write(dir, request)?;
+    let config = bundle.join("config.json");
+    watching.own = layers::own(&config)?;
     let run = RunRequest {
         create: CreateRequest {
             bundle,
@@ -244,6 +247,10 @@ fn of_program(ended: Ended) -> Ended {
 /// What the worker does while the sandbox runs.
 struct Watching {
     report: Report,
+    /// What the sandbox sets up by itself.
+    own: Vec<Layer>,
+    /// The limits that a cgroup counts.
+    limits: Limits,
     agent: Option<Agent>,
     begun: Instant,
     started: Option<Instant>,
@@ -283,7 +290,10 @@ impl Watching {
                 usage: None,
                 denials: Vec::new(),
                 denials_not_listed: 0,
+                not_observed: report::NOT_OBSERVED.map(str::to_owned).to_vec(),
             },
+            own: Vec::new(),
+            limits: profile.limits.clone(),
             agent: None,
             begun,
             started: None,
@@ -302,7 +312,8 @@ fn tier(request: &Request) -> &'static str {
 
 impl Companion for Watching {
     fn decided(&mut self, decision: Decision) {
-        self.report.layers = report::layers(&decision.steps);
+        self.report.layers = std::mem::take(&mut self.own);
+        self.report.layers.extend(layers::of_profile(&decision));
         if let Some(agent) = &mut self.agent {
             agent.denials.decided(decision);
         }
@@ -331,6 +342,12 @@ impl Companion for Watching {
         if let Some(agent) = &mut self.agent {
             let (denials, more) = agent.denials.take();
             self.report.denials = denials;
+            let limits = self
+                .report
+                .usage
+                .iter()
+                .flat_map(|usage| layers::limits_met(usage, &self.limits));
+            self.report.denials.extend(limits);
             self.report.denials_not_listed = more;
         }
         let ooms = self
@@ -340,7 +357,8 @@ impl Companion for Watching {
             .map_or(0, |usage| usage.oom_kills);
         let reason = match container.end_reason() {
             Ok(Some(reason)) => Some(Reason::from(reason)),
-            _ if ooms > 0 && ended == Ended::Signalled(Signal::KILL.as_raw()) => Some(Reason::Oom),
+            // A program that copes with the end of a child says so by its own success.
+            _ if ooms > 0 && ended != Ended::Exited(0) => Some(Reason::Oom),
             _ if ended == Ended::Signalled(Signal::SYS.as_raw()) => Some(Reason::Denied),
             _ if ended == Ended::Signalled(Signal::XCPU.as_raw()) => Some(Reason::CpuTime),
             _ => None,
@@ -380,6 +398,7 @@ impl Beside for Watching {
 
 fn usage(container: &Container) -> Option<Usage> {
     let stats = container.usage().ok().flatten()?;
+    let tasks = container.tasks().ok().flatten().unwrap_or_default();
     let disk = |op: &str| {
         let all = stats.blkio.io_service_bytes_recursive.iter();
         let all = all.filter(|entry| entry.op.eq_ignore_ascii_case(op));
@@ -391,8 +410,8 @@ fn usage(container: &Container) -> Option<Usage> {
         cpu_system_us: stats.cpu.usage.kernel / 1000,
         memory_bytes: stats.memory.usage.usage,
         memory_peak_bytes: stats.memory.usage.max,
-        tasks_peak: None,
-        tasks_refused: 0,
+        tasks_peak: tasks.peak,
+        tasks_refused: tasks.refused,
         oom_kills: container.oom_kills().unwrap_or(0),
         disk_read_bytes: disk("read"),
         disk_written_bytes: disk("write"),

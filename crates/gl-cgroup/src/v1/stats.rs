@@ -14,7 +14,8 @@ use crate::error::Error;
 use crate::file;
 use crate::layout::{self, shown};
 use crate::stats::{
-    Blkio, BlkioEntry, CpuUsage, Cpuset, Hugetlb, Memory, MemoryEntry, Pids, Stats, Throttling,
+    Blkio, BlkioEntry, CpuUsage, Cpuset, Hugetlb, Memory, MemoryEntry, Pids, Stats, Tasks,
+    Throttling,
 };
 
 /// `cpuacct.stat` counts in `USER_HZ`, which is 100 on every architecture that Linux containers run on.
@@ -63,6 +64,29 @@ impl Group {
         let files = self.files(Controller::Memory);
         let peak = files.map(|files| files.number("memory.max_usage_in_bytes"));
         peak.transpose()
+    }
+
+    /// What the limit of tasks has met.
+    pub(crate) fn tasks(&self) -> Result<Tasks, Error> {
+        let Some(files) = self.files(Controller::Pids) else {
+            return Ok(Tasks::default());
+        };
+        let number = |name: &str, digits: &str| -> Result<u64, Error> {
+            digits
+                .parse()
+                .ok()
+                .ok_or_else(|| files.unclear(name, digits))
+        };
+        let peak = files.text("pids.peak")?;
+        let events = files.text("pids.events")?;
+        let refused = events.lines().find_map(|line| line.strip_prefix("max "));
+        Ok(Tasks {
+            peak: match peak.trim() {
+                "" => None,
+                digits => Some(number("pids.peak", digits)?),
+            },
+            refused: refused.map_or(Ok(0), |digits| number("pids.events", digits))?,
+        })
     }
 
     fn files(&self, controller: Controller) -> Option<Files<'_>> {

@@ -14,7 +14,7 @@ use crate::file;
 use crate::layout::{self, shown};
 use crate::stats::{
     Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, Hugetlb, Memory, MemoryEntry, Pids, Pressure, Stall,
-    Stats, Throttling,
+    Stats, Tasks, Throttling,
 };
 use crate::v1::stats::ranges;
 
@@ -32,6 +32,15 @@ impl Group {
             blkio: self.io_stats()?,
             hugetlb: self.hugetlb_stats()?,
             ..Stats::default()
+        })
+    }
+
+    /// What the limit of tasks has met.
+    pub(crate) fn tasks(&self) -> Result<Tasks, Error> {
+        let events = self.keyed("pids.events")?;
+        Ok(Tasks {
+            peak: self.number("pids.peak")?,
+            refused: events.get("max").copied().unwrap_or(0),
         })
     }
 
