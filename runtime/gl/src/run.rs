@@ -243,7 +243,8 @@ enum Output {
     Nowhere,
     Text,
     Stdout,
-    File(PathBuf, File),
+    /// Opened anew to write: the process that does has none of our descriptors.
+    File(PathBuf),
 }
 
 impl Output {
@@ -257,7 +258,8 @@ impl Output {
                     path: path.into(),
                     source,
                 };
-                Self::File(path.into(), File::create(path).map_err(failed)?)
+                drop(File::create(path).map_err(failed)?);
+                Self::File(std::path::absolute(path).map_err(failed)?)
             }
         })
     }
@@ -270,13 +272,15 @@ impl Output {
                 Ok(())
             }
             Self::Stdout => output::json(report),
-            Self::File(path, mut file) => {
-                let failed = |source| Error::File { path, source };
-                let json = serde_json::to_vec_pretty(report).map_err(|err| failed(err.into()))?;
-                let failed = |source| Error::Output { source };
-                file.write_all(&json)
-                    .and_then(|()| file.sync_data())
-                    .map_err(failed)
+            Self::File(path) => {
+                let json = serde_json::to_vec_pretty(report);
+                let write = |json: &[u8]| {
+                    let mut file = File::create(&path)?;
+                    file.write_all(json)?;
+                    file.sync_data()
+                };
+                let written = json.map_err(Into::into).and_then(|json| write(&json));
+                written.map_err(|source| Error::File { path, source })
             }
         }
     }
