@@ -314,6 +314,16 @@ fn processes(spec: &Spec) -> Result<Processes, Error> {
     )
 }
 
+/// The profile that the host holds every container to, by `/etc/greenlang/config.toml`.
+///
+/// # Errors
+///
+/// [`Error::File`] for settings that are not to be trusted, [`Error::Profile`] for some that do not fit.
+pub fn minimum_profile() -> Result<Option<String>, Error> {
+    let floor = settings()?.minimum_profile;
+    Ok(floor.map(|name| name.value.as_str().to_owned()))
+}
+
 fn settings() -> Result<Settings, Error> {
     match trusted(Path::new(SETTINGS)) {
         Ok(text) => Ok(Settings::parse(SETTINGS, &text)?),

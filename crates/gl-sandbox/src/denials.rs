@@ -32,8 +32,10 @@ struct Kind {
 }
 
 /// The agent.
+#[derive(Default)]
 pub(crate) struct Denials {
-    socket: OwnedFd,
+    /// Where listeners of filters come from that are not handed over; none in the tier `basic`.
+    socket: Option<OwnedFd>,
     listeners: Vec<OwnedFd>,
     decision: Option<Decision>,
     policy: Option<Policy>,
@@ -56,13 +58,19 @@ impl Denials {
         rustix::net::bind(&socket, &address).map_err(failed())?;
         rustix::net::listen(&socket, 16).map_err(failed())?;
         Ok(Self {
-            socket,
-            listeners: Vec::new(),
-            decision: None,
-            policy: None,
-            seen: Vec::new(),
-            not_listed: 0,
+            socket: Some(socket),
+            ..Self::default()
         })
+    }
+
+    /// Takes a listener.
+    pub(crate) fn listen_to(&mut self, listener: OwnedFd) {
+        self.listeners.push(listener);
+    }
+
+    /// By what calls are judged.
+    pub(crate) fn judge_by(&mut self, policy: Policy) {
+        self.policy = Some(policy);
     }
 
     /// By what calls are judged.
@@ -72,20 +80,21 @@ impl Denials {
 
     /// What is waited for.
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let mut all = vec![self.socket.as_fd()];
+        let mut all: Vec<_> = self.socket.iter().map(AsFd::as_fd).collect();
         all.extend(self.listeners.iter().map(AsFd::as_fd));
         all
     }
 
     /// The descriptor of this position is ready.
     pub(crate) fn ready(&mut self, position: usize) {
-        let Some(listener) = position.checked_sub(1) else {
+        if let (Some(socket), 0) = (&self.socket, position) {
             // Whoever connects and sends nothing of use is not listened to any longer.
-            if let Ok(Some(listener)) = take_listener(&self.socket) {
+            if let Ok(Some(listener)) = take_listener(socket) {
                 self.listeners.push(listener);
             }
             return;
-        };
+        }
+        let listener = position.saturating_sub(usize::from(self.socket.is_some()));
         if self.answer_one(listener).is_err() && listener < self.listeners.len() {
             // Nobody is left who could ask; a call that waits fails with ENOSYS.
             drop(self.listeners.swap_remove(listener));

@@ -13,6 +13,9 @@ pub enum Error {
     /// The container that it is.
     #[error(transparent)]
     Container(#[from] gl_container::Error),
+    /// The program of the tier `basic`.
+    #[error(transparent)]
+    Basic(#[from] gl_basic::Error),
     /// The processes that look after it.
     #[error(transparent)]
     Launch(#[from] gl_launch::Error),
@@ -97,6 +100,7 @@ impl Classify for Error {
     fn class(&self) -> Class {
         match self {
             Self::Container(err) => err.class(),
+            Self::Basic(err) => err.class(),
             Self::Launch(err) => err.class(),
             Self::Spec(err) => err.class(),
             Self::Path { .. } => Class::Invalid,
@@ -108,6 +112,7 @@ impl Classify for Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Container(err) => err.code(),
+            Self::Basic(err) => err.code(),
             Self::Launch(err) => err.code(),
             Self::Spec(err) => err.code(),
             Self::File { .. } => "E_FILE",
@@ -121,6 +126,7 @@ impl Classify for Error {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Container(err) => err.hint(),
+            Self::Basic(err) => err.hint(),
             Self::Launch(err) => err.hint(),
             Self::Spec(err) => err.hint(),
             Self::Tier { remedy, .. } => Some(Cow::Borrowed(remedy)),

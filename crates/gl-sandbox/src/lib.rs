@@ -6,6 +6,7 @@
 //! calls, and the [`Report`].
 #![forbid(unsafe_code)]
 
+mod basic;
 mod bundle;
 mod denials;
 mod dirs;

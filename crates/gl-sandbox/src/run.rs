@@ -15,11 +15,13 @@ use gl_container::{
 };
 use gl_plan::{Keyring, Pivot};
 use gl_profile::{Isolation, Limits, Profile};
+use gl_seccomp::Policy;
 use gl_spec::{ContainerId, Timestamp};
 use gl_sys::Sender;
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
+use crate::basic;
 use crate::bundle::{self, AGENT};
 use crate::denials::Denials;
 use crate::dirs::Sandboxes;
@@ -73,8 +75,10 @@ pub enum Terminal {
 /// # Errors
 ///
 /// [`Error::Container`] with what keeps it from that.
-pub fn prepare(root: &Root) -> Result<(), Error> {
+pub fn prepare(root: &Root, tier: Isolation) -> Result<(), Error> {
     match root {
+        // It stays where it is, and its program cannot write to ours.
+        Root::Host if tier == Isolation::Basic => Ok(()),
         Root::Host => Ok(gl_container::prepare_alone()?),
         // Its files may belong to anybody.
         Root::Directory(_) => Ok(gl_container::prepare_create(Path::new("."), None)?),
@@ -188,6 +192,14 @@ fn in_dir(
     front: OwnedFd,
     watching: &mut Watching,
 ) -> Result<(), Error> {
+    if is_basic(request) {
+        watching.agent = Some(Agent {
+            denials: Denials::default(),
+            front: Some(front),
+            init: None,
+        });
+        return basic::run(request, dir, watching);
+    }
     watching.agent = Some(Agent {
         denials: Denials::listen(&dir.join(AGENT))?,
         front: Some(front),
@@ -221,6 +233,10 @@ fn in_dir(
     Ok(())
 }
 
+fn is_basic(request: &Request) -> bool {
+    request.root == Root::Host && request.profile.isolation.value == Isolation::Basic
+}
+
 /// The profile without what is in the bundle already.
 fn for_container(profile: &Profile) -> Profile {
     let mut profile = profile.clone();
@@ -245,8 +261,8 @@ fn of_program(ended: Ended) -> Ended {
 }
 
 /// What the worker does while the sandbox runs.
-struct Watching {
-    report: Report,
+pub(crate) struct Watching {
+    pub(crate) report: Report,
     /// What the sandbox sets up by itself.
     own: Vec<Layer>,
     /// The limits that a cgroup counts.
@@ -265,6 +281,46 @@ struct Agent {
 }
 
 impl Watching {
+    /// Answers for the filter of a program from here on.
+    pub(crate) fn listen_to(&mut self, listener: OwnedFd) {
+        if let Some(agent) = &mut self.agent {
+            agent.denials.listen_to(listener);
+        }
+    }
+
+    /// By what denials are explained.
+    pub(crate) fn explain_by(&mut self, decision: Decision) {
+        if let Some(agent) = &mut self.agent {
+            agent.denials.decided(decision);
+        }
+    }
+
+    /// By what the calls of a program are judged.
+    pub(crate) fn judge_by(&mut self, policy: Policy) {
+        if let Some(agent) = &mut self.agent {
+            agent.denials.judge_by(policy);
+        }
+    }
+
+    /// What ends if the front does.
+    pub(crate) fn program_is(&mut self, program: Option<OwnedFd>) {
+        if let Some(agent) = &mut self.agent {
+            agent.init = program;
+        }
+    }
+
+    /// Puts what was denied into the report, and the limits that were met.
+    pub(crate) fn tell_denials(&mut self) {
+        let Some(agent) = &mut self.agent else {
+            return;
+        };
+        let (mut denials, more) = agent.denials.take();
+        let usage = self.report.usage.iter();
+        denials.extend(usage.flat_map(|usage| layers::limits_met(usage, &self.limits)));
+        self.report.denials = denials;
+        self.report.denials_not_listed = more;
+    }
+
     fn new(request: &Request, begun: Instant) -> Self {
         let profile = &request.profile;
         Self {
@@ -306,6 +362,7 @@ fn tier(request: &Request) -> &'static str {
     match (request.profile.isolation.value, &request.root) {
         (Isolation::Gvisor, _) => "gvisor",
         (_, Root::Directory(_)) => "container",
+        (Isolation::Basic, _) => "basic",
         (_, Root::Host) => "namespace",
     }
 }
@@ -339,17 +396,7 @@ impl Companion for Watching {
         self.ended = Some(now);
         self.report.times.run_us = micros(self.started.unwrap_or(now), now);
         self.report.usage = usage(container);
-        if let Some(agent) = &mut self.agent {
-            let (denials, more) = agent.denials.take();
-            self.report.denials = denials;
-            let limits = self
-                .report
-                .usage
-                .iter()
-                .flat_map(|usage| layers::limits_met(usage, &self.limits));
-            self.report.denials.extend(limits);
-            self.report.denials_not_listed = more;
-        }
+        self.tell_denials();
         let ooms = self
             .report
             .usage

@@ -43,7 +43,7 @@ pub(crate) enum Error {
     Profile(Box<gl_profile::Error>),
     /// A sandbox.
     #[error(transparent)]
-    Sandbox(#[from] gl_sandbox::Error),
+    Sandbox(Box<gl_sandbox::Error>),
     /// An option that loosens the profile.
     #[error("{option}: profile {profile} says {from}, and {to} allows more")]
     Loosens {
@@ -91,6 +91,12 @@ impl From<gl_profile::Error> for Error {
 impl From<gl_profile::translate::Refused> for Error {
     fn from(err: gl_profile::translate::Refused) -> Self {
         Self::Refused(Box::new(err))
+    }
+}
+
+impl From<gl_sandbox::Error> for Error {
+    fn from(err: gl_sandbox::Error) -> Self {
+        Self::Sandbox(Box::new(err))
     }
 }
 

@@ -34,7 +34,7 @@ fn attempt(options: &cli::Run) -> Result<u8, Error> {
     let (profile, loosened) = resolve(options)?;
     let root = root(options, &profile)?;
     // Before anything is made: the program may begin anew here.
-    gl_sandbox::prepare(&root)?;
+    gl_sandbox::prepare(&root, profile.isolation.value)?;
     let request = Request {
         id: match &options.name {
             Some(name) => ContainerId::new(name).map_err(gl_sandbox::Error::from)?,
@@ -171,8 +171,7 @@ fn root(options: &cli::Run, profile: &Profile) -> Result<Root, Error> {
             Some(dir),
             Isolation::Basic | Isolation::Namespace | Isolation::Container | Isolation::Gvisor,
         ) => Ok(Root::Directory(dir.clone())),
-        (None, Isolation::Namespace) => Ok(Root::Host),
-        (None, Isolation::Basic) => Err(usage("--tier basic", "this tier is not there yet")),
+        (None, Isolation::Namespace | Isolation::Basic) => Ok(Root::Host),
         (None, Isolation::Container) => Err(usage(
             "--tier container",
             "it needs the files of a container: --rootfs DIR",
