@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gl_profile::Profile;
+use gl_profile::{AbsolutePath, List, Origin, Profile, SourceKind};
 use serde_json::{Value as Json, json};
 
 use crate::dirs::make_all;
@@ -100,6 +100,24 @@ fn of_directory(root: &Path, dir: &Path, request: &Request) -> Result<Json, Erro
         path: root.to_owned(),
         problem: problem.into(),
     };
+    // The paths of the profile are about the host, but for those that somebody asks to be shown here.
+    let files = &request.profile.filesystem;
+    let listed = |list: &Option<List<AbsolutePath>>| -> Vec<Origin> {
+        let items = list.iter().flat_map(|list| &list.items);
+        items.map(|item| item.origin.clone()).collect()
+    };
+    let mut paths = listed(&files.read_only_paths);
+    paths.extend(listed(&files.read_write_paths));
+    paths.retain(|origin| origin.kind == SourceKind::Option);
+    let binds = files.bind_mounts.iter().flat_map(|list| &list.items);
+    paths.extend(binds.map(|item| item.origin.clone()));
+    if let Some(origin) = paths.first() {
+        return Err(Error::Tier {
+            tier: "container",
+            problem: format!("{origin}: a root of its own shows nothing of the host").into(),
+            remedy: "put it into the root before, or leave --rootfs out",
+        });
+    }
     let real = real(root).map_err(|err| refused(err.to_string()))?;
     let real = real
         .to_str()

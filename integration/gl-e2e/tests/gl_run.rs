@@ -1,0 +1,655 @@
+//! `gl run`, as a person calls it: what the program inside sees and may do, how the call ends, what the
+//! report says, and that nothing stays.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking with what was seen"
+)]
+
+use std::fs;
+use std::io::{PipeReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use gl_e2e::bundle;
+use gl_e2e::bundle::kernel::eventually;
+use gl_e2e::command::{self as process, Output};
+use gl_e2e::kernel::processes;
+use gl_e2e::terminal::Terminal;
+use gl_e2e::{Outcome, Skip, tests};
+use serde_json::Value;
+
+fn main() -> ExitCode {
+    bundle::main(tests![
+        program_gets_its_streams_and_gives_its_status,
+        program_ended_by_a_signal_shows_as_in_a_shell,
+        program_gets_the_signals_of_the_caller,
+        program_on_a_terminal_has_its_size_and_is_interrupted,
+        program_sees_no_process_and_no_secret_of_the_host,
+        program_writes_to_tmp_and_nowhere_else,
+        program_has_no_network,
+        program_has_no_capability_and_other_ids_outside,
+        environment_is_clean_but_for_what_is_given,
+        working_directory_is_shown_read_only,
+        paths_are_shown_only_if_that_is_said_aloud,
+        options_that_loosen_are_refused_and_with_allow_reported,
+        environment_words_set_the_profile,
+        timeout_ends_it_with_its_reason,
+        memory_limit_ends_it_with_its_reason,
+        cpu_time_ends_it_with_its_reason,
+        too_many_processes_end_it_with_their_reason,
+        open_files_and_file_sizes_are_bounded,
+        disk_is_bounded,
+        cpu_share_is_measured,
+        denied_calls_are_in_the_report,
+        permissive_mode_allows_and_reports,
+        rootfs_is_what_a_container_sees,
+        rootfs_with_paths_of_the_host_is_refused,
+        what_cannot_run_is_said_with_125,
+        report_that_cannot_be_written_keeps_it_from_running,
+        killed_caller_leaves_nothing,
+        killed_worker_leaves_nothing_and_is_told,
+        basic_tier_stays_on_the_host_and_is_bound,
+        basic_tier_kills_what_it_started,
+        user_runs_both_tiers,
+    ])
+}
+
+/// `gl run` with these arguments.
+fn command(args: &[&str]) -> Result<Command, Skip> {
+    let path = bundle::runtime().with_file_name("gl");
+    if !path.exists() {
+        assert!(!bundle::is_greenlang(), "no {}", path.display());
+        return Err(Skip("there is no gl beside this runtime".to_owned()));
+    }
+    let mut command = Command::new(path);
+    command.arg("run").args(args).stdin(Stdio::null());
+    Ok(command)
+}
+
+fn run(args: &[&str]) -> Result<Output, Skip> {
+    Ok(process::output(command(args)?))
+}
+
+/// Runs a script of a shell with options before it.
+fn sh(options: &[&str], script: &str) -> Result<Output, Skip> {
+    run(&[options, &["--", "sh", "-c", script]].concat())
+}
+
+/// A directory of this test, gone when dropped.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("{}{name}", bundle::tag()));
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        Self(dir)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// Runs a script, and reads the report of it.
+fn reported(options: &[&str], script: &str) -> Result<(Output, Value), Skip> {
+    let dir = Dir::new("report");
+    let file = dir.path("report.json");
+    let output = sh(&[&["--report", &file], options].concat(), script)?;
+    let text = fs::read_to_string(&file).unwrap();
+    let report = serde_json::from_str(&text);
+    let report = report.unwrap_or_else(|err| panic!("{err} in {text:?} of {output}"));
+    Ok((output, report))
+}
+
+#[track_caller]
+fn assert_reason(output: &Output, report: &Value, reason: &str, status: i32) {
+    assert_eq!(report["exit"]["reason"], reason, "{output}\n{report:#}");
+    assert_eq!(output.status, status, "{output}");
+    assert_eq!(report["exit"]["status"], status, "{report:#}");
+}
+
+fn program_gets_its_streams_and_gives_its_status() -> Outcome {
+    let mut command = command(&["--", "sh", "-c", "cat; echo err >&2; exit 7"])?;
+    let child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"in\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.stdout, b"in\n");
+    assert_eq!(output.stderr, b"err\n");
+    assert_eq!(output.status.code(), Some(7));
+    Ok(())
+}
+
+fn program_ended_by_a_signal_shows_as_in_a_shell() -> Outcome {
+    let (output, report) = reported(&[], "kill -TERM $$")?;
+    assert_reason(&output, &report, "signal", 143);
+    assert_eq!(report["exit"]["signal"], 15, "{report:#}");
+    Ok(())
+}
+
+fn program_gets_the_signals_of_the_caller() -> Outcome {
+    let script = "trap 'echo got; exit 5' USR1; echo ready; while :; do sleep 0.05; done";
+    let (mut child, _stdout) = ready(command(&["--", "sh", "-c", script])?);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(5));
+    Ok(())
+}
+
+fn program_on_a_terminal_has_its_size_and_is_interrupted() -> Outcome {
+    let script = "tty; stty size; echo begun; sleep 60";
+    let mut terminal = Terminal::start(&command(&["--tty", "always", "--", "sh", "-c", script])?);
+    let seen = terminal.expect("begun");
+    assert!(seen.contains("/dev/pts/0"), "{seen:?}");
+    terminal.press("\u{3}");
+    assert_eq!(terminal.wait(), 130);
+    Ok(())
+}
+
+fn program_sees_no_process_and_no_secret_of_the_host() -> Outcome {
+    let script = "ls /proc | grep -c '^[0-9]'; cat /etc/shadow /root/.profile /proc/1/maps; ls /home /boot /sys";
+    let output = sh(&[], script)?;
+    // The first process, the shell, ls and grep.
+    assert_eq!(output.stdout, "4\n", "{output}");
+    for denied in [
+        "/etc/shadow",
+        "/root/.profile",
+        "/proc/1/maps",
+        "/home",
+        "/boot",
+        "/sys",
+    ] {
+        assert!(output.stderr.contains(denied), "{denied} in {output}");
+    }
+    let outside = fs::read_dir("/proc").unwrap().count();
+    assert!(outside > 4, "the host has {outside} entries in /proc");
+    Ok(())
+}
+
+fn program_writes_to_tmp_and_nowhere_else() -> Outcome {
+    let script = "for f in /tmp/a /dev/shm/a; do echo x >$f && cat $f; done; for f in /usr/a /etc/a /a /run/a /var/a /proc/sys/kernel/hostname; do (echo x >$f) 2>/dev/null && echo wrote $f; done; true";
+    let output = sh(&[], script)?;
+    assert_eq!(output.ok(), "x\nx", "{output}");
+    assert!(!Path::new("/tmp/a").exists());
+    Ok(())
+}
+
+fn program_has_no_network() -> Outcome {
+    let output = sh(
+        &[],
+        "cat /proc/net/dev | tail -n +3 | wc -l; cat /proc/net/route | wc -l",
+    )?;
+    assert_eq!(output.ok(), "1\n1", "{output}");
+    Ok(())
+}
+
+fn program_has_no_capability_and_other_ids_outside() -> Outcome {
+    let output = sh(
+        &[],
+        "grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; cat /proc/self/uid_map",
+    )?;
+    let text = output.ok();
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert!(
+            text.contains(&format!("{set}:\t0000000000000000")),
+            "{output}"
+        );
+    }
+    assert!(text.contains("NoNewPrivs:\t1\nSeccomp:\t2"), "{output}");
+    let map: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(map, ["0", "2000000000", "65536"], "{output}");
+    Ok(())
+}
+
+fn environment_is_clean_but_for_what_is_given() -> Outcome {
+    let dir = Dir::new("env");
+    let file = dir.path("env");
+    fs::write(&file, "# comment\n\nFROM_FILE=one two\n").unwrap();
+    let mut command = command(&[
+        "--env",
+        "GIVEN=1",
+        "--env",
+        "PASSED",
+        "--env-file",
+        &file,
+        "--",
+        "env",
+    ])?;
+    command
+        .env("SECRET", "x")
+        .env("PASSED", "on")
+        .env_remove("LANG");
+    let output = process::output(command);
+    let text = output.ok();
+    for line in ["GIVEN=1", "PASSED=on", "FROM_FILE=one two", "HOME=/tmp"] {
+        assert!(text.lines().any(|seen| seen == line), "{line} in {output}");
+    }
+    assert!(!text.contains("SECRET"), "{output}");
+    Ok(())
+}
+
+fn working_directory_is_shown_read_only() -> Outcome {
+    let dir = Dir::new("work");
+    fs::write(dir.path("job"), "content\n").unwrap();
+    let mut command = command(&["--", "sh", "-c", "pwd; cat job; echo x >new"])?;
+    let output = {
+        command.current_dir(&dir.0);
+        process::output(command)
+    };
+    let want = format!("{}\ncontent\n", dir.0.display());
+    assert_eq!(output.stdout, want, "{output}");
+    assert!(output.stderr.contains("Read-only file system"), "{output}");
+    Ok(())
+}
+
+fn paths_are_shown_only_if_that_is_said_aloud() -> Outcome {
+    let dir = Dir::new("shown");
+    fs::write(dir.path("file"), "content\n").unwrap();
+    let path = dir.path("");
+    let path = path.trim_end_matches('/');
+    let output = run(&["--rw", path, "--", "true"])?;
+    assert_eq!(output.status, 125, "{output}");
+    assert!(
+        output.stderr.contains("--rw") && output.stderr.contains("--allow"),
+        "{output}"
+    );
+    let script = format!("cat {path}/file; echo new >{path}/made; cat /inside/file");
+    let bind = format!("{path}:/inside");
+    let output = sh(&["--allow", "--rw", path, "--bind", &bind], &script)?;
+    assert_eq!(output.ok(), "content\ncontent", "{output}");
+    assert_eq!(fs::read_to_string(dir.path("made")).unwrap(), "new\n");
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(dir.path("made")).unwrap());
+    assert_eq!(owner, 0, "what root's sandbox writes is root's");
+    Ok(())
+}
+
+fn options_that_loosen_are_refused_and_with_allow_reported() -> Outcome {
+    let output = run(&["--memory", "2GiB", "--", "true"])?;
+    assert_eq!(output.status, 125, "{output}");
+    assert!(
+        output
+            .stderr
+            .contains("--memory: profile default says 536870912"),
+        "{output}"
+    );
+    let (output, report) = reported(&["--allow", "--memory", "2GiB"], "true")?;
+    assert_reason(&output, &report, "exited", 0);
+    assert_eq!(report["loosened"][0]["option"], "--memory", "{report:#}");
+    let (output, report) = reported(&["--memory", "64MiB"], "true")?;
+    assert_reason(&output, &report, "exited", 0);
+    assert_eq!(report["loosened"], serde_json::json!([]), "{report:#}");
+    Ok(())
+}
+
+fn environment_words_set_the_profile() -> Outcome {
+    let mut words = command(&["--report", "-", "--", "true"])?;
+    let output = {
+        words.env("GL_EXECUTION_TIMEOUT", "7");
+        process::output(words)
+    };
+    let report: Value = serde_json::from_str(output.ok()).unwrap();
+    let layers = report["layers"].as_array().unwrap();
+    let timeout = layers
+        .iter()
+        .find(|one| one["requested"] == "GL_EXECUTION_TIMEOUT");
+    assert!(
+        timeout.is_some_and(|one| one["how"].to_string().contains("7 s")),
+        "{report:#}"
+    );
+    let mut wrong = command(&["--", "true"])?;
+    let output = {
+        wrong.env("GL_EXECUTION_TIMEOUT", "soon");
+        process::output(wrong)
+    };
+    assert_eq!(output.status, 125, "{output}");
+    assert!(output.stderr.contains("GL_EXECUTION_TIMEOUT"), "{output}");
+    Ok(())
+}
+
+fn timeout_ends_it_with_its_reason() -> Outcome {
+    let (output, report) = reported(&["--timeout", "1s"], "sleep 60 & sleep 60")?;
+    assert_reason(&output, &report, "timeout", 124);
+    Ok(())
+}
+
+fn memory_limit_ends_it_with_its_reason() -> Outcome {
+    let script = "python3 -c 'x = bytearray(100 << 20)'";
+    let (output, report) = reported(&["--memory", "32MiB"], script)?;
+    assert_reason(&output, &report, "oom", 121);
+    assert_ne!(report["usage"]["oom_kills"], 0, "{report:#}");
+    let (output, report) = reported(&["--memory", "256MiB"], script)?;
+    assert_reason(&output, &report, "exited", 0);
+    Ok(())
+}
+
+fn cpu_time_ends_it_with_its_reason() -> Outcome {
+    let (output, report) = reported(
+        &["--cpu-time", "1s"],
+        "while :; do :; done & while :; do :; done",
+    )?;
+    assert_reason(&output, &report, "cpu_time", 123);
+    let used = report["usage"]["cpu_us"].as_u64().unwrap();
+    assert!(
+        (900_000..2_500_000).contains(&used),
+        "{used} µs in {report:#}"
+    );
+    Ok(())
+}
+
+fn too_many_processes_end_it_with_their_reason() -> Outcome {
+    let script = "for i in 1 2 3 4 5 6; do sleep 30 & done; wait";
+    let (output, report) = reported(&["--pids", "4"], script)?;
+    assert_reason(&output, &report, "pids", 122);
+    // The shell and three others are four.
+    let (output, report) = reported(&["--pids", "4"], "sleep 1 & sleep 1 & sleep 1 & wait")?;
+    assert_reason(&output, &report, "exited", 0);
+    Ok(())
+}
+
+fn open_files_and_file_sizes_are_bounded() -> Outcome {
+    let script =
+        "ulimit -n; head -c 3000000 /dev/zero >/tmp/big; ls -l /tmp/big | awk '{print $5}'";
+    let output = sh(&["--files", "17", "--file-size", "1MiB"], script)?;
+    assert_eq!(output.ok(), "17\n1048576", "{output}");
+    Ok(())
+}
+
+fn disk_is_bounded() -> Outcome {
+    let script = "head -c 9000000 /dev/zero >/tmp/big; head -c 9000000 /dev/zero >/dev/shm/big; du -skc /tmp /dev/shm | tail -1 | cut -f1";
+    let output = sh(&["--disk", "4MiB"], script)?;
+    let used: u64 = output.ok().trim().parse().unwrap();
+    assert!((2000..=4096).contains(&used), "{used} KiB: {output}");
+    assert!(output.stderr.contains("No space left"), "{output}");
+    Ok(())
+}
+
+fn cpu_share_is_measured() -> Outcome {
+    let options = ["--cpus", "0.25", "--timeout", "3s"];
+    let (output, report) = reported(&options, "while :; do :; done & while :; do :; done")?;
+    assert_reason(&output, &report, "timeout", 124);
+    let used = report["usage"]["cpu_us"].as_u64().unwrap();
+    let time = report["times"]["run_us"].as_u64().unwrap();
+    // Never more than the share; less only where the machine is busy.
+    assert!(used * 100 <= time * 28, "{used} of {time} µs");
+    Ok(())
+}
+
+fn denied_calls_are_in_the_report() -> Outcome {
+    let script = "python3 -c 'import socket
+for i in range(3):
+    try: socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    except OSError as err: print(err.errno)'";
+    let (output, report) = reported(&[], script)?;
+    assert_eq!(output.ok(), "1\n1\n1", "{output}");
+    let denials = report["denials"].as_array().unwrap();
+    let socket = denials.iter().find(|one| one["what"] == "socket").unwrap();
+    assert_eq!(socket["count"], 3, "{report:#}");
+    assert_eq!(socket["answer"], "EPERM", "{report:#}");
+    assert!(
+        socket["arguments"].to_string().contains("AF_PACKET"),
+        "{report:#}"
+    );
+    Ok(())
+}
+
+fn permissive_mode_allows_and_reports() -> Outcome {
+    let script = "python3 -c 'import socket; socket.socket(socket.AF_UNIX); print(1)'";
+    let options = ["--profile", "compute_only"];
+    let (output, report) = reported(&options, script)?;
+    assert_ne!(output.status, 0, "{output}\n{report:#}");
+    let options = [
+        "--profile",
+        "compute_only",
+        "--allow",
+        "--mode",
+        "permissive",
+    ];
+    let (output, report) = reported(&options, script)?;
+    assert_eq!(output.ok(), "1", "{output}");
+    let denials = report["denials"].as_array().unwrap();
+    let socket = denials.iter().find(|one| one["what"] == "socket");
+    assert_eq!(socket.unwrap()["answer"], "allowed", "{report:#}");
+    Ok(())
+}
+
+fn rootfs_is_what_a_container_sees() -> Outcome {
+    let bundle = bundle::Bundle::new();
+    bundle.file("mark", "here\n");
+    let root = bundle.rootfs();
+    let root = root.to_str().unwrap();
+    let output = sh(
+        &["--rootfs", root],
+        "cat /mark; ls /usr/bin/python3; echo x >/new; echo y >/tmp/y && cat /tmp/y",
+    )?;
+    assert_eq!(output.stdout, "here\ny\n", "{output}");
+    assert!(output.stderr.contains("Read-only file system"), "{output}");
+    Ok(())
+}
+
+fn rootfs_with_paths_of_the_host_is_refused() -> Outcome {
+    let bundle = bundle::Bundle::new();
+    let root = bundle.rootfs();
+    let root = root.to_str().unwrap();
+    let output = run(&["--allow", "--rootfs", root, "--rw", "/srv", "--", "true"])?;
+    assert_eq!(output.status, 125, "{output}");
+    assert!(output.stderr.contains("--rw"), "{output}");
+    Ok(())
+}
+
+fn what_cannot_run_is_said_with_125() -> Outcome {
+    for (args, want) in [
+        (&["--", "no-such-program"][..], "no-such-program"),
+        (
+            &["--rootfs", "/no/such/directory", "--", "true"],
+            "/no/such/directory",
+        ),
+        (
+            &["--allow", "--ro", "/no/such/path", "--", "true"],
+            "/no/such/path",
+        ),
+        (&["--tier", "container", "--", "true"], "--rootfs"),
+        (
+            &["--profile", "no_such_profile", "--", "true"],
+            "no_such_profile",
+        ),
+        (&["--memory", "0", "--", "true"], "--memory"),
+        (
+            &["--env-file", "/no/such/file", "--", "true"],
+            "/no/such/file",
+        ),
+        (&["--name", "a/b", "--", "true"], "a/b"),
+    ] {
+        let output = run(args)?;
+        assert_eq!(output.status, 125, "{output}");
+        assert!(output.stderr.contains(want), "{want:?} in {output}");
+    }
+    Ok(())
+}
+
+fn report_that_cannot_be_written_keeps_it_from_running() -> Outcome {
+    let dir = Dir::new("unwritten");
+    let mark = dir.path("mark");
+    let path = dir.path("no/such/report");
+    let root = dir.path("");
+    let output = sh(
+        &[
+            "--allow",
+            "--rw",
+            root.trim_end_matches('/'),
+            "--report",
+            &path,
+        ],
+        &format!("echo ran >{mark}"),
+    )?;
+    assert_eq!(output.status, 125, "{output}");
+    assert!(output.stderr.contains(&path), "{output}");
+    assert!(!Path::new(&mark).exists(), "the program ran: {output}");
+    Ok(())
+}
+
+/// What a sandbox of this name has left.
+fn left(name: &str) -> Vec<String> {
+    let mut left = Vec::new();
+    for dir in ["/run/greenlang-sandboxes", "/run/greenlang"] {
+        let path = Path::new(dir).join(name);
+        left.extend(path.exists().then(|| path.display().to_string()));
+    }
+    left.extend(
+        bundle::host::cgroups_of(name)
+            .iter()
+            .map(|path| path.display().to_string()),
+    );
+    left.extend(processes().into_values().filter(|line| line.contains(name)));
+    left
+}
+
+/// Starts a command, and returns when it has said that it is ready.
+fn ready(mut command: Command) -> (std::process::Child, PipeReader) {
+    let (read, write) = std::io::pipe().unwrap();
+    let child = command.stdout(write).spawn().unwrap();
+    drop(command);
+    let seen = bundle::kernel::read_until(&read, "ready\n");
+    assert_eq!(seen, "ready\n");
+    (child, read)
+}
+
+/// A sandbox that runs and says so; its name, and the caller.
+fn started(name: &str, options: &[&str]) -> Result<std::process::Child, Skip> {
+    let script = format!("echo ready; sleep 1000; echo {name}");
+    let args = [&["--name", name], options, &["--", "sh", "-c", &script]].concat();
+    let (child, _stdout) = ready(command(&args)?);
+    assert_ne!(
+        left(name),
+        Vec::<String>::new(),
+        "nothing to be seen of {name}"
+    );
+    Ok(child)
+}
+
+#[track_caller]
+fn assert_nothing_left(name: &str) {
+    eventually(&format!("the end of what is left of {name}"), || {
+        left(name).is_empty().then_some(())
+    });
+}
+
+fn killed_caller_leaves_nothing() -> Outcome {
+    for (number, options) in [
+        &[][..],
+        &["--allow", "--tier", "basic", "--on-missing", "degrade"],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let name = format!("{}killed-{number}", bundle::tag());
+        let mut child = started(&name, options)?;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_nothing_left(&name);
+    }
+    // At any moment of the setup.
+    for millis in [0, 1, 2, 3, 4, 6, 8, 12, 16] {
+        let name = format!("{}early-{millis}", bundle::tag());
+        let mut child = command(&["--name", &name, "--", "sleep", "1000"])?
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(millis));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_nothing_left(&name);
+    }
+    Ok(())
+}
+
+fn killed_worker_leaves_nothing_and_is_told() -> Outcome {
+    let name = format!("{}worker", bundle::tag());
+    let mut child = started(&name, &[])?;
+    let below = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
+    let worker: i32 = below.split_whitespace().next().unwrap().parse().unwrap();
+    let worker = rustix::process::Pid::from_raw(worker).unwrap();
+    rustix::process::kill_process(worker, rustix::process::Signal::KILL).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(125));
+    assert_nothing_left(&name);
+    Ok(())
+}
+
+const BASIC: [&str; 5] = ["--allow", "--tier", "basic", "--on-missing", "degrade"];
+
+fn basic_tier_stays_on_the_host_and_is_bound() -> Outcome {
+    let own = fs::read_link("/proc/self/ns/pid").unwrap();
+    let script = "readlink /proc/self/ns/pid; for f in /etc/shadow /root/.profile; do cat $f; done; for f in /usr/a /tmp/a /etc/a; do (echo x >$f) 2>/dev/null && echo wrote $f; done; echo ok >$TMPDIR/a && cat $TMPDIR/a; exec 3</proc/self/status; grep NoNewPrivs <&3; kill -0 1 || echo no signal";
+    let (output, report) = reported(&BASIC, script)?;
+    let want = format!("{}\nok\nNoNewPrivs:\t1\nno signal\n", own.display());
+    assert_eq!(output.stdout, want, "{output}");
+    assert!(
+        output.stderr.contains("/etc/shadow: Permission denied"),
+        "{output}"
+    );
+    assert_eq!(report["tier"], "basic", "{report:#}");
+    assert_reason(&output, &report, "exited", 0);
+    Ok(())
+}
+
+fn basic_tier_kills_what_it_started() -> Outcome {
+    let name = format!("{}daemon", bundle::tag());
+    let script = format!("setsid sh -c 'sleep 1000; echo {name}' </dev/null >/dev/null 2>&1 &");
+    let output = sh(&BASIC, &script)?;
+    output.ok();
+    assert_nothing_left(&name);
+    let options = [&BASIC[..], &["--timeout", "1s"]].concat();
+    let (output, report) = reported(&options, "sleep 60")?;
+    assert_reason(&output, &report, "timeout", 124);
+    Ok(())
+}
+
+fn user_runs_both_tiers() -> Outcome {
+    let dir = Dir::new("user");
+    let own = command(&[])?;
+    let program = dir.path("gl");
+    fs::copy(own.get_program(), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let runtime_dir = dir.path("runtime");
+    fs::create_dir(&runtime_dir).unwrap();
+    std::os::unix::fs::chown(&runtime_dir, Some(54_321), Some(54_321)).unwrap();
+    fs::set_permissions(&runtime_dir, fs::Permissions::from_mode(0o700)).unwrap();
+    for tier in ["basic", "namespace"] {
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--reuid",
+            "54321",
+            "--regid",
+            "54321",
+            "--clear-groups",
+            &program,
+            "run",
+        ]);
+        command.args(["--allow", "--tier", tier, "--on-missing", "degrade", "--"]);
+        command.args(["sh", "-c", "id -u; cat /etc/shadow; exit 3"]);
+        command
+            .env("XDG_RUNTIME_DIR", &runtime_dir)
+            .current_dir("/")
+            .stdin(Stdio::null());
+        let output = process::output(command);
+        assert_eq!(output.stdout, "54321\n", "{tier}: {output}");
+        assert_eq!(output.status, 3, "{tier}: {output}");
+        assert!(output.stderr.contains("/etc/shadow"), "{tier}: {output}");
+    }
+    let left: Vec<_> = gl_e2e::kernel::directories_below(Path::new(&runtime_dir));
+    assert!(left.len() <= 3, "{left:?}");
+    Ok(())
+}
