@@ -49,7 +49,7 @@ pub use program::{Held, HostProgram, hold};
 pub use reaper::Init;
 pub use spawn::{Launching, Request, Tie, spawn};
 pub use start::{Agent, Listening, start};
-pub use stdio::{keep_descriptors, send_fd};
+pub use stdio::{keep_descriptors, own_null, send_fd};
 pub use tree::{Task, descendants, task};
 pub use watch::Watcher;
 pub use worker::worker;

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::fork::{Born, Place, fork};
 use crate::record::{Channel, Kind as Message, Record};
 use crate::spawn::{Tie, kill_and_reap};
+use crate::stdio;
 
 /// A program and where it runs. It gets the runtime's standard streams, and none of its environment.
 #[derive(Debug)]
@@ -103,6 +104,7 @@ impl Given<'_> {
             std::fs::write("/proc/self/oom_score_adj", score.to_string())
                 .map_err(|err| Errno::from_io_error(&err).unwrap_or(Errno::IO))?;
         }
+        stdio::own_null()?;
         gl_sys::reset_for_exec()?;
         let err = Command::new(self.program.path)
             .args(self.program.args)

@@ -10,7 +10,9 @@ use gl_rootfs::{Console, Root, Terminal, open_terminal};
 use gl_sys::{Depth, MountAttr};
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
-use rustix::mount::OpenTreeFlags;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsmount, fsopen,
+};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use crate::step::{Fault, Own};
@@ -80,6 +82,41 @@ pub(crate) fn shield_null() -> Result<(), Errno> {
         rustix::stdio::dup2_stdout(&null)?;
     }
     if stderr {
+        rustix::stdio::dup2_stderr(&null)?;
+    }
+    Ok(())
+}
+
+/// Opens those of the three streams that are the null device again, on a device file of our own: for a program
+/// that takes ownership of its streams, as runsc does. The host's would be `nobody`'s afterwards.
+///
+/// # Errors
+///
+/// As `fsopen(2)`, `fsmount(2)` and `mknod(2)`, which take the host's root.
+pub fn own_null() -> Result<(), Errno> {
+    let streams = [
+        is_null(rustix::stdio::stdin())?,
+        is_null(rustix::stdio::stdout())?,
+        is_null(rustix::stdio::stderr())?,
+    ];
+    if streams == [false; 3] {
+        return Ok(());
+    }
+    let made = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(made.as_fd())?;
+    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
+    let dir = fsmount(made.as_fd(), flags, MountAttrFlags::MOUNT_ATTR_NOEXEC)?;
+    let mode = Mode::from_raw_mode(0o666);
+    let null = rustix::fs::makedev(1, 3);
+    rustix::fs::mknodat(&dir, c"null", FileType::CharacterDevice, mode, null)?;
+    let null = rustix::fs::openat(&dir, c"null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    if streams[0] {
+        rustix::stdio::dup2_stdin(&null)?;
+    }
+    if streams[1] {
+        rustix::stdio::dup2_stdout(&null)?;
+    }
+    if streams[2] {
         rustix::stdio::dup2_stderr(&null)?;
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::Deserialize;
@@ -22,16 +23,26 @@ pub(crate) struct Done {
     pub(crate) stdout: Vec<u8>,
 }
 
-/// runsc with a clean environment and nothing to read or to write to.
-pub(crate) fn command(path: &Path) -> Command {
+/// runsc with a clean environment and nothing to read; what it writes is lost.
+///
+/// Its streams are files of their own: where it starts a sandbox it makes them nobody's, and the null device
+/// is the host's.
+pub(crate) fn command(path: &Path) -> Result<Command, Error> {
+    let stream = || {
+        let file = rustix::fs::memfd_create(c"runsc", MemfdFlags::CLOEXEC);
+        file.map(Stdio::from).map_err(|errno| Error::Failed {
+            verb: "make its streams",
+            said: errno.to_string(),
+        })
+    };
     let mut command = Command::new(path);
     command
         .env_clear()
         .env("PATH", PATH)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command
+        .stdin(stream()?)
+        .stdout(stream()?)
+        .stderr(stream()?);
+    Ok(command)
 }
 
 /// Runs it and takes what it prints; after `limit` it is killed.
@@ -134,14 +145,14 @@ mod tests {
 
     #[test]
     fn program_that_does_not_end_is_killed_after_its_time() {
-        let mut command = command(Path::new("/bin/sleep"));
+        let mut command = command(Path::new("/bin/sleep")).unwrap();
         let err = finish("sleep", command.arg("30"), Duration::from_millis(50)).unwrap_err();
         assert!(matches!(err, Error::Late { verb: "sleep", .. }), "{err:?}");
     }
 
     #[test]
     fn what_is_printed_is_taken() {
-        let mut command = command(Path::new("/bin/echo"));
+        let mut command = command(Path::new("/bin/echo")).unwrap();
         let done = finish("echo", command.arg("hi"), Duration::from_secs(10)).unwrap();
         assert_eq!((done.status.code(), &*done.stdout), (Some(0), &b"hi\n"[..]));
     }

@@ -132,7 +132,7 @@ impl Runsc {
     }
 
     fn ask_version(&self) -> Result<String, Error> {
-        let mut command = log::command(self.path());
+        let mut command = log::command(self.path())?;
         let done = log::finish("ask the version", command.arg("--version"), QUICK)?;
         let text = String::from_utf8_lossy(&done.stdout);
         Ok(text.lines().next().unwrap_or_default().to_owned())
@@ -152,7 +152,7 @@ impl Runsc {
         let run = || {
             place.make()?;
             place.write_probe()?;
-            let mut command = log::command(self.path());
+            let mut command = log::command(self.path())?;
             command
                 .arg("--root")
                 .arg(place.state())

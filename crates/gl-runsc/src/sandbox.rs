@@ -183,7 +183,7 @@ impl Sandbox {
         let place = self.place();
         let document = place.write_for_once("exec", document.as_bytes())?;
         let log = place.write_for_once("exec-log", b"")?;
-        let mut command = log::command(&self.runsc);
+        let mut command = log::command(&self.runsc)?;
         command
             .args(self.global(&log))
             .arg("exec")
@@ -217,7 +217,7 @@ impl Sandbox {
     fn verb(&self, verb: &'static str, words: &[&str], after: &[&str]) -> Result<Vec<u8>, Error> {
         let name = words.first().copied().unwrap_or_default();
         let log = self.place().write_for_once(name, b"")?;
-        let mut command = log::command(&self.runsc);
+        let mut command = log::command(&self.runsc)?;
         command
             .args(self.global(&log))
             .args(words)

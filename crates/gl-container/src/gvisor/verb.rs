@@ -139,6 +139,7 @@ pub(crate) fn exec(
     let signals = Signals::hold().map_err(Error::host("hold signals back"))?;
     let failed = Error::host("run runsc");
     let of_io = |err: std::io::Error| failed(Errno::from_io_error(&err).unwrap_or(Errno::IO));
+    gl_launch::own_null().map_err(Error::host("open the null device"))?;
     let child = exec.command.spawn().map_err(of_io)?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pidfd = rustix::process::pidfd_open(pid.ok_or(failed(Errno::SRCH))?, PidfdFlags::empty());

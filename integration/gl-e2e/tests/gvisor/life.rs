@@ -1,6 +1,7 @@
 //! The life of a container in gVisor, command by command.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use gl_e2e::Outcome;
 use gl_e2e::bundle::Bundle;
@@ -32,6 +33,33 @@ pub(super) fn floor_of_the_host_gives_a_kernel_as_well() -> Outcome {
     let box_ = super::annotated(Bundle::sh("cat /proc/version"), "data_processing");
     let seen = box_.run().ok().stdout;
     assert!(seen.starts_with(VERSION), "{seen}");
+    Ok(())
+}
+
+/// runsc makes its streams nobody's, so that its sandbox can open them again: not the device of the host.
+pub(super) fn null_device_of_the_host_stays_roots() -> Outcome {
+    runsc()?;
+    let before = fs::metadata("/dev/null").unwrap();
+    let (box_, _profile) = with(Bundle::sh("cat; true"), PLAIN);
+    box_.write_config();
+    let mut command = box_.command(&["run", box_.id()]);
+    let null = || {
+        fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+    };
+    command.stdin(null().unwrap()).stdout(null().unwrap());
+    assert!(command.status().unwrap().success());
+    let (box_, _kept) = with(Bundle::new(), PLAIN);
+    let box_ = box_.idle();
+    let mut command = box_.command(&["exec", box_.id(), "true"]);
+    command.stdin(null().unwrap()).stdout(null().unwrap());
+    assert!(command.status().unwrap().success());
+    let after = fs::metadata("/dev/null").unwrap();
+    let facts = |one: &fs::Metadata| (one.uid(), one.gid(), one.mode());
+    assert_eq!(facts(&after), facts(&before));
+    assert_eq!(after.uid(), 0, "somebody has changed it before");
     Ok(())
 }
 

@@ -35,7 +35,8 @@ use gl_e2e::{Skip, tests};
 use life::{
     exec_detached_leaves_a_process_that_waits, exec_runs_in_the_sandbox,
     floor_of_the_host_gives_a_kernel_as_well, hooks_run_on_the_host, kernel_is_gvisors,
-    life_is_that_of_any_container, missing_program_is_told_at_create, pause_stops_the_sandbox,
+    life_is_that_of_any_container, missing_program_is_told_at_create,
+    null_device_of_the_host_stays_roots, pause_stops_the_sandbox,
     processes_are_listed_inside_and_outside, signals_reach_the_program, statuses_are_the_programs,
     terminal_goes_to_the_console_socket,
 };
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
     bundle::main(tests![
         kernel_is_gvisors,
         floor_of_the_host_gives_a_kernel_as_well,
+        null_device_of_the_host_stays_roots,
         life_is_that_of_any_container,
         statuses_are_the_programs,
         missing_program_is_told_at_create,
