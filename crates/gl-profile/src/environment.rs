@@ -46,7 +46,7 @@ pub fn environment<'a>(
 }
 
 /// A value as a file would have it: digits are a number.
-fn node(text: &str) -> Node {
+pub(crate) fn node(text: &str) -> Node {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let kind = match text.parse() {
         Ok(number) if digits => Kind::Integer(number),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::decode::Reader;
+use crate::environment::node;
 use crate::error::Error;
 use crate::layer::Layer;
 use crate::node::{Kind, Member, Node};
@@ -116,16 +117,6 @@ fn put_below<T: Clone + PartialEq>(list: &mut Option<List<T>>, below: Option<&Li
             }
         }
     }
-}
-
-/// A value as a file would have it: digits are a number.
-fn node(text: &str) -> Node {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let kind = match text.parse() {
-        Ok(number) if digits => Kind::Integer(number),
-        _ => Kind::Text(text.to_owned()),
-    };
-    Node { line: 0, kind }
 }
 
 fn take(
