@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         cpu_share_is_measured,
         denied_calls_are_in_the_report,
         permissive_mode_allows_and_reports,
+        report_is_told_in_sentences,
         rootfs_is_what_a_container_sees,
         rootfs_with_paths_of_the_host_is_refused,
         what_cannot_run_is_said_with_125,
@@ -424,6 +425,43 @@ fn permissive_mode_allows_and_reports() -> Outcome {
     let denials = report["denials"].as_array().unwrap();
     let socket = denials.iter().find(|one| one["what"] == "socket");
     assert_eq!(socket.unwrap()["answer"], "allowed", "{report:#}");
+    Ok(())
+}
+
+fn report_is_told_in_sentences() -> Outcome {
+    let dir = Dir::new("why");
+    let why = |options: &[&str], script: &str| -> Result<Output, Skip> {
+        let file = dir.path("report.json");
+        sh(&[&["--report", &file], options].concat(), script)?;
+        let mut command = Command::new(command(&[])?.get_program());
+        command.args(["why", &file]);
+        Ok(process::output(command))
+    };
+    let output = why(&[], "exit 3")?;
+    assert_eq!(output.status, 0, "{output}");
+    assert!(
+        output.stdout.contains("ended by itself with status 3"),
+        "{output}"
+    );
+    let output = why(&["--timeout", "1s"], "sleep 60")?;
+    assert_eq!(output.status, 1, "{output}");
+    assert!(output.stdout.contains("execution_timeout"), "{output}");
+    let output = why(
+        &["--profile", "compute_only"],
+        "exec python3 -c 'import socket; socket.socket()'",
+    )?;
+    assert_eq!(output.status, 1, "{output}");
+    let sentence = "was denied (EPERM) once by python3 (seccomp); this line of a profile would allow it: seccomp.groups";
+    assert!(output.stdout.contains(sentence), "{output}");
+    fs::write(dir.path("report.json"), "{}").unwrap();
+    let mut broken = Command::new(command(&[])?.get_program());
+    broken.args(["why", &dir.path("report.json")]);
+    let output = process::output(broken);
+    assert_eq!(output.status, 1, "{output}");
+    assert!(
+        output.stderr.contains("report.json") && output.stderr.contains("missing field"),
+        "{output}"
+    );
     Ok(())
 }
 

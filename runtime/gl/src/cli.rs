@@ -21,6 +21,10 @@ pub(crate) enum Command {
     /// empty /tmp. Status: the program's own, or 128 and the number of the signal that ended it; 119 disk full,
     /// 120 denied, 121 out of memory, 122 too many processes, 123 CPU time, 124 timeout, 125 it never ran.
     Run(Box<Run>),
+    /// Say in sentences what a report of gl run holds.
+    ///
+    /// Status 0: the program ended by itself, nothing was denied or given up. 1: something was.
+    Why(Why),
     /// Say what this host can enforce, what each profile would lose here, and how to fix it.
     ///
     /// Status 0: nothing that the default profile needs is missing. 1: something is.
@@ -222,6 +226,13 @@ pub(crate) struct Export {
     /// The default config.json, tightened by the profile.
     #[arg(long, group = "form")]
     pub(crate) oci: bool,
+}
+
+/// Options of `gl why`.
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// The report, as `gl run --report FILE` wrote it.
+    pub(crate) report: PathBuf,
 }
 
 /// Options of `gl run`.

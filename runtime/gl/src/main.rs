@@ -13,6 +13,7 @@ mod image;
 mod output;
 mod profile;
 mod run;
+mod why;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         }
         Command::Profile(command) => profile::perform(&command),
         Command::Run(options) => return run::perform(&options),
+        Command::Why(options) => why::perform(&options),
         Command::Audit(cli::Audit::Verify(options)) => audit::verify(&options),
         Command::Image(command) => image::perform(&command),
     };

@@ -1,0 +1,98 @@
+//! `gl why`: a report in sentences.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use gl_sandbox::{Applied, Denial, Reason, Report};
+
+use crate::cli;
+use crate::error::Error;
+use crate::output;
+
+/// Says why a run ended, what was denied, and what was not in force. Status 0: it ran, and nothing was denied
+/// or given up. 1: something was.
+pub(crate) fn perform(options: &cli::Why) -> Result<ExitCode, Error> {
+    let report = read(&options.report)?;
+    let mut sentences = vec![end(&report)];
+    sentences.extend(report.denials.iter().map(denied));
+    let lost = report
+        .layers
+        .iter()
+        .filter(|one| one.applied == Applied::No);
+    sentences.extend(lost.map(|one| format!("{} was not in force: {}.", one.requested, one.how)));
+    let loosened = report.loosened.iter();
+    sentences.extend(loosened.map(|one| {
+        let (option, to, from) = (&one.option, &one.to, &one.from);
+        format!("{option} allowed {to}, where the profile says {from}.")
+    }));
+    output::text(&format!("{}\n", sentences.join("\n")))?;
+    let clean = report.exit.reason == Reason::Exited && sentences.len() == 1;
+    Ok(ExitCode::from(u8::from(!clean)))
+}
+
+fn read(path: &Path) -> Result<Report, Error> {
+    let failed = |source| Error::File {
+        path: path.to_owned(),
+        source,
+    };
+    let text = fs::read_to_string(path).map_err(failed)?;
+    serde_json::from_str(&text).map_err(|err| failed(err.into()))
+}
+
+fn end(report: &Report) -> String {
+    let exit = &report.exit;
+    let command = report.command.join(" ");
+    let how = match exit.reason {
+        Reason::Exited => format!("ended by itself with status {}", exit.code.unwrap_or(0)),
+        Reason::Signal => format!("was ended by signal {}", exit.signal.unwrap_or(0)),
+        Reason::Timeout => {
+            "was ended, as its wall-clock time (execution_timeout) was over".to_owned()
+        }
+        Reason::CpuTime => {
+            "was ended, as its CPU time (limits.cpu_time_limit_seconds) was used up".to_owned()
+        }
+        Reason::Oom => {
+            "was ended by the kernel, as its memory (limits.memory_limit_bytes) was used up"
+                .to_owned()
+        }
+        Reason::Pids => {
+            "was ended, as it had more processes than limits.max_processes allows".to_owned()
+        }
+        Reason::Disk => "was ended, as it had written all it may write".to_owned(),
+        Reason::Denied => "was ended by a system call that its filter kills for".to_owned(),
+        Reason::SetupError => {
+            let why = exit
+                .error
+                .as_deref()
+                .unwrap_or("the report does not say why");
+            format!("never ran: {why}")
+        }
+    };
+    format!(
+        "{command:?} in {} (tier {}, profile {}) {how}.",
+        report.id, report.tier, report.profile
+    )
+}
+
+fn denied(denial: &Denial) -> String {
+    let call = match denial.arguments.is_empty() {
+        true => denial.what.clone(),
+        false => format!("{}({})", denial.what, denial.arguments.join(", ")),
+    };
+    let times = match denial.count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    };
+    let verb = match denial.answer.as_str() {
+        "allowed" => "would have been denied, and was allowed".to_owned(),
+        answer => format!("was denied ({answer})"),
+    };
+    let allow = denial.allow.as_ref().map_or_else(String::new, |line| {
+        format!("; this line of a profile would allow it: {line}")
+    });
+    format!(
+        "{call} {verb} {times} by {} ({}){allow}.",
+        denial.process, denial.layer
+    )
+}
