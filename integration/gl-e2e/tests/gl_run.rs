@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         denied_calls_are_in_the_report,
         permissive_mode_allows_and_reports,
         report_is_told_in_sentences,
+        audit_log_has_every_run_in_one_chain,
         rootfs_is_what_a_container_sees,
         rootfs_with_paths_of_the_host_is_refused,
         what_cannot_run_is_said_with_125,
@@ -462,6 +463,49 @@ fn report_is_told_in_sentences() -> Outcome {
         output.stderr.contains("report.json") && output.stderr.contains("missing field"),
         "{output}"
     );
+    Ok(())
+}
+
+fn audit_log_has_every_run_in_one_chain() -> Outcome {
+    let dir = Dir::new("audit");
+    let log = dir.path("audit.jsonl");
+    let socket = "exec python3 -c 'import socket; socket.socket()'";
+    for (options, script) in [
+        (&[][..], "exit 3"),
+        (&["--timeout", "1s"], "sleep 60"),
+        (&["--profile", "compute_only"], socket),
+        (&BASIC, "true"),
+    ] {
+        sh(&[&["--audit", &log], options].concat(), script)?;
+    }
+    let text = fs::read_to_string(&log).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let events: Vec<String> = lines
+        .map(|line| line["event"].as_str().unwrap().to_owned())
+        .collect();
+    let want = [
+        "start", "exit", "start", "timeout", "exit", "start", "denial", "exit", "start", "exit",
+    ];
+    assert_eq!(events, want, "{text}");
+    let mut verify = Command::new(command(&[])?.get_program());
+    verify.args(["audit", "verify", &log]);
+    process::output(verify).ok();
+    // One that cannot be written keeps the program from running.
+    let mark = dir.path("mark");
+    let root = dir.path("");
+    let options = [
+        "--allow",
+        "--rw",
+        root.trim_end_matches('/'),
+        "--audit",
+        "/no/such/log",
+    ];
+    let output = sh(&options, &format!("echo ran >{mark}"))?;
+    assert_eq!(output.status, 125, "{output}");
+    assert!(output.stderr.contains("/no/such/log"), "{output}");
+    assert!(!Path::new(&mark).exists(), "the program ran: {output}");
     Ok(())
 }
 

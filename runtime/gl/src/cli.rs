@@ -268,6 +268,9 @@ pub(crate) struct Run {
     /// with text.
     #[arg(long, value_name = "FILE|-|text")]
     pub(crate) report: Option<String>,
+    /// Note the run in an audit log: a file, or journald. A run that cannot be noted does not start.
+    #[arg(long, value_name = "FILE|journald")]
+    pub(crate) audit: Option<String>,
     /// The program and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,

@@ -1,6 +1,7 @@
 //! `gl run`: a program in a sandbox.
 
 mod text;
+mod trail;
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
@@ -12,6 +13,7 @@ use gl_profile::{ENVIRONMENT_WORDS, Isolation, Options, Profile, environment};
 use gl_sandbox::{Loosening, Report, Request, Root, Sandboxes, Terminal};
 use gl_spec::{ContainerId, chain};
 
+use self::trail::Trail;
 use crate::cli::{self, Tty};
 use crate::error::Error;
 use crate::{output, profile};
@@ -49,7 +51,14 @@ fn attempt(options: &cli::Run) -> Result<u8, Error> {
         terminal: terminal(options.tty),
     };
     let report = Output::open(options.report.as_deref())?;
+    let trail = options
+        .audit
+        .as_deref()
+        .map(|target| Trail::new(target, &request));
     let sandboxes = Sandboxes::open()?;
+    if let Some(trail) = &trail {
+        trail.start()?;
+    }
     let status = gl_sandbox::run(&sandboxes, &request, |result| {
         let written = match result {
             Ok(written) => written,
@@ -59,7 +68,8 @@ fn attempt(options: &cli::Run) -> Result<u8, Error> {
                 written
             }
         };
-        match report.write(written) {
+        let noted = trail.as_ref().map_or(Ok(()), |trail| trail.end(written));
+        match report.write(written).and(noted) {
             Ok(()) => written.exit.status,
             Err(err) => {
                 output::error(&chain(&err), None);

@@ -1,0 +1,89 @@
+//! What a run leaves in the audit log.
+
+use std::path::Path;
+
+use gl_audit::{Durability, Entry, Event, Journal, Log, Sink};
+use gl_profile::Isolation;
+use gl_sandbox::{Reason, Report, Request, Root};
+use serde_json::{Map, Value, json};
+
+use crate::error::Error;
+
+/// The word for the journal instead of a file.
+const JOURNAL: &str = "journald";
+
+/// The log of one run.
+pub(crate) struct Trail<'a> {
+    target: &'a str,
+    request: &'a Request,
+}
+
+impl<'a> Trail<'a> {
+    pub(crate) fn new(target: &'a str, request: &'a Request) -> Self {
+        Self { target, request }
+    }
+
+    /// Notes that it starts, before anything is made: a run that cannot be noted is none.
+    pub(crate) fn start(&self) -> Result<(), Error> {
+        let data = json!({ "command": self.request.command });
+        self.append(&[(Event::Start, data)])
+    }
+
+    /// Notes what was denied and how it ended.
+    pub(crate) fn end(&self, report: &Report) -> Result<(), Error> {
+        let mut events: Vec<(Event, Value)> = report
+            .denials
+            .iter()
+            .map(|one| {
+                let event = match one.layer.as_str() {
+                    "cgroup" => Event::Limit,
+                    _ => Event::Denial,
+                };
+                let data = json!({
+                    "layer": one.layer, "what": one.what, "arguments": one.arguments,
+                    "answer": one.answer, "process": one.process, "count": one.count,
+                });
+                (event, data)
+            })
+            .collect();
+        let exit = &report.exit;
+        let event = match exit.reason {
+            Reason::Timeout => Event::Timeout,
+            Reason::SetupError => Event::Error,
+            Reason::CpuTime | Reason::Oom | Reason::Pids | Reason::Disk => Event::Limit,
+            Reason::Exited | Reason::Signal | Reason::Denied => Event::Exit,
+        };
+        events.push((event, json!({ "exit": exit, "times": report.times })));
+        if !matches!(event, Event::Exit | Event::Error) {
+            events.push((Event::Exit, json!({ "status": exit.status })));
+        }
+        self.append(&events)
+    }
+
+    /// Opened anew each time: the process that ends a run has nothing of the one that began it.
+    fn append(&self, events: &[(Event, Value)]) -> Result<(), Error> {
+        let mut sink = match self.target {
+            JOURNAL => Sink::Journal(Journal::open()?),
+            file => Sink::File(Log::open(Path::new(file), Durability::Kernel)?),
+        };
+        let profile = &self.request.profile;
+        let hash = profile.hash();
+        let tier = match (&self.request.root, profile.isolation.value) {
+            (_, Isolation::Gvisor) => "gvisor",
+            (Root::Directory(_), _) => "container",
+            (Root::Host, isolation) => isolation.as_str(),
+        };
+        let none = Map::new();
+        for (event, data) in events {
+            sink.append(&Entry {
+                event: *event,
+                id: self.request.id.as_str(),
+                profile_hash: Some(&hash),
+                tier,
+                mode: profile.mode.value.as_str(),
+                data: data.as_object().unwrap_or(&none),
+            })?;
+        }
+        Ok(())
+    }
+}
