@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         permissive_mode_allows_and_reports,
         report_is_told_in_sentences,
         audit_log_has_every_run_in_one_chain,
+        help_completions_and_man_pages_come_with_it,
         rootfs_is_what_a_container_sees,
         rootfs_with_paths_of_the_host_is_refused,
         what_cannot_run_is_said_with_125,
@@ -506,6 +507,32 @@ fn audit_log_has_every_run_in_one_chain() -> Outcome {
     assert_eq!(output.status, 125, "{output}");
     assert!(output.stderr.contains("/no/such/log"), "{output}");
     assert!(!Path::new(&mark).exists(), "the program ran: {output}");
+    Ok(())
+}
+
+fn help_completions_and_man_pages_come_with_it() -> Outcome {
+    let dir = Dir::new("man");
+    let gl = |args: &[&str]| -> Result<Output, Skip> {
+        let mut command = Command::new(command(&[])?.get_program());
+        command.args(args);
+        Ok(process::output(command))
+    };
+    let help = gl(&["--help"])?;
+    assert!(help.ok().lines().count() <= 24, "{help}");
+    for (shell, word) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef gl"),
+        ("fish", "complete -c gl"),
+    ] {
+        let script = gl(&["completions", shell])?;
+        assert!(script.ok().contains(word), "{shell}: {script}");
+        assert!(script.stdout.contains("on-missing"), "{shell}: {script}");
+    }
+    gl(&["man", &dir.path("pages")])?.ok();
+    for page in ["gl.1", "gl-run.1", "gl-profile-show.1"] {
+        let text = fs::read_to_string(dir.path("pages").clone() + "/" + page).unwrap();
+        assert!(text.contains(".SH SYNOPSIS"), "{page}: {text}");
+    }
     Ok(())
 }
 

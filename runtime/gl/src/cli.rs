@@ -32,6 +32,10 @@ pub(crate) enum Command {
     /// Make a user namespace and say how that went: what `gl doctor` starts to see it.
     #[command(hide = true)]
     TryNamespaces,
+    /// Print completions for a shell.
+    Completions(Completions),
+    /// Write man pages into a directory.
+    Man(Man),
     /// List, show, check and explain profiles.
     #[command(subcommand)]
     Profile(Profile),
@@ -226,6 +230,20 @@ pub(crate) struct Export {
     /// The default config.json, tightened by the profile.
     #[arg(long, group = "form")]
     pub(crate) oci: bool,
+}
+
+/// Options of `gl completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Options of `gl man`.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The directory; it is made if it is not there.
+    pub(crate) dir: PathBuf,
 }
 
 /// Options of `gl why`.

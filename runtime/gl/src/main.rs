@@ -9,6 +9,7 @@ mod audit;
 mod cli;
 mod doctor;
 mod error;
+mod generate;
 mod image;
 mod output;
 mod profile;
@@ -43,6 +44,8 @@ fn main() -> ExitCode {
         Command::Profile(command) => profile::perform(&command),
         Command::Run(options) => return run::perform(&options),
         Command::Why(options) => why::perform(&options),
+        Command::Completions(options) => generate::completions(&options),
+        Command::Man(options) => generate::man(&options),
         Command::Audit(cli::Audit::Verify(options)) => audit::verify(&options),
         Command::Image(command) => image::perform(&command),
     };

@@ -1,0 +1,28 @@
+//! What is generated from the command line itself: completions for shells, man pages.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+
+use crate::cli::{self, Cli};
+use crate::error::Error;
+use crate::output;
+
+/// `gl completions`.
+pub(crate) fn completions(options: &cli::Completions) -> Result<ExitCode, Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(options.shell, &mut Cli::command(), "gl", &mut script);
+    output::text(&String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `gl man`: one page a command, `gl.1`, `gl-run.1` and so on.
+pub(crate) fn man(options: &cli::Man) -> Result<ExitCode, Error> {
+    let failed = |source| Error::File {
+        path: options.dir.clone(),
+        source,
+    };
+    std::fs::create_dir_all(&options.dir).map_err(failed)?;
+    clap_mangen::generate_to(Cli::command(), &options.dir).map_err(failed)?;
+    Ok(ExitCode::SUCCESS)
+}
