@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use gl_profile::{AbsolutePath, List, Origin, Profile, SourceKind};
+use rustix::fs::Mode;
 use serde_json::{Value as Json, json};
 
 use crate::dirs::make_all;
 use crate::error::Error;
 use crate::run::{Request, Root, Terminal};
-use crate::view::{Owner, View, real};
+use crate::view::{Owner, View, basic_mounts, real};
 
 /// The ids that root's sandboxes have outside: 65536 from here, those of nobody else. Below 2^31, and above
 /// the ranges that systemd and the tools of user namespaces take.
@@ -20,6 +21,8 @@ pub(crate) const AGENT: &str = "agent.sock";
 
 /// Writes the bundle into the directory of a sandbox; its path.
 pub(crate) fn write(dir: &Path, request: &Request) -> Result<PathBuf, Error> {
+    // What root makes here is seen by somebody who is nobody outside.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     let bundle = dir.join("bundle");
     make_all(dir, Path::new("bundle/rootfs"))?;
     let config = match &request.root {
@@ -39,7 +42,7 @@ fn of_host(bundle: &Path, dir: &Path, request: &Request) -> Result<Json, Error> 
         _ => Owner::User,
     };
     let profile = &request.profile;
-    let mut view = View::new(bundle.join("rootfs"), owner);
+    let mut view = View::new(&bundle.join("rootfs"), owner)?;
     view.basics()?;
     view.etc((uid, gid), profile.network.allow_network.value)?;
     view.paths(profile)?;
@@ -122,17 +125,10 @@ fn of_directory(root: &Path, dir: &Path, request: &Request) -> Result<Json, Erro
     let real = real
         .to_str()
         .ok_or_else(|| refused("it is not UTF-8".to_owned()))?;
-    let size = "size=67108864";
     let cwd = request.cwd.clone().unwrap_or_else(|| "/".to_owned());
     let mut config = config(dir, request, (0, 0), &cwd);
     config["root"] = json!({ "path": real, "readonly": true });
-    config["mounts"] = json!([
-        { "destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"] },
-        { "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"] },
-        { "destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] },
-        { "destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "noexec", "nodev", "mode=1777", size] },
-        { "destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=1777", size] },
-    ]);
+    config["mounts"] = Json::Array(basic_mounts());
     config["linux"]["namespaces"] = namespaces(&request.profile, &[]);
     config["linux"]["maskedPaths"] = masked(&[]);
     Ok(config)

@@ -73,7 +73,7 @@ impl Denials {
         self.policy = Some(policy);
     }
 
-    /// By what calls are judged.
+    /// By what denials are explained, and calls judged unless [a policy](Self::judge_by) is there.
     pub(crate) fn decided(&mut self, decision: Decision) {
         self.decision = Some(decision);
     }

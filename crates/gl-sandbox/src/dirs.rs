@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use gl_container::Store;
 use gl_spec::ContainerId;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 use crate::error::Error;
 
@@ -16,6 +17,9 @@ use crate::error::Error;
 const SANDBOXES: &str = "@sandboxes";
 /// Root's are elsewhere: root of a sandbox is nobody outside, and has to pass the directories above its root.
 const OF_ROOT: &str = "/run/greenlang-sandboxes";
+
+/// The process id of the worker that a sandbox belongs to, in its directory.
+const OWNER: &str = "owner";
 
 /// The state root of a user's sandboxes.
 #[derive(Debug)]
@@ -52,27 +56,55 @@ impl Sandboxes {
         self.dir.join(id.as_str())
     }
 
-    /// Makes the directory of a new sandbox.
+    /// Makes the directory of a new sandbox, with the process id of this worker in it.
     pub(crate) fn make(&self, id: &ContainerId) -> Result<PathBuf, Error> {
         let dir = self.dir(id);
-        match DirBuilder::new().mode(self.mode).create(&dir) {
-            Ok(()) => {
-                let mode = Permissions::from_mode(self.mode);
-                std::fs::set_permissions(&dir, mode).map_err(Error::io("make", &dir))?;
-                Ok(dir)
+        let worker = rustix::process::getpid();
+        // Nobody ever sees one without its owner.
+        let new = self.unnamed(worker);
+        let failed = || Error::io("make", &new);
+        DirBuilder::new()
+            .mode(self.mode)
+            .create(&new)
+            .map_err(failed())?;
+        let mode = Permissions::from_mode(self.mode);
+        std::fs::set_permissions(&new, mode).map_err(failed())?;
+        let owner = worker.as_raw_nonzero().to_string();
+        std::fs::write(new.join(OWNER), owner).map_err(failed())?;
+        let flags = RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(CWD, &new, CWD, &dir, flags) {
+            Ok(()) => Ok(dir),
+            Err(errno) => {
+                remove_tree(&new).map_err(Error::file("remove", &new))?;
+                Err(match errno {
+                    Errno::EXIST => gl_container::Error::Exists {
+                        id: id.as_str().to_owned(),
+                    }
+                    .into(),
+                    errno => Error::file("make", dir)(errno),
+                })
             }
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
-                Err(gl_container::Error::Exists {
-                    id: id.as_str().to_owned(),
-                }
-                .into())
-            }
-            Err(err) => Err(Error::io("make", dir)(err)),
         }
     }
 
+    /// Removes what a worker has not come to name; whether the sandbox of this id is that worker's.
+    pub(crate) fn is_of(&self, id: &ContainerId, worker: Pid) -> Result<bool, Error> {
+        let new = self.unnamed(worker);
+        remove_tree(&new).map_err(Error::file("remove", new))?;
+        let owner = self.dir(id).join(OWNER);
+        match std::fs::read_to_string(&owner) {
+            Ok(text) => Ok(text == worker.as_raw_nonzero().to_string()),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(err) => Err(Error::io("read", owner)(err)),
+        }
+    }
+
+    fn unnamed(&self, worker: Pid) -> PathBuf {
+        self.dir.join(format!("@new-{}", worker.as_raw_nonzero()))
+    }
+
     /// Removes the directory of a sandbox with all that is in it; one that is gone is no error. Nothing in it
-    /// is followed, and nothing of another filesystem is touched.
+    /// is followed.
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@ use gl_seccomp::Policy;
 use gl_spec::{ContainerId, Timestamp};
 use gl_sys::Sender;
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::basic;
 use crate::bundle::{self, AGENT};
@@ -96,7 +96,7 @@ pub fn run(
     request: &Request,
     done: impl FnOnce(Result<&Report, (&Report, &Error)>) -> u8,
 ) -> Result<u8, Error> {
-    let (_, worker) = gl_launch::worker(|front| {
+    let (pid, worker) = gl_launch::worker(|front| {
         let (report, error) = work(request, front);
         i32::from(match &error {
             None => done(Ok(&report)),
@@ -107,17 +107,29 @@ pub fn run(
     match ended {
         Ended::Exited(status) => Ok(status),
         Ended::Signalled(signal) => {
-            clean_up(sandboxes, &request.id)?;
+            clean_up(sandboxes, &request.id, pid)?;
             Err(Error::Killed { signal })
         }
     }
 }
 
-/// Takes away what a worker has left.
-fn clean_up(sandboxes: &Sandboxes, id: &ContainerId) -> Result<(), Error> {
-    match gl_container::delete(sandboxes.store(), id, Force::Yes) {
-        Ok(_) | Err(gl_container::Error::Missing { .. }) => {}
+/// Takes away what a worker has left, and nothing of anybody else's who has the same name in use.
+fn clean_up(sandboxes: &Sandboxes, id: &ContainerId, worker: Pid) -> Result<(), Error> {
+    if !sandboxes.is_of(id, worker)? {
+        return Ok(());
+    }
+    let bundle = sandboxes.dir(id).join("bundle");
+    let own = match sandboxes.store().load(id) {
+        Ok(container) => container.state()?.bundle == bundle,
+        // Its maker has come as far as a directory, or not even that.
+        Err(gl_container::Error::Missing { .. }) => true,
         Err(err) => return Err(err.into()),
+    };
+    if own {
+        match gl_container::delete(sandboxes.store(), id, Force::Yes) {
+            Ok(_) | Err(gl_container::Error::Missing { .. }) => {}
+            Err(err) => return Err(err.into()),
+        }
     }
     sandboxes.remove(id)
 }

@@ -1,14 +1,17 @@
 //! What a sandbox sees of the host's files: mounts for config.json, and the empty root they go on.
 
-use std::fs::{File, Metadata, Permissions};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use gl_profile::{Origin, Profile, SourceKind};
+use gl_rootfs::Leaf;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde_json::{Value as Json, json};
 
-use crate::dirs::make_all;
 use crate::error::Error;
 
 /// What of `/etc` programs need and everybody may read. The accounts are not the host's.
@@ -63,7 +66,8 @@ pub(crate) enum Owner {
 /// A view under construction.
 #[derive(Debug)]
 pub(crate) struct View {
-    rootfs: PathBuf,
+    /// The root under construction. Links in it are the host's, copied: names are only followed within.
+    root: gl_rootfs::Root,
     owner: Owner,
     pub(crate) mounts: Vec<Json>,
     pub(crate) masks: Vec<String>,
@@ -72,58 +76,27 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn new(rootfs: PathBuf, owner: Owner) -> Self {
-        Self {
-            rootfs,
+    /// A view with the empty directory `rootfs` as its root.
+    pub(crate) fn new(rootfs: &Path, owner: Owner) -> Result<Self, Error> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = rustix::fs::open(rootfs, flags, Mode::empty());
+        let root = root.map_err(Error::file("open", rootfs))?;
+        Ok(Self {
+            root: gl_rootfs::Root::new(root),
             owner,
             mounts: Vec::with_capacity(32),
             masks: Vec::new(),
             shown: Vec::new(),
-        }
+        })
     }
 
     /// The mounts that every sandbox has: `/proc`, a small `/dev`, an empty `/tmp`.
     pub(crate) fn basics(&mut self) -> Result<(), Error> {
-        for dir in ["proc", "dev", "tmp", "run", "var", "etc"] {
-            make_all(&self.rootfs, Path::new(dir))?;
+        for dir in ["/proc", "/dev", "/tmp", "/run", "/var", "/etc"] {
+            self.place(Path::new(dir), Leaf::Directory)?;
         }
         self.link("../tmp", "/var/tmp")?;
-        let mut mount = |destination: &str, kind: &str, options: &[&str]| {
-            self.mounts.push(json!({
-                "destination": destination, "type": kind, "source": kind, "options": options,
-            }));
-        };
-        mount("/proc", "proc", &["nosuid", "noexec", "nodev"]);
-        mount(
-            "/dev",
-            "tmpfs",
-            &[
-                "nosuid",
-                "noexec",
-                "strictatime",
-                "mode=755",
-                "size=65536k",
-                "nr_inodes=1k",
-            ],
-        );
-        mount(
-            "/dev/pts",
-            "devpts",
-            &[
-                "nosuid",
-                "noexec",
-                "newinstance",
-                "ptmxmode=0666",
-                "mode=0620",
-            ],
-        );
-        let size = format!("size={TMP_BYTES}");
-        mount(
-            "/dev/shm",
-            "tmpfs",
-            &["nosuid", "noexec", "nodev", "mode=1777", &size],
-        );
-        mount("/tmp", "tmpfs", &["nosuid", "nodev", "mode=1777", &size]);
+        self.mounts.extend(basic_mounts());
         Ok(())
     }
 
@@ -140,7 +113,7 @@ impl View {
         if network {
             names.extend(["resolv.conf", "hosts"].map(str::to_owned));
         } else {
-            self.write("etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost\n")?;
+            self.write("/etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost\n")?;
         }
         for name in names {
             self.etc_entry(&name)?;
@@ -154,8 +127,8 @@ impl View {
         }
         passwd.push_str("nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
         group.push_str("nogroup:x:65534:\n");
-        self.write("etc/passwd", &passwd)?;
-        self.write("etc/group", &group)
+        self.write("/etc/passwd", &passwd)?;
+        self.write("/etc/group", &group)
     }
 
     fn etc_entry(&mut self, name: &str) -> Result<(), Error> {
@@ -167,7 +140,7 @@ impl View {
             // A file of the network's is often a link out of /etc, where nothing is inside.
             if name == "resolv.conf" {
                 let text = std::fs::read(&host).unwrap_or_default();
-                return self.write("etc/resolv.conf", &String::from_utf8_lossy(&text));
+                return self.write("/etc/resolv.conf", &String::from_utf8_lossy(&text));
             }
             let target = std::fs::read_link(&host).map_err(Error::io("read", &host))?;
             return self.link(target, &format!("/etc/{name}"));
@@ -179,7 +152,7 @@ impl View {
         }
         if found.is_file() && found.len() <= COPIED_BYTES {
             let text = std::fs::read(&host).map_err(Error::io("read", &host))?;
-            return self.write_bytes(&format!("etc/{name}"), &text);
+            return self.write_bytes(&format!("/etc/{name}"), &text);
         }
         self.bind(&host, &host, &found, Access::ReadOnly)
     }
@@ -249,13 +222,13 @@ impl View {
         found: &Metadata,
         access: Access,
     ) -> Result<(), Error> {
-        let below = target.strip_prefix("/").unwrap_or(target);
         // What is below a mount is made there by the runtime.
         if !self.is_shown(target) && !target.starts_with("/tmp") {
-            match found.is_dir() {
-                true => make_all(&self.rootfs, below)?,
-                false => self.write_bytes(&below.to_string_lossy(), b"")?,
-            }
+            let leaf = match found.is_dir() {
+                true => Leaf::Directory,
+                false => Leaf::File,
+            };
+            self.place(target, leaf)?;
         }
         let mut options = match access {
             Access::ReadOnly => vec!["rbind", "ro", "rro", "nosuid", "nodev"],
@@ -321,17 +294,19 @@ impl View {
         Ok(())
     }
 
+    /// Finds or makes something within the root.
+    fn place(&self, path: &Path, leaf: Leaf) -> Result<OwnedFd, Error> {
+        let placed = self.root.open_or_make(path, leaf);
+        let (fd, _) = placed.map_err(Error::file("make, in the sandbox,", path))?;
+        Ok(fd)
+    }
+
     fn link(&self, target: impl AsRef<Path>, at: &str) -> Result<(), Error> {
-        let at = at.trim_start_matches('/');
-        if let Some(parent) = Path::new(at).parent() {
-            make_all(&self.rootfs, parent)?;
-        }
-        let path = self.rootfs.join(at);
-        match symlink(target, &path) {
-            Err(err) if err.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::io("make", path)(err))
-            }
-            _ => Ok(()),
+        let failed = || Error::file("make, in the sandbox,", at);
+        let (dir, name) = self.root.open_parent(Path::new(at)).map_err(failed())?;
+        match rustix::fs::symlinkat(target.as_ref(), &dir, name) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(failed()(errno)),
         }
     }
 
@@ -339,18 +314,54 @@ impl View {
         self.write_bytes(at, text.as_bytes())
     }
 
+    /// Writes a new file; one that is there is not followed and not overwritten.
     fn write_bytes(&self, at: &str, bytes: &[u8]) -> Result<(), Error> {
-        if let Some(parent) = Path::new(at).parent() {
-            make_all(&self.rootfs, parent)?;
-        }
-        let path = self.rootfs.join(at);
-        let write = || {
-            let mut file = File::create(&path)?;
-            io::Write::write_all(&mut file, bytes)?;
-            file.set_permissions(Permissions::from_mode(0o644))
-        };
-        write().map_err(Error::io("write", &path))
+        let failed = || Error::file("make, in the sandbox,", at);
+        let (dir, name) = self.root.open_parent(Path::new(at)).map_err(failed())?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(0o644));
+        let file = file.map_err(failed())?;
+        io::Write::write_all(&mut File::from(file), bytes)
+            .map_err(Error::io("write, in the sandbox,", at))
     }
+}
+
+/// What is mounted in a sandbox of any root: `/proc`, a small `/dev`, an empty `/tmp`.
+pub(crate) fn basic_mounts() -> Vec<Json> {
+    let mount = |destination: &str, kind: &str, options: &[&str]| json!({ "destination": destination, "type": kind, "source": kind, "options": options });
+    let size = format!("size={TMP_BYTES}");
+    vec![
+        mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount(
+            "/dev",
+            "tmpfs",
+            &[
+                "nosuid",
+                "noexec",
+                "strictatime",
+                "mode=755",
+                "size=65536k",
+                "nr_inodes=1k",
+            ],
+        ),
+        mount(
+            "/dev/pts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+            ],
+        ),
+        mount(
+            "/dev/shm",
+            "tmpfs",
+            &["nosuid", "noexec", "nodev", "mode=1777", &size],
+        ),
+        mount("/tmp", "tmpfs", &["nosuid", "nodev", "mode=1777", &size]),
+    ]
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -35,6 +35,8 @@ fn main() -> ExitCode {
         environment_is_clean_but_for_what_is_given,
         working_directory_is_shown_read_only,
         paths_are_shown_only_if_that_is_said_aloud,
+        paths_over_links_of_the_host_change_nothing_there,
+        name_in_use_is_refused_and_its_owner_untouched,
         options_that_loosen_are_refused_and_with_allow_reported,
         environment_words_set_the_profile,
         timeout_ends_it_with_its_reason,
@@ -278,6 +280,71 @@ fn paths_are_shown_only_if_that_is_said_aloud() -> Outcome {
     assert_eq!(fs::read_to_string(dir.path("made")).unwrap(), "new\n");
     let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(dir.path("made")).unwrap());
     assert_eq!(owner, 0, "what root's sandbox writes is root's");
+    Ok(())
+}
+
+/// The root of a sandbox has copies of the host's links, absolute ones among them.
+fn paths_over_links_of_the_host_change_nothing_there() -> Outcome {
+    let dir = Dir::new("links");
+    fs::write(dir.path("new"), "inside\n").unwrap();
+    fs::write(dir.path("victim"), "of the host\n").unwrap();
+    // Of this program's own mount namespace: the host keeps its link.
+    let etc = dir.path("etc");
+    let status = Command::new("cp")
+        .args(["--archive", "/etc", &etc])
+        .status();
+    assert!(status.unwrap().success());
+    fs::remove_file(format!("{etc}/localtime")).ok();
+    std::os::unix::fs::symlink(dir.path("victim"), format!("{etc}/localtime")).unwrap();
+    let bound = Command::new("mount")
+        .args(["--bind", &etc, "/etc"])
+        .status();
+    assert!(bound.unwrap().success());
+    let bind = format!("{}:/etc/localtime", dir.path("new"));
+    let output = sh(&["--allow", "--bind", &bind], "cat /etc/localtime");
+    assert!(
+        Command::new("umount")
+            .arg("/etc")
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = output?;
+    assert_eq!(output.ok(), "inside", "{output}");
+    let victim = fs::read_to_string(dir.path("victim")).unwrap();
+    assert_eq!(victim, "of the host\n");
+    Ok(())
+}
+
+fn name_in_use_is_refused_and_its_owner_untouched() -> Outcome {
+    let name = format!("{}twice", bundle::tag());
+    let mut child = started(&name, &[])?;
+    let output = run(&["--name", &name, "--", "true"])?;
+    assert_eq!(output.status, 125, "{output}");
+    assert!(output.stderr.contains(&name), "{output}");
+    // Nor when its worker is killed at any moment.
+    for millis in [0, 1, 2, 3, 5] {
+        let mut second = command(&["--name", &name, "--", "true"])?.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(millis));
+        let below = format!("/proc/{0}/task/{0}/children", second.id());
+        let below = fs::read_to_string(below).unwrap_or_default();
+        let worker = below
+            .split_whitespace()
+            .next()
+            .and_then(|pid| pid.parse().ok());
+        if let Some(worker) = worker.and_then(rustix::process::Pid::from_raw) {
+            rustix::process::kill_process(worker, rustix::process::Signal::KILL).ok();
+        }
+        assert_eq!(second.wait().unwrap().code(), Some(125));
+        assert_eq!(
+            child.try_wait().unwrap(),
+            None,
+            "the first was ended after {millis} ms"
+        );
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_nothing_left(&name);
     Ok(())
 }
 
