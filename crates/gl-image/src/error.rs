@@ -326,6 +326,10 @@ impl Classify for Error {
             Self::Occupied { .. } => Class::Conflict,
             Self::CacheUnsafe { .. } => Class::Denied,
             Self::Open { source, .. } | Self::Cache { source, .. } => of_io(source),
+            Self::Entry {
+                fault: Fault::Call { source, .. },
+                ..
+            } if is_of_the_tree(source) => Class::Invalid,
             Self::NotImage { fault, .. } | Self::Part { fault, .. } | Self::Entry { fault, .. } => {
                 match fault {
                     Fault::Call { source, .. } => of_io(source),
@@ -390,6 +394,19 @@ fn hint(fault: &Fault) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Whether an entry asks for what the tree of the entries before does not allow: the archive is at fault.
+fn is_of_the_tree(err: &io::Error) -> bool {
+    let kinds = [
+        io::ErrorKind::NotADirectory,
+        io::ErrorKind::IsADirectory,
+        io::ErrorKind::NotFound,
+        io::ErrorKind::AlreadyExists,
+        io::ErrorKind::InvalidFilename,
+    ];
+    kinds.contains(&err.kind())
+        || err.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 fn of_io(source: &io::Error) -> Class {

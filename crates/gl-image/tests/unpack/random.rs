@@ -3,6 +3,7 @@
 use std::fs;
 
 use gl_image::Ownership;
+use gl_spec::{Class, Classify as _};
 use tar::EntryType;
 
 use crate::support::{Layer, Layout, Scratch, listing, names, open, options};
@@ -102,6 +103,13 @@ fn tree(scratch: &Scratch, layers: &[Vec<u8>]) -> Result<Vec<String>, String> {
     let root = scratch.join("root");
     if let Err(err) = gl_image::unpack_to(&image, &root, &options, &mut |_| {}) {
         assert_eq!(names(scratch.path()), ["layout"], "left behind");
+        // The archive is at fault, whatever is wrong with it; and the layer is named.
+        let said = gl_spec::chain(&err);
+        assert!(
+            matches!(err.class(), Class::Invalid | Class::Unsupported),
+            "{said}"
+        );
+        assert!(said.contains("layer"), "{said}");
         return Err(gl_spec::chain(&err));
     }
     let without_time = |line: String| line.split(" time ").next().unwrap_or_default().to_owned();
