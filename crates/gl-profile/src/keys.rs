@@ -253,9 +253,9 @@ keys! {
         groups: joined Name,
         /// Groups of `profiles/seccomp` that are denied.
         deny_groups: joined Name,
-        /// Calls that are allowed.
+        /// Calls that are allowed; with `@group` behind one, the part of it that the group speaks of.
         allow: joined SyscallName,
-        /// Calls that are denied.
+        /// Calls that are denied; with `@group` behind one, the part of it that the group speaks of.
         deny: joined SyscallName,
     }
 }

@@ -18,11 +18,13 @@ mod bpf;
 #[allow(dead_code, clippy::allow_attributes, reason = "shared with gl-seccomp")]
 mod rng;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bpf::{Data, run};
 use gl_profile::seccomp::{Answers, Condition, Filter, GroupRule, Test, group, group_names};
-use gl_profile::{Format, Layer, Mode, Name, Profile, SeccompAction, SeccompPolicy, Setting};
+use gl_profile::{
+    Format, Layer, Mode, Name, Profile, SeccompAction, SeccompPolicy, Setting, SyscallName,
+};
 use gl_seccomp::{Policy, Program, assemble};
 use gl_spec::oci::{Arch, LinuxSeccomp};
 use rng::Rng;
@@ -135,33 +137,47 @@ fn rules(name: &str) -> &'static [GroupRule] {
 }
 
 /// The rules of a group that speak of a call with these arguments, as their errnos.
-fn speaking(groups: &[Setting<Name>], call: &str, args: &[u64; 6]) -> Vec<Option<u16>> {
-    let mut all = Vec::new();
-    for name in groups {
-        for rule in rules(name.value.as_str()) {
-            let met = rule
-                .conditions
-                .iter()
-                .all(|&condition| holds(condition, args));
-            if rule.calls.iter().any(|named| named.name() == call) && met {
-                all.push(rule.errno);
-            }
-        }
-    }
-    all
+fn speaking(group: &str, call: &str, args: &[u64; 6]) -> Vec<Option<u16>> {
+    let met = |rule: &&GroupRule| {
+        let mut conditions = rule.conditions.iter();
+        conditions.all(|&condition| holds(condition, args))
+    };
+    let named = |rule: &&GroupRule| rule.calls.iter().any(|named| named.name() == call);
+    let rules = rules(group).iter().filter(named).filter(met);
+    rules.map(|rule| rule.errno).collect()
+}
+
+/// The same of several groups.
+fn in_groups(groups: &[Setting<Name>], call: &str, args: &[u64; 6]) -> Vec<Option<u16>> {
+    let groups = groups.iter().map(|name| name.value.as_str());
+    groups.flat_map(|name| speaking(name, call, args)).collect()
+}
+
+/// The same of a list of calls and parts of calls.
+fn in_calls(calls: &[Setting<SyscallName>], call: &str, args: &[u64; 6]) -> Vec<Option<u16>> {
+    let ours = calls.iter().filter(|name| name.value.call() == call);
+    ours.flat_map(|name| match name.value.group() {
+        None => vec![None],
+        Some(group) => speaking(group, call, args),
+    })
+    .collect()
 }
 
 /// What the documentation of the module says, word by word.
 fn expected(spec: &Spec, call: &str, args: &[u64; 6]) -> u32 {
-    if spec.0.deny.iter().any(|name| name.value.as_str() == call) {
-        return spec.refusal();
-    }
-    if let Some(first) = speaking(&spec.0.deny_groups, call, args).first() {
+    let denied = [
+        in_calls(&spec.0.deny, call, args),
+        in_groups(&spec.0.deny_groups, call, args),
+    ];
+    if let Some(first) = denied.iter().flatten().next() {
         return first.map_or(spec.refusal(), |number| errno(number.into()));
     }
-    let said = speaking(&spec.0.groups, call, args);
-    let named = spec.0.allow.iter().any(|name| name.value.as_str() == call);
-    if named || said.contains(&None) || spec.default() == SeccompAction::Allow {
+    let said = [
+        in_calls(&spec.0.allow, call, args),
+        in_groups(&spec.0.groups, call, args),
+    ]
+    .concat();
+    if said.contains(&None) || spec.default() == SeccompAction::Allow {
         return ALLOW;
     }
     match said.first() {
@@ -328,10 +344,51 @@ fn check_calls(
     Ok(())
 }
 
+/// Every part of a call that a group has.
+fn parts() -> Vec<&'static str> {
+    let of = |name: &'static str| {
+        let calls = rules(name).iter().flat_map(|rule| &*rule.calls);
+        calls.map(move |call| format!("{}@{name}", call.name()))
+    };
+    let all: BTreeSet<String> = group_names().flat_map(of).collect();
+    all.into_iter().map(|part| &*part.leak()).collect()
+}
+
+#[test]
+fn each_part_of_a_call_answers_as_it_is_written() {
+    let numbers = numbers();
+    let arguments = arguments(&mut Rng(3), &values(), 300);
+    let few = &arguments[..8];
+    let mut conditional = 0;
+    for part in parts() {
+        let (call, group) = part.split_once('@').unwrap();
+        let own: BTreeMap<_, _> = numbers.iter().filter(|(_, name)| **name == call).collect();
+        let own: BTreeMap<_, _> = own.into_iter().map(|(nr, name)| (*nr, *name)).collect();
+        let rules = rules(group).iter();
+        let mut rules = rules.filter(|rule| rule.calls.iter().any(|one| one.name() == call));
+        let some = match rules.any(|rule| !rule.conditions.is_empty()) {
+            true => &arguments,
+            false => few,
+        };
+        conditional += usize::from(some.len() > few.len());
+        for spec in [
+            Spec::new("errno EACCES", [&[], &[]], [&[part], &[]]),
+            Spec::new("allow", [&[], &[]], [&[], &[part]]),
+        ] {
+            check_calls(&spec, &own, some).unwrap_or_else(|seen| panic!("{part}: {seen}"));
+        }
+    }
+    assert!(conditional > 10, "{conditional} parts with conditions");
+}
+
 /// Specs of random groups and calls.
 fn random(rng: &mut Rng) -> Spec {
     let names: Vec<_> = group_names().collect();
-    let calls: Vec<_> = gl_seccomp::calls(NATIVE).collect();
+    let mut calls: Vec<_> = gl_seccomp::calls(NATIVE).collect();
+    // As many parts of calls, for which every test keeps its few texts.
+    let parts = parts();
+    let most = calls.len();
+    calls.extend((0..most).map(|_| rng.pick(&parts)));
     let defaults = [
         "allow",
         "log",
@@ -345,7 +402,7 @@ fn random(rng: &mut Rng) -> Spec {
         (0..rng.below(most)).map(|_| rng.pick(from)).collect()
     };
     let (mut allow_groups, deny_groups) = (some(&names, 8), some(&names, 5));
-    let (mut allow, deny) = (some(&calls, 4), some(&calls, 4));
+    let (mut allow, deny) = (some(&calls, 12), some(&calls, 6));
     // Of the same name, a profile cannot say both.
     allow_groups.retain(|name| !deny_groups.contains(name));
     allow.retain(|name| !deny.contains(name));

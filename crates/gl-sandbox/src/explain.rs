@@ -185,7 +185,7 @@ fn denies(profile: &Profile, call: Syscall, raw: &[u64; 6]) -> Option<String> {
     let single = policy
         .deny
         .iter()
-        .find(|one| one.value.as_str() == call.name());
+        .find(|one| one.value.call() == call.name() && has_part(one.value.group(), call, raw));
     let single = single.map(|one| said("seccomp.deny", one.value.as_str(), &one.origin));
     single.or_else(|| {
         let found = policy.deny_groups.iter().find(|one| {
@@ -193,6 +193,11 @@ fn denies(profile: &Profile, call: Syscall, raw: &[u64; 6]) -> Option<String> {
         });
         found.map(|one| said("seccomp.deny_groups", one.value.as_str(), &one.origin))
     })
+}
+
+/// Whether these arguments are in the part of a call that a group has; without one, all of it counts.
+fn has_part(part: Option<&str>, call: Syscall, raw: &[u64; 6]) -> bool {
+    part.is_none_or(|name| group(name).is_some_and(|one| speaks(one, call, raw, Refusing::Yes)))
 }
 
 #[cfg(test)]

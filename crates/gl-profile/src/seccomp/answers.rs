@@ -12,7 +12,7 @@ use super::group::GroupRule;
 use super::pieces::Piece;
 use crate::error::Error;
 use crate::keys::SeccompPolicy;
-use crate::value::{Mode, Name, SeccompAction, Setting};
+use crate::value::{Mode, Name, SeccompAction, Setting, SyscallName};
 
 /// What is said of each call, and of those that nobody speaks of.
 #[derive(Debug)]
@@ -60,23 +60,21 @@ impl Answers {
                 Mode::Permissive => Verdict::LOG,
             },
         };
-        for name in &policy.deny {
-            answers.say(call(name)?, &[Piece::ALL], refused(refusal));
-        }
-        answers.groups(&policy.deny_groups, |rule| {
-            Some(rule.errno.map_or(refused(refusal), errno))
-        })?;
-        for name in &policy.allow {
-            answers.say(call(name)?, &[Piece::ALL], Verdict::ALLOW);
-        }
-        answers.groups(&policy.groups, |rule| {
-            rule.errno.is_none().then_some(Verdict::ALLOW)
-        })?;
+        let denied = |number: Option<u16>| Some(number.map_or(refused(refusal), errno));
+        let allowed = |number: Option<u16>| number.is_none().then_some(Verdict::ALLOW);
+        answers.calls(&policy.deny, denied)?;
+        answers.groups(&policy.deny_groups, denied)?;
+        answers.calls(&policy.allow, allowed)?;
+        answers.groups(&policy.groups, allowed)?;
         match default {
             SeccompAction::Allow => answers.close(Verdict::ALLOW),
             // A default that lets through is no refusal that a weak one could stand in for.
             SeccompAction::Log => {}
-            _ => answers.groups(&policy.groups, |rule| rule.errno.map(errno))?,
+            _ => {
+                let weak = |number: Option<u16>| number.map(errno);
+                answers.calls(&policy.allow, weak)?;
+                answers.groups(&policy.groups, weak)?;
+            }
         }
         Ok(answers)
     }
@@ -99,29 +97,48 @@ impl Answers {
         Ok(builder.finish())
     }
 
+    /// Says of single calls, or of the parts of them that a group has, that for which there is a verdict.
+    fn calls(
+        &mut self,
+        names: &[Setting<SyscallName>],
+        verdict: impl Fn(Option<u16>) -> Option<Verdict>,
+    ) -> Result<(), Error> {
+        for name in names {
+            let (call, part) = call(name)?;
+            let Some(group) = part else {
+                self.say(call, &[Piece::ALL], verdict(None));
+                continue;
+            };
+            for rule in group.rules.iter().filter(|rule| rule.calls.contains(&call)) {
+                self.say(call, &rule.pieces, verdict(rule.errno));
+            }
+        }
+        Ok(())
+    }
+
     /// Says what the rules of groups say for which there is a verdict.
     fn groups(
         &mut self,
         names: &[Setting<Name>],
-        verdict: impl Fn(&GroupRule) -> Option<Verdict>,
+        verdict: impl Fn(Option<u16>) -> Option<Verdict>,
     ) -> Result<(), Error> {
         for name in names {
             for rule in &*group(name)?.rules {
-                self.rule(rule, verdict(rule));
+                self.rule(rule, verdict(rule.errno));
             }
         }
         Ok(())
     }
 
     fn rule(&mut self, rule: &GroupRule, verdict: Option<Verdict>) {
-        let Some(verdict) = verdict else { return };
         for &call in &*rule.calls {
             self.say(call, &rule.pieces, verdict);
         }
     }
 
-    /// Answers what is in one of the pieces and has no answer yet.
-    fn say(&mut self, call: Syscall, pieces: &[Piece], verdict: Verdict) {
+    /// Answers what is in one of the pieces and has no answer yet, if there is a verdict.
+    fn say(&mut self, call: Syscall, pieces: &[Piece], verdict: Option<Verdict>) {
+        let Some(verdict) = verdict else { return };
         let answer = self.calls.get_mut(call.index());
         let Some(answer) = answer.filter(|answer| answer.closed.is_none()) else {
             return;

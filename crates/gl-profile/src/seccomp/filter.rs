@@ -80,14 +80,12 @@ impl Filter {
             refusal => refusal,
         };
         let mut words = Words::default();
-        words.calls(&policy.deny, Effect::Deny(refusal))?;
-        words.groups(&policy.deny_groups, |rule| {
-            Effect::Deny(rule.errno.map_or(refusal, SeccompAction::Errno))
-        })?;
-        words.calls(&policy.allow, Effect::Allow)?;
-        words.groups(&policy.groups, |rule| {
-            rule.errno.map_or(Effect::Allow, Effect::Weak)
-        })?;
+        let deny = |errno: Option<u16>| Effect::Deny(errno.map_or(refusal, SeccompAction::Errno));
+        let allow = |errno: Option<u16>| errno.map_or(Effect::Allow, Effect::Weak);
+        words.calls(&policy.deny, deny)?;
+        words.groups(&policy.deny_groups, deny)?;
+        words.calls(&policy.allow, allow)?;
+        words.groups(&policy.groups, allow)?;
         // Stable: of each call, what counts first stays first.
         words.0.sort_by_key(|word| word.call);
         let mut rules = Vec::with_capacity(512);
@@ -162,16 +160,31 @@ struct Word {
 struct Words(Vec<Word>);
 
 impl Words {
-    fn calls(&mut self, names: &[Setting<SyscallName>], effect: Effect) -> Result<(), Error> {
+    fn calls(
+        &mut self,
+        names: &[Setting<SyscallName>],
+        effect: impl Fn(Option<u16>) -> Effect,
+    ) -> Result<(), Error> {
         for name in names {
-            let call = call(name)?;
-            self.0.push(Word {
+            let (call, part) = call(name)?;
+            let Some(group) = part else {
+                self.0.push(Word {
+                    call,
+                    effect: effect(None),
+                    pieces: &[Piece::ALL],
+                    cause: Cause::Profile(name.origin.clone()),
+                    asked: name.origin.clone(),
+                });
+                continue;
+            };
+            let rules = group.rules.iter().filter(|rule| rule.calls.contains(&call));
+            self.0.extend(rules.map(|rule| Word {
                 call,
-                effect,
-                pieces: &[Piece::ALL],
-                cause: Cause::Profile(name.origin.clone()),
+                effect: effect(rule.errno),
+                pieces: &rule.pieces,
+                cause: cause(group, rule, &name.origin),
                 asked: name.origin.clone(),
-            });
+            }));
         }
         Ok(())
     }
@@ -179,13 +192,13 @@ impl Words {
     fn groups(
         &mut self,
         names: &[Setting<Name>],
-        effect: impl Fn(&GroupRule) -> Effect,
+        effect: impl Fn(Option<u16>) -> Effect,
     ) -> Result<(), Error> {
         for name in names {
             let group = group(name)?;
             self.0.extend(group.rules.iter().flat_map(|rule| {
                 let cause = cause(group, rule, &name.origin);
-                let effect = effect(rule);
+                let effect = effect(rule.errno);
                 rule.calls.iter().map(move |&call| Word {
                     call,
                     effect,
@@ -199,22 +212,40 @@ impl Words {
     }
 }
 
-/// The call that a profile names.
-pub(super) fn call(name: &Setting<SyscallName>) -> Result<Syscall, Error> {
-    let text = name.value.as_str();
-    Syscall::named(text).ok_or_else(|| Error::Value {
+/// The call that a profile names, and the group whose part of it is meant.
+pub(super) fn call(
+    name: &Setting<SyscallName>,
+) -> Result<(Syscall, Option<&'static Group>), Error> {
+    let text = name.value.call();
+    let call = Syscall::named(text).ok_or_else(|| Error::Value {
         place: name.origin.place(),
         expected: "the name of a system call".to_owned(),
         found: quoted(text),
         nearest: nearest_call(text),
-    })
+    })?;
+    let Some(part) = name.value.group() else {
+        return Ok((call, None));
+    };
+    let group = find_group(part, &name.origin)?;
+    match group.rules.iter().any(|rule| rule.calls.contains(&call)) {
+        true => Ok((call, Some(group))),
+        false => Err(Error::Value {
+            place: name.origin.place(),
+            expected: format!("a group of profiles/seccomp that has {text}"),
+            found: quoted(part),
+            nearest: None,
+        }),
+    }
 }
 
 /// The group that a profile names.
 pub(super) fn group(name: &Setting<Name>) -> Result<&'static Group, Error> {
-    let text = name.value.as_str();
+    find_group(name.value.as_str(), &name.origin)
+}
+
+fn find_group(text: &str, origin: &Origin) -> Result<&'static Group, Error> {
     builtin::group(text).ok_or_else(|| Error::Value {
-        place: name.origin.place(),
+        place: origin.place(),
         expected: "the name of a group of profiles/seccomp".to_owned(),
         found: quoted(text),
         nearest: nearest(text, builtin::group_names()),

@@ -52,6 +52,16 @@ fn faults_of_a_profile_are_refused_with_their_place() {
             "allow = [\"read\", \"frobnicate\"]",
             "read x.toml:5: seccomp.allow: expected the name of a system call, found \"frobnicate\"",
         ),
+        (
+            "allow = [\"openat@file-read\"]",
+            "read x.toml:5: seccomp.allow: expected the name of a group of profiles/seccomp, found \
+             \"file-read\"; did you mean \"files-read\"?",
+        ),
+        (
+            "deny = [\"socket@files-read\"]",
+            "read x.toml:5: seccomp.deny: expected a group of profiles/seccomp that has socket, found \
+             \"files-read\"",
+        ),
     ] {
         match filter(seccomp) {
             Err(error) => assert_eq!(error.to_string(), message),
@@ -221,6 +231,23 @@ fn weak_refusal_gives_way_to_permission() {
         with("deny = [\"clone3\"]\ndeny_groups = [\"namespaces\"]"),
         [refused]
     );
+}
+
+#[test]
+fn part_of_a_call_is_what_the_group_has_of_it() {
+    let filter = filter("allow = [\"clone@threads\", \"clone3@threads\"]").unwrap();
+    let allowed: Vec<_> = filter.rules().iter().map(|rule| rule.call).collect();
+    assert_eq!(allowed, ["clone", "clone3"]);
+    let clone = entries(&filter, "clone");
+    assert_eq!(clone.len(), 1, "{clone:?}");
+    assert_eq!(clone[0]["action"], "SCMP_ACT_ALLOW");
+    assert_eq!(clone[0]["args"][0]["valueTwo"], 0x1_0000, "{clone:?}");
+    let clone3 = entries(&filter, "clone3");
+    assert_eq!(clone3[0]["errnoRet"], 38, "{clone3:?}");
+    let Cause::Group { group, asked, .. } = &filter.rules()[0].cause else {
+        panic!("{:?}", filter.rules()[0].cause);
+    };
+    assert_eq!((*group, asked.line), ("threads", 5));
 }
 
 #[test]

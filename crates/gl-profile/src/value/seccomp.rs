@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value as Json, json};
 
-use super::{Mismatch, Value, text};
+use super::{Mismatch, Name, Value, text};
 use crate::node::Node;
 
 /// Error numbers by name; the same on x86-64 and aarch64.
@@ -117,7 +117,8 @@ impl Value for SeccompAction {
     }
 }
 
-/// The name of a system call; whether there is such a call is for the filter to know.
+/// A system call by its name, or with a group behind an `@` the part of it that the group speaks of, such as
+/// `socket@sockets-client`. Whether there is such a call and group is for the filter to know.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SyscallName(String);
 
@@ -126,15 +127,38 @@ impl SyscallName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name of the call.
+    pub fn call(&self) -> &str {
+        self.parts().0
+    }
+
+    /// The group whose conditions hold, if it is a part of the call.
+    pub fn group(&self) -> Option<&str> {
+        self.parts().1
+    }
+
+    fn parts(&self) -> (&str, Option<&str>) {
+        match self.0.split_once('@') {
+            Some((call, group)) => (call, Some(group)),
+            None => (&self.0, None),
+        }
+    }
 }
 
 impl Value for SyscallName {
     fn decode(node: &Node) -> Result<Self, Mismatch> {
-        text(node, "the name of a system call, such as openat", |text| {
-            let fits = (1..=64).contains(&text.len())
-                && text
+        const EXPECTED: &str = "the name of a system call, such as openat or openat@files-read";
+        text(node, EXPECTED, |text| {
+            let (call, group) = match text.split_once('@') {
+                Some((call, group)) => (call, Some(group)),
+                None => (text, None),
+            };
+            let fits = (1..=64).contains(&call.len())
+                && call
                     .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+                && group.is_none_or(|group| Name::new(group).is_some());
             fits.then(|| Self(text.to_owned()))
         })
     }
@@ -144,6 +168,6 @@ impl Value for SyscallName {
     }
 
     fn schema() -> Json {
-        json!({"type": "string", "pattern": "^[a-z0-9_]{1,64}$"})
+        json!({"type": "string", "pattern": "^[a-z0-9_]{1,64}(@[a-z][a-z0-9_-]{0,63})?$"})
     }
 }

@@ -169,7 +169,7 @@ fn words_that_are_mistyped_get_the_nearest() {
             "seccomp",
             "deny",
             "[\"open at\"]",
-            "[0]: expected the name of a system call, such as openat, found \"open at\"",
+            "[0]: expected the name of a system call, such as openat or openat@files-read, found \"open at\"",
         ),
         (
             "filesystem",
