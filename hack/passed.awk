@@ -5,7 +5,7 @@
 # NAME is that of an end-to-end program, or the crate of a program of cargo's. In the output of
 # `cargo test` the crate is the one of the last `Running unittests` line. A test that prints SKIP,
 # which libtest shows with --show-output, has not run. In the output of the test host each program has
-# a heading; `v2` is that of gl-cgroup.
+# a heading, where settings may stand before it; `v2` is that of gl-cgroup.
 
 /^ *Running unittests / {
     flush()
@@ -17,7 +17,9 @@
 /^ *Running / { flush() }
 /^==> / {
     flush()
-    name = $2
+    word = 2
+    while ($word ~ /^[A-Z_][A-Z0-9_]*=/) word++
+    name = $word
     sub(/.*\//, "", name)
     if (name == "v2") name = "gl-cgroup"
 }

@@ -10,11 +10,11 @@ use gl_spec::{Class, Classify as _};
 use crate::disk::{LoopDevice, Swap};
 use crate::support::{Fixture, has, host, name};
 
-/// Reads 1.5 MiB of a device in a cgroup, and returns how many seconds that took.
+/// Reads 2 MiB of a device in a cgroup, and returns how many seconds that took.
 fn seconds_to_read(fixture: &Fixture, device: &LoopDevice) -> f64 {
     let begin = Instant::now();
     let (status, text) = fixture.output(&format!(
-        "dd if={} of=/dev/null bs=64k count=24 iflag=direct",
+        "dd if={} of=/dev/null bs=64k count=32 iflag=direct",
         device.path
     ));
     assert_eq!(status, Some(0), "{text}");
@@ -29,7 +29,7 @@ fn a_throttled_device_is_read_at_its_rate() {
     let Some(device) = LoopDevice::new("throttle", 2) else {
         return;
     };
-    let free = seconds_to_read(&Fixture::new(&layout, "free"), &device);
+    let unlimited = Fixture::new(&layout, "free");
     let fixture = Fixture::new(&layout, "throttle");
     fixture
         .apply(&format!(
@@ -38,12 +38,18 @@ fn a_throttled_device_is_read_at_its_rate() {
         ))
         .unwrap();
     let throttled = seconds_to_read(&fixture, &device);
-    let rate = 1.5 / throttled;
-    assert!((0.5..2.0).contains(&rate), "{rate} MiB/s");
-    assert!(
-        free < throttled / 2.0,
-        "{free} s without a limit, {throttled} s with one"
-    );
+    // A busy machine makes both slower, but a limit is never exceeded, and without one the device is
+    // sooner or later read at once.
+    let rate = 2.0 / throttled;
+    assert!(rate < 1.4, "{rate} MiB/s");
+    let mut free = Vec::new();
+    while free.iter().all(|seconds| *seconds >= throttled / 2.0) {
+        assert!(
+            free.len() < 10,
+            "{free:?} s without a limit, {throttled} s with one"
+        );
+        free.push(seconds_to_read(&unlimited, &device));
+    }
 }
 
 #[test]
