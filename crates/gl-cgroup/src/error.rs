@@ -377,7 +377,8 @@ impl Classify for Error {
         let hint = match (self, self.errno()) {
             (Self::Systemd(err), _) => return err.hint(),
             (Self::NoController { .. }, _) => {
-                "leave the limit out, or mount the controller below /sys/fs/cgroup"
+                "leave the limit out, or give the host the controller: mounted below /sys/fs/cgroup (cgroup v1), \
+                 or in the cgroup.controllers of the topmost cgroup (v2), which cgroup_disable= at boot takes away"
             }
             (Self::NoFile { .. }, _) => "leave the limit out, or boot a kernel that has it",
             (Self::Set { .. }, Some(Errno::BUSY)) => {

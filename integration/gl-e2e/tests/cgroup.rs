@@ -7,12 +7,12 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 
 use gl_e2e::bundle::host::cgroups_of;
-use gl_e2e::bundle::kernel::{cgroup, cgroup_value, fields, proc_file};
-use gl_e2e::bundle::{self, Bundle, Host, finish, known_elsewhere};
+use gl_e2e::bundle::kernel::{cgroup, cgroup_value, eventually, fields, proc_file};
+use gl_e2e::bundle::{self, Bundle, Host, Output, finish, known_elsewhere};
 use gl_e2e::kernel::is_v2;
 use gl_e2e::{Outcome, Skip, tests};
 use serde_json::{Value, json};
@@ -41,6 +41,8 @@ fn main() -> ExitCode {
             v2_update_changes_the_files_and_keeps_the_rest,
             v2_delete_removes_what_the_container_made_below,
             v2_own_cgroup_is_read_only,
+            v2_controller_that_is_missing_is_named_with_its_file,
+            v2_controller_below_processes_is_named_with_its_file,
         ]);
     }
     if fs::metadata("/sys/fs/cgroup/memory/cgroup.procs").is_err() {
@@ -536,7 +538,7 @@ fn delete_removes_every_directory() -> Outcome {
     assert!(cgroups_of(box_.id()).len() > 6);
     box_.kill_and_wait();
     box_.delete().ok();
-    assert_eq!(cgroups_of(box_.id()), Vec::<std::path::PathBuf>::new());
+    assert_eq!(cgroups_of(box_.id()), Vec::<PathBuf>::new());
     Ok(())
 }
 
@@ -700,4 +702,102 @@ fn v2_own_cgroup_is_read_only() -> Outcome {
         "{out:?}"
     );
     Ok(())
+}
+
+/// A cgroup that has one controller, the top of what is seen from within, and in it nothing else.
+struct Enclosed {
+    outer: PathBuf,
+}
+
+impl Enclosed {
+    fn with(controller: &str) -> Self {
+        let top = Path::new("/sys/fs/cgroup");
+        let outer = top.join(format!("{}enclosed", bundle::tag()));
+        // As systemd has it, and the runtime wherever it makes a cgroup.
+        fs::write(top.join("cgroup.subtree_control"), "+pids +memory").unwrap();
+        fs::create_dir(&outer).unwrap();
+        let enclosed = Self { outer };
+        let passed_on = enclosed.outer.join("cgroup.subtree_control");
+        fs::write(passed_on, format!("+{controller}")).unwrap();
+        fs::create_dir(enclosed.inner()).unwrap();
+        enclosed
+    }
+
+    fn inner(&self) -> PathBuf {
+        self.outer.join("inner")
+    }
+
+    /// `run` by a runtime that is in it and has it as the root of its cgroups.
+    fn run(&self, box_: &Bundle) -> Output {
+        box_.write_config();
+        let enter = "set -e; echo $$ >\"$INNER/cgroup.procs\"; exec unshare --cgroup --mount -- /bin/sh -c \
+            'umount /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec \"$@\"' sh \"$@\"";
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", enter, "sh"])
+            .arg(bundle::runtime())
+            .arg("--root")
+            .arg(box_.state_root())
+            .args(["run", box_.id()])
+            .env("INNER", self.inner())
+            .current_dir(box_.dir())
+            .stdin(Stdio::null());
+        finish(&mut command)
+    }
+}
+
+impl Drop for Enclosed {
+    fn drop(&mut self) {
+        for dir in [self.inner(), self.outer.clone()] {
+            let removed = || fs::remove_dir(&dir).ok();
+            if std::thread::panicking() {
+                // What a failed test left behind goes as far as it can.
+                removed();
+            } else {
+                eventually("an empty cgroup", removed);
+            }
+        }
+    }
+}
+
+/// A bundle that prints a word and asks for one limit.
+fn says_up(limit: &str, value: &Value) -> Bundle {
+    Bundle::sh("echo up")
+        .unset("/linux/resources")
+        .set("/linux/resources", json!({limit: value}))
+}
+
+fn v2_controller_that_is_missing_is_named_with_its_file() -> Outcome {
+    known_elsewhere("have words of their own", || {
+        let enclosed = Enclosed::with("pids");
+        let plain = Bundle::sh("echo up").unset("/linux/resources");
+        enclosed.run(&plain).ok().prints("up");
+        let box_ = says_up("memory", &json!({"limit": 64 * MIB}));
+        let host = Host::before(&box_, &[]);
+        enclosed
+            .run(&box_)
+            .status(1)
+            .prints("")
+            .says(
+                "set linux.resources.memory.limit: this host has no memory controller (memory.max)",
+            )
+            .says("in the cgroup.controllers of the topmost cgroup (v2)");
+        host.unchanged_soon("a missing controller");
+    })
+}
+
+fn v2_controller_below_processes_is_named_with_its_file() -> Outcome {
+    known_elsewhere("have words of their own", || {
+        // The runtime itself is in the cgroup that would have to pass the controller on.
+        let enclosed = Enclosed::with("pids");
+        let box_ = says_up("pids", &json!({"limit": 5}));
+        let host = Host::before(&box_, &[]);
+        enclosed
+            .run(&box_)
+            .status(1)
+            .prints("")
+            .says("set linux.resources.pids.limit: enable pids in /sys/fs/cgroup/cgroup.subtree_control")
+            .says("that cgroup has processes: move them to one below it");
+        host.unchanged_soon("a controller that is not passed on");
+    })
 }

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         user_has_limits_in_a_delegated_cgroup,
         user_deletes_cgroups_that_the_container_made,
         user_outside_the_delegated_cgroup_is_told,
+        user_without_a_delegated_controller_is_told,
         user_with_a_profile_and_no_cgroup_is_told_what_to_do,
         user_with_a_degrading_profile_has_the_limits_of_each_process,
         user_is_told_what_a_degrading_profile_gives_up,
@@ -582,6 +583,47 @@ fn user_outside_the_delegated_cgroup_is_told() -> Outcome {
         .status(1)
         .says("join the cgroup (linux.cgroupsPath)")
         .says("--systemd-cgroup");
+    assert!(!delegated.0.join("box").is_dir(), "the cgroup is left");
+    Ok(())
+}
+
+/// A cgroup of root's that passes one controller on, removed at the end.
+struct Passing(PathBuf);
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        eventually("an empty cgroup", || fs::remove_dir(&self.0).ok());
+    }
+}
+
+fn user_without_a_delegated_controller_is_told() -> Outcome {
+    let top = Path::new("/sys/fs/cgroup");
+    if !top.join("cgroup.controllers").is_file() {
+        return Err(Skip("cgroup v2 is not mounted".to_owned()));
+    }
+    // As systemd has it.
+    fs::write(top.join("cgroup.subtree_control"), "+pids +memory").unwrap();
+    let box_ = plain_bundle("echo up");
+    let outer = format!("gl-e2e-user-{}", box_.id());
+    let passing = Passing(top.join(&outer));
+    fs::create_dir(&passing.0).unwrap();
+    fs::write(passing.0.join("cgroup.subtree_control"), "+pids").unwrap();
+    let delegated = Delegated::new(&format!("{outer}/own"))?;
+    let run = |box_: &Bundle| {
+        let mut command = plain_user(box_, Subordinate::Yes, "exec \"$G\" run $ID");
+        finish(command.env("CALLER", delegated.0.join("caller")))
+    };
+    let box_ = box_.set("/linux/cgroupsPath", json!(format!("/{outer}/own/box")));
+    let box_ = box_.set("/linux/resources", json!({"pids": {"limit": 7}}));
+    run(&box_).ok().prints("up");
+    let box_ = box_.set("/linux/resources", json!({"memory": {"limit": 67_108_864}}));
+    run(&box_)
+        .status(1)
+        .prints("")
+        .says(&format!(
+            "set linux.resources.memory.limit: enable memory in /sys/fs/cgroup/{outer}/cgroup.subtree_control"
+        ))
+        .says("have the owner of that cgroup delegate the controller");
     assert!(!delegated.0.join("box").is_dir(), "the cgroup is left");
     Ok(())
 }

@@ -472,7 +472,10 @@ fn property_that_systemd_refuses_is_an_error() -> Outcome {
     let box_ = annotated(Bundle::new(), key, "'nonsense'");
     let host = Host::before(&box_, &[]);
     let unit = unit(&box_);
-    box_.create().failed().says(&unit).says("systemd says");
+    let out = box_.create().failed().says(&unit).says("systemd says");
+    if bundle::is_greenlang() {
+        out.says("correct what systemd names: an annotation org.systemd.property.*");
+    }
     host.unchanged_soon("create with a property that systemd refuses");
     wait_forgotten(&unit);
     Ok(())

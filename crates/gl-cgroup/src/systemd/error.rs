@@ -176,7 +176,15 @@ impl Classify for Error {
                     .into(),
                 );
             }
-            Self::Job { unit, .. } => {
+            Self::Refused { name, .. } if name.ends_with(".InvalidArgs") => {
+                "correct what systemd names: an annotation org.systemd.property.*, a limit in linux.resources, or linux.cgroupsPath"
+            }
+            Self::Refused { name, .. }
+                if name.ends_with(".AccessDenied") || name.ends_with("AuthorizationRequired") =>
+            {
+                "call greenlang as root, or as a user who has a manager (loginctl enable-linger USER)"
+            }
+            Self::Refused { unit, .. } | Self::Job { unit, .. } => {
                 return Some(format!("systemctl status {unit} tells more").into());
             }
             _ => return None,

@@ -95,9 +95,7 @@ fn can_pass_on(base: &OwnedFd, above: &str) -> Result<bool, Error> {
     if !may_write(base, &join(above, CONTROL))? {
         return Ok(false);
     }
-    // The real root passes on what it likes; that of a namespace has a type, as all others.
-    let kind = rustix::fs::statat(base, join(above, "cgroup.type"), AtFlags::SYMLINK_NOFOLLOW);
-    if kind.is_err() {
+    if is_real_root(base, above) {
         return Ok(true);
     }
     let path = join(above, "cgroup.procs");
@@ -109,6 +107,13 @@ fn can_pass_on(base: &OwnedFd, above: &str) -> Result<bool, Error> {
             source,
         }),
     }
+}
+
+/// Whether this is the root of all cgroups, which passes on what it likes and has no type. That of a
+/// namespace has one, as all others.
+fn is_real_root(base: &OwnedFd, above: &str) -> bool {
+    let kind = join(above, "cgroup.type");
+    above.is_empty() && rustix::fs::statat(base, kind, AtFlags::SYMLINK_NOFOLLOW).is_err()
 }
 
 /// The controllers that the cgroup at `path` has.
@@ -158,7 +163,9 @@ pub(crate) fn require(
 /// Refused for one with processes before the kernel is asked: it would take cpu, cpuset and pids, and
 /// then let nothing but threads of these processes into the cgroups below.
 fn pass_on(base: &OwnedFd, above: &str, change: &str) -> Result<(), Errno> {
-    if !above.is_empty() && !file::read_line(base, &join(above, "cgroup.procs"))?.is_empty() {
+    if !is_real_root(base, above)
+        && !file::read_line(base, &join(above, "cgroup.procs"))?.is_empty()
+    {
         return Err(Errno::BUSY);
     }
     file::write(base, &join(above, CONTROL), change)
