@@ -68,6 +68,10 @@ pub struct Usage {
     pub memory_peak: u64,
     /// Processes that the kernel has killed for lack of memory.
     pub oom_kills: u64,
+    /// The most tasks at a time, where there is a cgroup that counts that.
+    pub tasks_peak: Option<u64>,
+    /// Tasks that the cgroup has refused.
+    pub tasks_refused: u64,
 }
 
 /// How long the parts of a run took.
@@ -400,6 +404,8 @@ fn finish(
         usage.cpu = cgroup.cpu_time().ok();
         usage.oom_kills = cgroup.oom_kills().unwrap_or(0);
         usage.memory_peak = cgroup.memory_peak().ok().flatten().unwrap_or(0);
+        let tasks = cgroup.tasks().unwrap_or_default();
+        (usage.tasks_peak, usage.tasks_refused) = (tasks.peak, tasks.refused);
     }
     let left = made.try_remove();
     let finished = match (finished, &ended) {

@@ -44,6 +44,9 @@ pub trait Companion {
     /// The config is decided and the container created.
     fn decided(&mut self, _decision: Decision) {}
 
+    /// Its first process waits, with all mounts made.
+    fn created(&mut self, _container: &Container) {}
+
     /// Its program runs.
     fn started(&mut self, _container: &Container) {}
 
@@ -104,6 +107,7 @@ pub fn run_beside(
         decision,
     } = create_with(store, id, &request.create, caller)?;
     beside.decided(decision);
+    beside.created(&container);
     let wants_terminal = spec
         .process()
         .as_ref()

@@ -75,6 +75,8 @@ fn ended(watching: &mut Watching, finished: &Finished) {
         cpu_system_us: micros(usage.system),
         memory_peak_bytes: usage.memory_peak,
         oom_kills: usage.oom_kills,
+        tasks_peak: usage.tasks_peak,
+        tasks_refused: usage.tasks_refused,
         ..Usage::default()
     });
     watching.report.times = Times {
@@ -90,8 +92,8 @@ fn ended(watching: &mut Watching, finished: &Finished) {
         // And whatever is no limit.
         _ => Reason::Signal,
     });
-    watching.tell_denials();
-    watching.report.exit = Exit::of(finished.ended, reason);
+    let met = watching.tell_denials(finished.ended);
+    watching.report.exit = Exit::of(finished.ended, reason.or(met));
 }
 
 /// The company of a program.

@@ -1,16 +1,15 @@
 //! Every layer of a sandbox as lines of the report: what it sets up by itself, read from the config that
-//! it hands on, what the profile asks for, and the limits that were met.
+//! it hands on, and what the profile asks for.
 
 use std::path::Path;
 
 use gl_container::Decision;
-use gl_profile::Limits;
 use gl_profile::translate::{Effect, Step};
 use rustix::io::Errno;
 use serde_json::Value as Json;
 
 use crate::error::Error;
-use crate::report::{Applied, Denial, Layer, Usage};
+use crate::report::{Applied, Layer};
 
 /// Where the lines come from that no profile has.
 const SELF: &str = "gl run";
@@ -144,44 +143,6 @@ fn line(step: &Step) -> Layer {
         applied,
         how,
     }
-}
-
-/// The limits that a cgroup has enforced, as denials.
-pub(crate) fn limits_met(usage: &Usage, limits: &Limits) -> Vec<Denial> {
-    let met = |what: &str, answer: &str, count: u64, limit: String, allow: String| Denial {
-        layer: "cgroup".to_owned(),
-        what: what.to_owned(),
-        arguments: vec![format!("limit={limit}")],
-        answer: answer.to_owned(),
-        process: String::new(),
-        count,
-        allow: Some(allow),
-        denied_by: None,
-    };
-    let mut all = Vec::new();
-    if usage.oom_kills > 0 {
-        let bytes = limits.memory_limit_bytes.value.0;
-        let allow = format!("limits.memory_limit_bytes = {}", bytes.saturating_mul(2));
-        all.push(met(
-            "memory",
-            "SIGKILL",
-            usage.oom_kills,
-            bytes.to_string(),
-            allow,
-        ));
-    }
-    if usage.tasks_refused > 0 {
-        let tasks = limits.max_threads.value.0;
-        let allow = format!("limits.max_threads = {}", tasks.saturating_mul(2));
-        all.push(met(
-            "tasks",
-            "EAGAIN",
-            usage.tasks_refused,
-            tasks.to_string(),
-            allow,
-        ));
-    }
-    all
 }
 
 #[cfg(test)]

@@ -13,9 +13,12 @@ mod dirs;
 mod error;
 mod explain;
 mod layers;
+mod met;
 mod process;
 mod report;
 mod run;
+mod space;
+mod usage;
 mod view;
 
 pub use dirs::Sandboxes;

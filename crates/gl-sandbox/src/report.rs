@@ -34,7 +34,7 @@ pub struct Report {
     pub exit: Exit,
     /// How long it took.
     pub times: Times,
-    /// What it used, where a cgroup counts it.
+    /// What it used: as its cgroup counts it, else CPU time and the largest process of those that were waited for.
     pub usage: Option<Usage>,
     /// What was denied, or in permissive mode would have been.
     pub denials: Vec<Denial>,
@@ -47,8 +47,8 @@ pub struct Report {
 /// What no run sees.
 pub(crate) const NOT_OBSERVED: [&str; 3] = [
     "denials of Landlock: the kernel tells its audit log alone, since 6.15",
-    "tasks that RLIMIT_NPROC refuses before the cgroup does: the kernel counts none; see usage.tasks_peak",
-    "writes that fail for want of space: the kernel counts none",
+    "calls that fail at a limit of one process (RLIMIT_AS, RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_FSIZE where its signal is ignored): the kernel counts none",
+    "writes that fail for want of space, where there is some again at the end: the kernel counts none",
 ];
 
 /// How far a line of a profile is in force.
@@ -103,9 +103,9 @@ pub enum Reason {
     CpuTime,
     /// Its memory was used up.
     Oom,
-    /// It had too many processes.
+    /// It had too many processes, or could make no more tasks and failed.
     Pids,
-    /// What it may write was used up.
+    /// What it may write was used up, and it failed.
     Disk,
     /// A system call that ends the program.
     Denied,
@@ -212,9 +212,9 @@ pub struct Usage {
 /// Something that was denied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denial {
-    /// `seccomp`, or `cgroup` for a limit that was met.
+    /// `seccomp`, or `cgroup`, `rlimit` or `mounts` for a limit that was met.
     pub layer: String,
-    /// The system call, or `memory` or `tasks`.
+    /// The system call, or `memory`, `tasks`, `file size` or `disk`.
     pub what: String,
     /// The arguments by which one call is told from another, `name=value`; nothing of what pointers point to.
     pub arguments: Vec<String>,
@@ -222,7 +222,7 @@ pub struct Denial {
     pub answer: String,
     /// The name of the program that made it first.
     pub process: String,
-    /// How often.
+    /// How often; once at least for `disk`.
     pub count: u64,
     /// What would allow it, as a line of a profile.
     pub allow: Option<String>,

@@ -12,6 +12,7 @@ use std::time::Instant;
 pub mod bundle;
 pub mod command;
 pub mod engine;
+pub mod gl;
 pub mod kernel;
 pub mod sandbox;
 pub mod scenario;

@@ -2,22 +2,22 @@
 //! report says, and that nothing stays.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::disallowed_methods,
     reason = "a test fails by panicking with what was seen"
 )]
 
 use std::fs;
-use std::io::{PipeReader, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use gl_e2e::bundle;
-use gl_e2e::bundle::kernel::eventually;
 use gl_e2e::command::{self as process, Output};
-use gl_e2e::kernel::processes;
+use gl_e2e::gl::{
+    BASIC, Dir, assert_nothing_left, assert_reason, command, ready, reported, run, sh, started,
+};
 use gl_e2e::terminal::Terminal;
 use gl_e2e::{Outcome, Skip, tests};
 use serde_json::Value;
@@ -39,13 +39,6 @@ fn main() -> ExitCode {
         name_in_use_is_refused_and_its_owner_untouched,
         options_that_loosen_are_refused_and_with_allow_reported,
         environment_words_set_the_profile,
-        timeout_ends_it_with_its_reason,
-        memory_limit_ends_it_with_its_reason,
-        cpu_time_ends_it_with_its_reason,
-        too_many_processes_end_it_with_their_reason,
-        open_files_and_file_sizes_are_bounded,
-        disk_is_bounded,
-        cpu_share_is_measured,
         denied_calls_are_in_the_report,
         permissive_mode_allows_and_reports,
         report_is_told_in_sentences,
@@ -61,67 +54,6 @@ fn main() -> ExitCode {
         basic_tier_kills_what_it_started,
         user_runs_both_tiers,
     ])
-}
-
-/// `gl run` with these arguments.
-fn command(args: &[&str]) -> Result<Command, Skip> {
-    let path = bundle::runtime().with_file_name("gl");
-    if !path.exists() {
-        assert!(!bundle::is_greenlang(), "no {}", path.display());
-        return Err(Skip("there is no gl beside this runtime".to_owned()));
-    }
-    let mut command = Command::new(path);
-    command.arg("run").args(args).stdin(Stdio::null());
-    Ok(command)
-}
-
-fn run(args: &[&str]) -> Result<Output, Skip> {
-    Ok(process::output(command(args)?))
-}
-
-/// Runs a script of a shell with options before it.
-fn sh(options: &[&str], script: &str) -> Result<Output, Skip> {
-    run(&[options, &["--", "sh", "-c", script]].concat())
-}
-
-/// A directory of this test, gone when dropped.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("{}{name}", bundle::tag()));
-        fs::create_dir(&dir).unwrap();
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-        Self(dir)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
-    }
-}
-
-/// Runs a script, and reads the report of it.
-fn reported(options: &[&str], script: &str) -> Result<(Output, Value), Skip> {
-    let dir = Dir::new("report");
-    let file = dir.path("report.json");
-    let output = sh(&[&["--report", &file], options].concat(), script)?;
-    let text = fs::read_to_string(&file).unwrap();
-    let report = serde_json::from_str(&text);
-    let report = report.unwrap_or_else(|err| panic!("{err} in {text:?} of {output}"));
-    Ok((output, report))
-}
-
-#[track_caller]
-fn assert_reason(output: &Output, report: &Value, reason: &str, status: i32) {
-    assert_eq!(report["exit"]["reason"], reason, "{output}\n{report:#}");
-    assert_eq!(output.status, status, "{output}");
-    assert_eq!(report["exit"]["status"], status, "{report:#}");
 }
 
 fn program_gets_its_streams_and_gives_its_status() -> Outcome {
@@ -391,74 +323,6 @@ fn environment_words_set_the_profile() -> Outcome {
     Ok(())
 }
 
-fn timeout_ends_it_with_its_reason() -> Outcome {
-    let (output, report) = reported(&["--timeout", "1s"], "sleep 60 & sleep 60")?;
-    assert_reason(&output, &report, "timeout", 124);
-    Ok(())
-}
-
-fn memory_limit_ends_it_with_its_reason() -> Outcome {
-    let script = "python3 -c 'x = bytearray(100 << 20)'";
-    let (output, report) = reported(&["--memory", "32MiB"], script)?;
-    assert_reason(&output, &report, "oom", 121);
-    assert_ne!(report["usage"]["oom_kills"], 0, "{report:#}");
-    let (output, report) = reported(&["--memory", "256MiB"], script)?;
-    assert_reason(&output, &report, "exited", 0);
-    Ok(())
-}
-
-fn cpu_time_ends_it_with_its_reason() -> Outcome {
-    let (output, report) = reported(
-        &["--cpu-time", "1s"],
-        "while :; do :; done & while :; do :; done",
-    )?;
-    assert_reason(&output, &report, "cpu_time", 123);
-    let used = report["usage"]["cpu_us"].as_u64().unwrap();
-    assert!(
-        (900_000..2_500_000).contains(&used),
-        "{used} µs in {report:#}"
-    );
-    Ok(())
-}
-
-fn too_many_processes_end_it_with_their_reason() -> Outcome {
-    let script = "for i in 1 2 3 4 5 6; do sleep 30 & done; wait";
-    let (output, report) = reported(&["--pids", "4"], script)?;
-    assert_reason(&output, &report, "pids", 122);
-    // The shell and three others are four.
-    let (output, report) = reported(&["--pids", "4"], "sleep 1 & sleep 1 & sleep 1 & wait")?;
-    assert_reason(&output, &report, "exited", 0);
-    Ok(())
-}
-
-fn open_files_and_file_sizes_are_bounded() -> Outcome {
-    let script =
-        "ulimit -n; head -c 3000000 /dev/zero >/tmp/big; ls -l /tmp/big | awk '{print $5}'";
-    let output = sh(&["--files", "17", "--file-size", "1MiB"], script)?;
-    assert_eq!(output.ok(), "17\n1048576", "{output}");
-    Ok(())
-}
-
-fn disk_is_bounded() -> Outcome {
-    let script = "head -c 9000000 /dev/zero >/tmp/big; head -c 9000000 /dev/zero >/dev/shm/big; du -skc /tmp /dev/shm | tail -1 | cut -f1";
-    let output = sh(&["--disk", "4MiB"], script)?;
-    let used: u64 = output.ok().trim().parse().unwrap();
-    assert!((2000..=4096).contains(&used), "{used} KiB: {output}");
-    assert!(output.stderr.contains("No space left"), "{output}");
-    Ok(())
-}
-
-fn cpu_share_is_measured() -> Outcome {
-    let options = ["--cpus", "0.25", "--timeout", "3s"];
-    let (output, report) = reported(&options, "while :; do :; done & while :; do :; done")?;
-    assert_reason(&output, &report, "timeout", 124);
-    let used = report["usage"]["cpu_us"].as_u64().unwrap();
-    let time = report["times"]["run_us"].as_u64().unwrap();
-    // Never more than the share; less only where the machine is busy.
-    assert!(used * 100 <= time * 28, "{used} of {time} µs");
-    Ok(())
-}
-
 fn denied_calls_are_in_the_report() -> Outcome {
     let script = "python3 -c 'import socket
 for i in range(3):
@@ -678,52 +542,6 @@ fn report_that_cannot_be_written_keeps_it_from_running() -> Outcome {
     Ok(())
 }
 
-/// What a sandbox of this name has left.
-fn left(name: &str) -> Vec<String> {
-    let mut left = Vec::new();
-    for dir in ["/run/greenlang-sandboxes", "/run/greenlang"] {
-        let path = Path::new(dir).join(name);
-        left.extend(path.exists().then(|| path.display().to_string()));
-    }
-    left.extend(
-        bundle::host::cgroups_of(name)
-            .iter()
-            .map(|path| path.display().to_string()),
-    );
-    left.extend(processes().into_values().filter(|line| line.contains(name)));
-    left
-}
-
-/// Starts a command, and returns when it has said that it is ready.
-fn ready(mut command: Command) -> (std::process::Child, PipeReader) {
-    let (read, write) = std::io::pipe().unwrap();
-    let child = command.stdout(write).spawn().unwrap();
-    drop(command);
-    let seen = bundle::kernel::read_until(&read, "ready\n");
-    assert_eq!(seen, "ready\n");
-    (child, read)
-}
-
-/// A sandbox that runs and says so; its name, and the caller.
-fn started(name: &str, options: &[&str]) -> Result<std::process::Child, Skip> {
-    let script = format!("echo ready; sleep 1000; echo {name}");
-    let args = [&["--name", name], options, &["--", "sh", "-c", &script]].concat();
-    let (child, _stdout) = ready(command(&args)?);
-    assert_ne!(
-        left(name),
-        Vec::<String>::new(),
-        "nothing to be seen of {name}"
-    );
-    Ok(child)
-}
-
-#[track_caller]
-fn assert_nothing_left(name: &str) {
-    eventually(&format!("the end of what is left of {name}"), || {
-        left(name).is_empty().then_some(())
-    });
-}
-
 fn killed_caller_leaves_nothing() -> Outcome {
     for (number, options) in [
         &[][..],
@@ -763,8 +581,6 @@ fn killed_worker_leaves_nothing_and_is_told() -> Outcome {
     assert_nothing_left(&name);
     Ok(())
 }
-
-const BASIC: [&str; 5] = ["--allow", "--tier", "basic", "--on-missing", "degrade"];
 
 fn basic_tier_stays_on_the_host_and_is_bound() -> Outcome {
     let own = fs::read_link("/proc/self/ns/pid").unwrap();

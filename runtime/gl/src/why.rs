@@ -57,9 +57,11 @@ fn end(report: &Report) -> String {
                 .to_owned()
         }
         Reason::Pids => {
-            "was ended, as it had more processes than limits.max_processes allows".to_owned()
+            "was ended, as it had more processes than limits.max_processes allows, or failed with as many tasks as \
+             limits.max_threads allows"
+                .to_owned()
         }
-        Reason::Disk => "was ended, as it had written all it may write".to_owned(),
+        Reason::Disk => "failed when it had written all it may write (limits.disk_quota_bytes)".to_owned(),
         Reason::Denied => "was ended by a system call that its filter kills for".to_owned(),
         Reason::SetupError => {
             let why = exit
@@ -91,8 +93,9 @@ fn denied(denial: &Denial) -> String {
     let allow = denial.allow.as_ref().map_or_else(String::new, |line| {
         format!("; this line of a profile would allow it: {line}")
     });
-    format!(
-        "{call} {verb} {times} by {} ({}){allow}.",
-        denial.process, denial.layer
-    )
+    let by = match denial.process.as_str() {
+        "" => String::new(),
+        process => format!(" by {process}"),
+    };
+    format!("{call} {verb} {times}{by} ({}){allow}.", denial.layer)
 }

@@ -60,6 +60,9 @@ const IN_REACH: Lack = Lack {
     remedy: "let the engine give it process ids of its own, or set on_missing = \"degrade\"",
 };
 
+/// How many times as many tasks as its cgroup a user namespace lets through.
+const BACKSTOP: u64 = 2;
+
 /// Microseconds in which a share of a CPU is counted.
 const PERIOD: u64 = 100_000;
 
@@ -91,13 +94,20 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// The tasks of the container's users, where they are nobody else's: a second hold beside the cgroup.
+/// The tasks of the container's users, where they are nobody else's: what is left without a cgroup, and
+/// beside one a second hold. That one is wider: the kernel asks it first, and counts nowhere what it refuses.
 fn own_user_tasks(run: &mut Run<'_>, spec: &Spec, extras: &mut Extras) {
-    if own_users(run, spec) {
-        let threads = &run.profile.limits.max_threads;
-        let limit = (RLIMIT_NPROC, u64::from(threads.value.0));
-        rlimit(run, extras, threads, "RLIMIT_NPROC", limit);
+    if !own_users(run, spec) {
+        return;
     }
+    let threads = &run.profile.limits.max_threads;
+    let exact = u64::from(threads.value.0);
+    let counted = run.host.cgroup.is_some_and(|has| has.tasks);
+    let limit = match counted {
+        true => exact.saturating_mul(BACKSTOP),
+        false => exact,
+    };
+    rlimit(run, extras, threads, "RLIMIT_NPROC", (RLIMIT_NPROC, limit));
 }
 
 /// Whether the container's users are nobody else's.

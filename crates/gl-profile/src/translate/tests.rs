@@ -320,7 +320,8 @@ fn tasks_of_an_own_user_namespace_are_limited_by_user_as_well() {
             uid: 1000,
             gid: 1000
         })),
-        [40]
+        [80],
+        "wider than the cgroup, which counts what it refuses"
     );
 }
 

@@ -7,12 +7,15 @@ use gl_container::{Beside, Companion, Container, Decision};
 use gl_profile::{Isolation, Limits};
 use gl_seccomp::Policy;
 use gl_spec::Timestamp;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use super::{Ended, Request, Root};
 use crate::denials::Denials;
 use crate::layers;
-use crate::report::{self, Exit, Layer, Reason, Report, Times, Usage};
+use crate::met::Met;
+use crate::report::{self, Exit, Layer, Reason, Report, Times};
+use crate::space::Space;
+use crate::usage;
 
 /// What the worker does while the sandbox runs.
 pub(crate) struct Watching {
@@ -22,6 +25,7 @@ pub(crate) struct Watching {
     /// The limits that a cgroup counts.
     limits: Limits,
     pub(super) agent: Option<Agent>,
+    space: Option<Space>,
     begun: Instant,
     started: Option<Instant>,
     pub(super) ended: Option<Instant>,
@@ -63,16 +67,32 @@ impl Watching {
         }
     }
 
-    /// Puts what was denied into the report, and the limits that were met.
-    pub(crate) fn tell_denials(&mut self) {
-        let Some(agent) = &mut self.agent else {
-            return;
+    /// Puts what was denied into the report, and the limits that were met; the reason for the end, if that is
+    /// one of them.
+    pub(crate) fn tell_denials(&mut self, ended: Ended) -> Option<Reason> {
+        let (mut denials, more) = self.agent.as_mut()?.denials.take();
+        let full = self.space.take().map_or_else(Vec::new, |one| one.full());
+        let met = Met {
+            ended,
+            usage: self.report.usage.as_ref(),
+            limits: &self.limits,
+            full: &full,
         };
-        let (mut denials, more) = agent.denials.take();
-        let usage = self.report.usage.iter();
-        denials.extend(usage.flat_map(|usage| layers::limits_met(usage, &self.limits)));
+        denials.extend(met.denials());
+        let reason = met.reason();
         self.report.denials = denials;
         self.report.denials_not_listed = more;
+        reason
+    }
+
+    /// Holds the file systems in memory that the program can fill; those of gVisor are in its own kernel.
+    fn hold_space(&mut self, container: &Container) {
+        if self.report.tier == "gvisor" {
+            return;
+        }
+        let first = container.state().ok();
+        let first = first.and_then(|state| Pid::from_raw(state.pid));
+        self.space = first.and_then(|first| Space::of(first).ok());
     }
 
     pub(super) fn new(request: &Request, begun: Instant) -> Self {
@@ -105,6 +125,7 @@ impl Watching {
             own: Vec::new(),
             limits: profile.limits.clone(),
             agent: None,
+            space: None,
             begun,
             started: None,
             ended: None,
@@ -119,6 +140,10 @@ impl Companion for Watching {
         if let Some(agent) = &mut self.agent {
             agent.denials.decided(decision);
         }
+    }
+
+    fn created(&mut self, container: &Container) {
+        self.hold_space(container);
     }
 
     fn started(&mut self, container: &Container) {
@@ -140,22 +165,10 @@ impl Companion for Watching {
         let now = Instant::now();
         self.ended = Some(now);
         self.report.times.run_us = micros(self.started.unwrap_or(now), now);
-        self.report.usage = usage(container);
-        self.tell_denials();
-        let ooms = self
-            .report
-            .usage
-            .as_ref()
-            .map_or(0, |usage| usage.oom_kills);
-        let reason = match container.end_reason() {
-            Ok(Some(reason)) => Some(Reason::from(reason)),
-            // A program that copes with the end of a child says so by its own success.
-            _ if ooms > 0 && ended != Ended::Exited(0) => Some(Reason::Oom),
-            _ if ended == Ended::Signalled(Signal::SYS.as_raw()) => Some(Reason::Denied),
-            _ if ended == Ended::Signalled(Signal::XCPU.as_raw()) => Some(Reason::CpuTime),
-            _ => None,
-        };
-        self.report.exit = Exit::of(ended, reason);
+        self.report.usage = usage::of(container);
+        let met = self.tell_denials(ended);
+        let reason = container.end_reason().ok().flatten();
+        self.report.exit = Exit::of(ended, reason.map(Reason::from).or(met));
     }
 }
 
@@ -186,28 +199,6 @@ impl Beside for Watching {
             }
         }
     }
-}
-
-fn usage(container: &Container) -> Option<Usage> {
-    let stats = container.usage().ok().flatten()?;
-    let tasks = container.tasks().ok().flatten().unwrap_or_default();
-    let disk = |op: &str| {
-        let all = stats.blkio.io_service_bytes_recursive.iter();
-        let all = all.filter(|entry| entry.op.eq_ignore_ascii_case(op));
-        all.map(|entry| entry.value).sum()
-    };
-    Some(Usage {
-        cpu_us: stats.cpu.usage.total / 1000,
-        cpu_user_us: stats.cpu.usage.user / 1000,
-        cpu_system_us: stats.cpu.usage.kernel / 1000,
-        memory_bytes: stats.memory.usage.usage,
-        memory_peak_bytes: stats.memory.usage.max,
-        tasks_peak: tasks.peak,
-        tasks_refused: tasks.refused,
-        oom_kills: container.oom_kills().unwrap_or(0),
-        disk_read_bytes: disk("read"),
-        disk_written_bytes: disk("write"),
-    })
 }
 
 fn tier(request: &Request) -> &'static str {

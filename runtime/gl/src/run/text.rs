@@ -20,12 +20,15 @@ pub(crate) fn short(report: &Report) -> String {
         ));
     }
     for denial in &report.denials {
+        let by = match denial.process.as_str() {
+            "" => String::new(),
+            process => format!(" to {process}"),
+        };
         out.push_str(&format!(
-            "  denied {}({}) {} times to {}: {}\n",
+            "  denied {}({}) {} times{by}: {}\n",
             denial.what,
             denial.arguments.join(", "),
             denial.count,
-            denial.process,
             denial.answer,
         ));
     }
@@ -56,7 +59,7 @@ fn ended(report: &Report) -> String {
         Reason::Timeout => "its time was over".to_owned(),
         Reason::CpuTime => "its CPU time was used up".to_owned(),
         Reason::Oom => "its memory was used up".to_owned(),
-        Reason::Pids => "it had too many processes".to_owned(),
+        Reason::Pids => "it had too many processes or threads".to_owned(),
         Reason::Disk => "its disk space was used up".to_owned(),
         Reason::Denied => "a call that it may not make ended it".to_owned(),
         Reason::SetupError => "it never ran".to_owned(),
