@@ -8,6 +8,7 @@
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -129,7 +130,7 @@ impl Cache {
         options: &Options,
         tell: &mut dyn FnMut(Progress),
     ) -> Result<Cached, Error> {
-        let key = key(image, options.ownership).map_err(failed("name an entry of", &self.path))?;
+        let key = key(image, options).map_err(failed("name an entry of", &self.path))?;
         let name = format!("{key}.lock");
         let dir = self.dir.as_fd();
         loop {
@@ -153,6 +154,32 @@ impl Cache {
                 self.make(&key, image, options, tell)?;
             }
         }
+    }
+
+    /// Finds an entry by its name, to use it as well: for another process than the one that unpacked it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cache`] if there is none any more, or it cannot be opened, [`Error::CacheUnsafe`].
+    pub fn hold(&self, key: &str) -> Result<Cached, Error> {
+        let path = self.path.join(key);
+        let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+        if key.len() != 64 || !key.chars().all(hex) {
+            return Err(failed("open", &path)(Errno::INVAL.into()));
+        }
+        let lock = Lock::shared(self.dir.as_fd(), &format!("{key}.lock"));
+        let lock = lock.map_err(failed("lock", &self.path))?;
+        let Some((root, stored)) = self.find(key)? else {
+            return Err(failed("open", &path)(Errno::NOENT.into()));
+        };
+        lock.mark().map_err(failed("mark", &self.path))?;
+        Ok(Cached {
+            rootfs: path.join(ROOTFS),
+            key: key.to_owned(),
+            root,
+            stored,
+            _in_use: lock,
+        })
     }
 
     /// Opens an entry, if it is there.
@@ -249,11 +276,11 @@ fn fault(dir: &OwnedFd) -> io::Result<Option<CacheFault>> {
     Ok((stat.st_mode & 0o077 != 0).then_some(CacheFault::Mode))
 }
 
-/// Names an entry: by all layers, and by whom the files belong to. In a user namespace that is a
+/// Names an entry: by all layers, by directories that are made beside, and by whom the files belong to. In a user namespace that is a
 /// question of its id maps.
-fn key(image: &Image, ownership: Ownership) -> io::Result<String> {
+fn key(image: &Image, options: &Options) -> io::Result<String> {
     let mut hash = Sha256::new_with_prefix(b"greenlang image tree 1\n");
-    match ownership {
+    match options.ownership {
         Ownership::Caller => hash.update(b"caller\n"),
         Ownership::Image => {
             for map in ["/proc/self/uid_map", "/proc/self/gid_map"] {
@@ -270,6 +297,11 @@ fn key(image: &Image, ownership: Ownership) -> io::Result<String> {
     for diff_id in image.diff_ids() {
         hash.update(diff_id.hex());
         hash.update(b"\n");
+    }
+    for path in &options.directories {
+        hash.update(b"directory ");
+        hash.update(path.as_os_str().as_bytes());
+        hash.update(b"\0");
     }
     Ok(Digest::finish(hash).hex())
 }

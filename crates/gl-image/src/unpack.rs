@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use gl_rootfs::Leaf;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::Error;
@@ -26,6 +27,9 @@ pub struct Options {
     pub ownership: Ownership,
     /// How much the image may ask for.
     pub limits: Limits,
+    /// Directories that the tree has whatever the image says: those that something will be mounted on, so
+    /// that nobody has to make them later. Names are followed within the tree; mode 0755.
+    pub directories: Vec<PathBuf>,
 }
 
 impl Options {
@@ -35,6 +39,7 @@ impl Options {
         Self {
             ownership: Ownership::of_caller(),
             limits: Limits::default(),
+            directories: Vec::new(),
         }
     }
 }
@@ -129,6 +134,9 @@ pub(crate) fn fill(
         };
         applying.apply(&mut tree, &mut used, &meter)?;
     }
+    for path in &options.directories {
+        make_directory(&tree, path)?;
+    }
     let (trash, notes) = tree.finish().map_err(|fault| Error::Part {
         what: "all layers".to_owned(),
         path: image.reference().path.clone(),
@@ -140,6 +148,24 @@ pub(crate) fn fill(
         entries: used.entries,
         notes,
     })
+}
+
+/// Makes a directory of the tree that the image has not brought, links on the way followed within it.
+fn make_directory(tree: &Tree, path: &Path) -> Result<(), Error> {
+    let failed = |errno: Errno| Error::Cache {
+        doing: "make, in the image's tree, the directory",
+        path: path.to_owned(),
+        source: errno.into(),
+    };
+    let (made, _) = tree
+        .root
+        .open_or_make(path, Leaf::Directory)
+        .map_err(failed)?;
+    let stat = rustix::fs::fstat(&made).map_err(failed)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Ok(()),
+        _ => Err(failed(Errno::NOTDIR)),
+    }
 }
 
 /// Unpacks an image to a directory that does not exist yet or is empty.

@@ -234,3 +234,59 @@ fn the_cache_is_where_the_user_has_caches() {
         Err("find the image cache: neither XDG_CACHE_HOME nor HOME is an absolute path".to_owned())
     );
 }
+
+#[test]
+fn directories_are_made_within_the_tree_and_name_another_entry() {
+    let scratch = Scratch::new();
+    let layers = [Layer::new()
+        .dir("real/")
+        .symlink("link", "/real")
+        .symlink("up", "../../..")
+        .file("f", "text")
+        .done()];
+    let dir = scratch.join("layout");
+    Layout::new(&layers).write(&dir);
+    let image = open(&dir).unwrap();
+    let cache = Cache::open(&scratch.join("cache")).unwrap();
+    let plain = unpack(&cache, &image);
+    let mut how = options(Ownership::of_caller());
+    how.directories = ["/proc", "/link/a/b", "/up/c", "/real"]
+        .map(Into::into)
+        .to_vec();
+    let made = cache.unpack(&image, &how, &mut |_| {}).unwrap();
+    assert_ne!(made.key(), plain.key());
+    assert_eq!(names(plain.rootfs()), ["f", "link", "real", "up"]);
+    assert_eq!(
+        names(made.rootfs()),
+        ["c", "f", "link", "proc", "real", "up"]
+    );
+    assert_eq!(names(&made.rootfs().join("real/a")), ["b"]);
+    // A file is in the way.
+    how.directories = vec!["/f".into()];
+    let err = cache.unpack(&image, &how, &mut |_| {}).unwrap_err();
+    assert_eq!(
+        err.to_string(),
+        "make, in the image's tree, the directory /f"
+    );
+    let left = names(&scratch.join("cache"));
+    let left = left.iter().filter(|name| !name.ends_with(".lock"));
+    assert_eq!(left.count(), 2);
+}
+
+#[test]
+fn entry_is_held_by_its_name_and_no_other_is() {
+    let scratch = Scratch::new();
+    let cache = Cache::open(&scratch.join("cache")).unwrap();
+    let first = unpack(&cache, &image(&scratch, "text"));
+    let key = first.key().to_owned();
+    let held = cache.hold(&key).unwrap();
+    assert_eq!(held.rootfs(), first.rootfs());
+    drop(first);
+    assert_eq!(cache.prune(Duration::ZERO).unwrap().in_use, [key.as_str()]);
+    drop(held);
+    assert_eq!(cache.prune(Duration::ZERO).unwrap().removed, [key.as_str()]);
+    for name in [key.as_str(), "../cache", "x", ""] {
+        let err = cache.hold(name).unwrap_err();
+        assert!(err.to_string().starts_with("open "), "{name:?}: {err}");
+    }
+}
