@@ -305,7 +305,11 @@ pub(crate) fn absolute(bundle: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Reads a document up to the limit of `gl-spec`, which refuses what is longer.
-pub(crate) fn read_document(path: &Path) -> Result<Vec<u8>, Error> {
+///
+/// # Errors
+///
+/// [`Error::File`]; `EINVAL` for what is no file.
+pub fn read_document(path: &Path) -> Result<Vec<u8>, Error> {
     let read = || {
         // Without O_NONBLOCK a pipe in its place would hang us.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;

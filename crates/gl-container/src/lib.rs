@@ -31,7 +31,7 @@ mod update;
 mod watch;
 
 pub use container::Container;
-pub use create::{CreateRequest, Decision, Denials, create};
+pub use create::{CreateRequest, Decision, Denials, create, read_document};
 pub use delete::{Force, HookFailures, delete};
 pub use error::Error;
 pub use exec::{ExecRequest, Outcome, Paused, exec};

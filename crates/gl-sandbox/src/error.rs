@@ -19,6 +19,29 @@ pub enum Error {
     /// The processes that look after it.
     #[error(transparent)]
     Launch(#[from] gl_launch::Error),
+    /// The image that it runs on.
+    #[error(transparent)]
+    Image(Box<gl_image::Error>),
+    /// The user whom an image names.
+    #[error("find the user {user:?} of the image: {problem}")]
+    User {
+        /// As the image has it.
+        user: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A config that a sandbox cannot hold to.
+    #[error("use {field} of {}: {problem}", path.display())]
+    Bundle {
+        /// The config.
+        path: PathBuf,
+        /// Its field.
+        field: String,
+        /// What is wrong with that.
+        problem: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// Its name.
     #[error(transparent)]
     Spec(#[from] gl_spec::Error),
@@ -70,6 +93,12 @@ pub enum Error {
     },
 }
 
+impl From<gl_image::Error> for Error {
+    fn from(err: gl_image::Error) -> Self {
+        Self::Image(Box::new(err))
+    }
+}
+
 impl Error {
     pub(crate) fn file(
         action: &'static str,
@@ -103,7 +132,8 @@ impl Classify for Error {
             Self::Basic(err) => err.class(),
             Self::Launch(err) => err.class(),
             Self::Spec(err) => err.class(),
-            Self::Path { .. } => Class::Invalid,
+            Self::Image(err) => err.class(),
+            Self::Path { .. } | Self::User { .. } | Self::Bundle { .. } => Class::Invalid,
             Self::Tier { .. } => Class::Unsupported,
             Self::File { .. } | Self::Host { .. } | Self::Killed { .. } => Class::Internal,
         }
@@ -115,6 +145,9 @@ impl Classify for Error {
             Self::Basic(err) => err.code(),
             Self::Launch(err) => err.code(),
             Self::Spec(err) => err.code(),
+            Self::Image(err) => err.code(),
+            Self::User { .. } => "E_IMAGE_USER",
+            Self::Bundle { .. } => "E_BUNDLE",
             Self::File { .. } => "E_FILE",
             Self::Path { .. } => "E_PATH",
             Self::Tier { .. } => "E_TIER",
@@ -129,7 +162,9 @@ impl Classify for Error {
             Self::Basic(err) => err.hint(),
             Self::Launch(err) => err.hint(),
             Self::Spec(err) => err.hint(),
-            Self::Tier { remedy, .. } => Some(Cow::Borrowed(remedy)),
+            Self::Image(err) => err.hint(),
+            Self::User { .. } => Some("give the image such a user, or a number for one".into()),
+            Self::Tier { remedy, .. } | Self::Bundle { remedy, .. } => Some(Cow::Borrowed(remedy)),
             Self::Path { .. } => {
                 Some("name a path that exists, without links that lead elsewhere".into())
             }

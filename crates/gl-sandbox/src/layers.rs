@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use gl_container::Decision;
+use gl_container::{Container, Decision};
 use gl_profile::translate::{Effect, Step};
 use rustix::io::Errno;
 use serde_json::Value as Json;
@@ -128,6 +128,23 @@ pub(crate) fn of_profile(decision: &Decision) -> Vec<Layer> {
         }));
     }
     all
+}
+
+/// What runsc is asked for, of a container that has a kernel of its own.
+pub(crate) fn of_runsc(container: &Container) -> Vec<Layer> {
+    // Where they cannot be read there is nothing to be said; the profile's own lines are there.
+    let layers = container.layers().ok().flatten().unwrap_or_default();
+    let lines = layers.into_iter().map(|one| Layer {
+        layer: one.layer,
+        requested: one.requested,
+        origin: "gVisor".to_owned(),
+        applied: match one.applied {
+            true => Applied::Yes,
+            false => Applied::No,
+        },
+        how: one.how,
+    });
+    lines.collect()
 }
 
 fn line(step: &Step) -> Layer {

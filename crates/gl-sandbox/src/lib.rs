@@ -1,7 +1,7 @@
 //! "Run this under that profile": the facade behind `gl run`.
 //!
-//! A [`Request`] becomes a bundle whose root is a view of the host (tier `namespace`) or a directory that
-//! the caller names (`container`, `gvisor`), and goes the way of every container from there. What is here:
+//! A [`Request`] becomes a bundle whose root is a view of the host (tier `namespace`), or a directory, an
+//! image or a bundle that the caller names (`container`, `gvisor`), and goes the way of every container from there. What is here:
 //! the view ([`view`](mod@view)), the two processes that each look after the other ([`run()`](run())), the agent that sees denied
 //! calls, and the [`Report`].
 #![forbid(unsafe_code)]
@@ -12,17 +12,24 @@ mod denials;
 mod dirs;
 mod error;
 mod explain;
+mod image;
 mod layers;
 mod met;
 mod process;
 mod report;
+mod root;
 mod run;
 mod space;
 mod usage;
+mod user;
 mod view;
 
+pub use bundle::Bundle;
 pub use dirs::Sandboxes;
 pub use error::Error;
+pub use image::{Image, Unpacked, cache_root, unpack};
 pub use process::{default_environment, id};
-pub use report::{Applied, Denial, Exit, Layer, Loosening, Reason, Report, Times, Usage};
-pub use run::{Ended, Request, Root, Terminal, prepare, run};
+pub use report::{Applied, Denial, Exit, Layer, Loosening, OfImage, Reason, Report, Times, Usage};
+pub use root::{Files, Root, prepare};
+pub use run::{Ended, Request, Terminal, run};
+pub use user::User;

@@ -1,6 +1,7 @@
 //! What a run came to: one JSON document.
 
 use gl_container::Ended;
+use gl_profile::Isolation;
 use gl_spec::EndReason;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,9 @@ pub struct Report {
     pub id: String,
     /// `basic`, `namespace`, `container` or `gvisor`.
     pub tier: String,
+    /// The image that it ran on.
+    #[serde(default)]
+    pub image: Option<OfImage>,
     /// `enforcing` or `permissive`.
     pub mode: String,
     /// The profile's name.
@@ -44,8 +48,33 @@ pub struct Report {
     pub not_observed: Vec<String>,
 }
 
+/// The image of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfImage {
+    /// As it was named.
+    pub reference: String,
+    /// The digest of its manifest, or of its config where the archive has no such manifest.
+    pub digest: String,
+}
+
+/// What a run does not see.
+pub(crate) fn not_observed(isolation: Isolation) -> Vec<String> {
+    let gvisor = match isolation {
+        Isolation::Gvisor => &NOT_OBSERVED_IN_GVISOR[..],
+        Isolation::Basic | Isolation::Namespace | Isolation::Container => &[],
+    };
+    let all = NOT_OBSERVED.iter().chain(gvisor);
+    all.map(|one| (*one).to_owned()).collect()
+}
+
+/// What no run of a kernel of its own sees.
+const NOT_OBSERVED_IN_GVISOR: [&str; 2] = [
+    "system calls that the filter denies: gVisor's kernel keeps it, and tells nobody outside",
+    "tasks, files and network as gVisor's kernel counts them: usage is that of runsc's processes",
+];
+
 /// What no run sees.
-pub(crate) const NOT_OBSERVED: [&str; 3] = [
+const NOT_OBSERVED: [&str; 3] = [
     "denials of Landlock: the kernel tells its audit log alone, since 6.15",
     "calls that fail at a limit of one process (RLIMIT_AS, RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_FSIZE where its signal is ignored): the kernel counts none",
     "writes that fail for want of space, where there is some again at the end: the kernel counts none",

@@ -17,8 +17,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a program in a sandbox.
     ///
-    /// Without --rootfs it sees the host's system directories and the working directory, read-only, and an
-    /// empty /tmp. Status: the program's own, or 128 and the number of the signal that ended it; 119 disk full,
+    /// Without --rootfs, --image or --bundle it sees the host's system directories and the working directory,
+    /// read-only, and an empty /tmp. Status: the program's own, or 128 and the number of the signal that ended it; 119 disk full,
     /// 120 denied, 121 out of memory, 122 too many processes, 123 CPU time, 124 timeout, 125 it never ran.
     Run(Box<Run>),
     /// Say in sentences what a report of gl run holds.
@@ -270,6 +270,14 @@ pub(crate) struct Run {
     /// Run on the files of DIR instead of the host's, read-only.
     #[arg(long, value_name = "DIR")]
     pub(crate) rootfs: Option<PathBuf>,
+    /// Run on an image that is on disk, read-only: an OCI image layout or what docker save has written, with
+    /// :TAG or @DIGEST where it holds several. The command is added to its entry point, or takes the place of
+    /// its Cmd.
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// Run an OCI bundle, as strictly as the profile says.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
     /// The working directory inside.
     #[arg(long, short = 'C', value_name = "DIR")]
     pub(crate) chdir: Option<String>,
@@ -289,8 +297,8 @@ pub(crate) struct Run {
     /// Note the run in an audit log: a file, or journald. A run that cannot be noted does not start.
     #[arg(long, value_name = "FILE|journald")]
     pub(crate) audit: Option<String>,
-    /// The program and its arguments.
-    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    /// The program and its arguments; an image or a bundle may have its own.
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
 }
 

@@ -1,7 +1,8 @@
 //! `gl image`.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -24,11 +25,7 @@ pub(crate) fn perform(command: &cli::Image) -> Result<ExitCode, Error> {
 
 /// The caller's images.
 fn cache() -> Result<Cache, Error> {
-    let set = |name| std::env::var_os(name).map(PathBuf::from);
-    let (cache, home) = (set("XDG_CACHE_HOME"), set("HOME"));
-    let user = rustix::process::geteuid();
-    let root = gl_image::default_root(user, cache.as_deref(), home.as_deref())?;
-    Ok(Cache::open(&root)?)
+    Ok(Cache::open(&gl_sandbox::cache_root()?)?)
 }
 
 fn list(format: &cli::Json) -> Result<ExitCode, Error> {
@@ -80,9 +77,11 @@ fn unpack(options: &cli::Unpack) -> Result<ExitCode, Error> {
     let how = Options::of_caller();
     let platform = options.platform.clone().unwrap_or_else(Platform::host);
     let image = Image::open(&reference, &platform, &how.limits)?;
-    let mut shown = Shown::new();
+    let mut shown = Shown::new(&options.image);
     let mut tell = |progress| shown.show(progress);
-    let unpacked = gl_image::unpack_to(&image, &options.dir, &how, &mut tell)?;
+    let unpacked = gl_image::unpack_to(&image, &options.dir, &how, &mut tell);
+    shown.end();
+    let unpacked = unpacked?;
     for note in &unpacked.notes {
         output::note(&format!(
             "gl: left out of layer {}: {}: {}\n",
@@ -102,24 +101,54 @@ fn summary(dir: &Path, image: &Image, unpacked: &gl_image::Unpacked) -> String {
     )
 }
 
-/// Progress, once it has taken a second, and then each second.
-struct Shown {
+/// Progress, once it has taken a second: on a terminal in a line that is written over, elsewhere in one
+/// line. Standard output is not ours.
+pub(crate) struct Shown {
+    what: String,
     last: Instant,
+    every: Duration,
+    terminal: bool,
+    said: bool,
 }
 
 impl Shown {
-    fn new() -> Self {
-        let last = Instant::now();
-        Self { last }
+    pub(crate) fn new(what: &str) -> Self {
+        // Short enough for a line.
+        let name = Path::new(what).file_name();
+        Self {
+            what: name.map_or_else(
+                || what.to_owned(),
+                |name| name.to_string_lossy().into_owned(),
+            ),
+            last: Instant::now(),
+            every: Duration::from_secs(1),
+            terminal: std::io::stderr().is_terminal(),
+            said: false,
+        }
     }
 
-    fn show(&mut self, progress: Progress) {
-        if self.last.elapsed() < Duration::from_secs(1) {
+    pub(crate) fn show(&mut self, progress: Progress) {
+        if self.last.elapsed() < self.every || (self.said && !self.terminal) {
             return;
         }
         self.last = Instant::now();
-        let percent = (progress.done * 100).checked_div(progress.total);
-        output::note(&format!("gl: unpacked {} %\n", percent.unwrap_or(100)));
+        self.every = Duration::from_millis(250);
+        self.said = true;
+        match self.terminal {
+            true => {
+                let percent = (progress.done * 100).checked_div(progress.total);
+                let percent = percent.unwrap_or(100).min(100);
+                output::over(&format!("gl: unpacking {}: {percent} %", self.what));
+            }
+            false => output::note(&format!("gl: unpacking {}\n", self.what)),
+        }
+    }
+
+    /// Leaves nothing of it on a terminal.
+    pub(crate) fn end(self) {
+        if self.said && self.terminal {
+            output::over("");
+        }
     }
 }
 

@@ -42,6 +42,11 @@ pub(crate) fn note(text: &str) {
     eprint!("{}", visible(text));
 }
 
+/// Writes over the last line that this has written, on a terminal.
+pub(crate) fn over(text: &str) {
+    eprint!("\r{}\u{1b}[K", visible(text));
+}
+
 /// The same with control characters spelled out, but newlines.
 fn visible(text: &str) -> Cow<'_, str> {
     let hidden = |c: char| c.is_control() && c != '\n';

@@ -1,18 +1,21 @@
 //! `gl run`: a program in a sandbox.
 
+mod environment;
+mod ground;
 mod text;
 mod trail;
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use gl_container::HostProfiles;
-use gl_profile::{ENVIRONMENT_WORDS, Isolation, Options, Profile, environment};
-use gl_sandbox::{Loosening, Report, Request, Root, Sandboxes, Terminal};
+use gl_profile::{ENVIRONMENT_WORDS, Options, Profile};
+use gl_sandbox::{Loosening, Report, Request, Sandboxes, Terminal};
 use gl_spec::{ContainerId, chain};
 
+use self::ground::Wanted;
 use self::trail::Trail;
 use crate::cli::{self, Tty};
 use crate::error::Error;
@@ -33,10 +36,21 @@ pub(crate) fn perform(options: &cli::Run) -> ExitCode {
 }
 
 fn attempt(options: &cli::Run) -> Result<u8, Error> {
-    let (profile, loosened) = resolve(options)?;
-    let root = root(options, &profile)?;
+    let wanted = Wanted::of(options)?;
+    let (profile, mut loosened) = resolve(options)?;
     // Before anything is made: the program may begin anew here.
-    gl_sandbox::prepare(&root, profile.isolation.value)?;
+    gl_sandbox::prepare(wanted.files(profile.isolation.value)?)?;
+    let ground = wanted.open()?;
+    let allows = ground.loosens();
+    if let (Some(first), false) = (allows.first(), options.allow) {
+        return Err(Error::Loosens {
+            option: "--bundle",
+            profile: profile.name.value.as_str().to_owned(),
+            from: first.from.clone(),
+            to: first.to.clone(),
+        });
+    }
+    loosened.extend(allows);
     let request = Request {
         id: match &options.name {
             Some(name) => ContainerId::new(name).map_err(gl_sandbox::Error::from)?,
@@ -44,10 +58,10 @@ fn attempt(options: &cli::Run) -> Result<u8, Error> {
         },
         profile,
         loosened,
-        command: options.command.clone(),
-        env: environment_of(options)?,
-        cwd: options.chdir.clone(),
-        root,
+        command: ground.command(&options.command)?,
+        env: environment::of(options, ground.environment(), terminal(options.tty))?,
+        cwd: ground.working_directory(options.chdir.as_deref())?,
+        root: ground.root(),
         terminal: terminal(options.tty),
     };
     let report = Output::open(options.report.as_deref())?;
@@ -89,7 +103,7 @@ fn resolve(options: &cli::Run) -> Result<(Profile, Vec<Loosening>), Error> {
     let words = words
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
-    let words = environment(words)?;
+    let words = gl_profile::environment(words)?;
     let start = profile::start(&options.profile)?;
     let settings = settings(&options.settings)?;
     let (profile, loosened) = settings.resolve(Some(words), start, &HostProfiles)?;
@@ -171,28 +185,6 @@ fn absolute(option: &str, value: &str) -> Result<String, Error> {
     })
 }
 
-fn root(options: &cli::Run, profile: &Profile) -> Result<Root, Error> {
-    let usage = |what: &str, problem: &'static str| Error::Usage {
-        what: what.to_owned(),
-        problem: problem.into(),
-    };
-    match (&options.rootfs, profile.isolation.value) {
-        (
-            Some(dir),
-            Isolation::Basic | Isolation::Namespace | Isolation::Container | Isolation::Gvisor,
-        ) => Ok(Root::Directory(dir.clone())),
-        (None, Isolation::Namespace | Isolation::Basic) => Ok(Root::Host),
-        (None, Isolation::Container) => Err(usage(
-            "--tier container",
-            "it needs the files of a container: --rootfs DIR",
-        )),
-        (None, Isolation::Gvisor) => Err(usage(
-            "--tier gvisor",
-            "it needs the files of a container: --rootfs DIR",
-        )),
-    }
-}
-
 fn terminal(tty: Tty) -> Terminal {
     let streams = || std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     match tty {
@@ -200,50 +192,6 @@ fn terminal(tty: Tty) -> Terminal {
         Tty::Auto if streams() => Terminal::Yes,
         Tty::Auto | Tty::Never => Terminal::No,
     }
-}
-
-/// A clean environment, and what the caller adds to it.
-fn environment_of(options: &cli::Run) -> Result<Vec<String>, Error> {
-    let mut env = gl_sandbox::default_environment();
-    if terminal(options.tty) == Terminal::Yes {
-        let term = std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned());
-        env.push(format!("TERM={term}"));
-    }
-    let mut given = Vec::new();
-    for file in &options.env_file {
-        given.extend(env_file(file)?);
-    }
-    given.extend(options.env.iter().cloned());
-    for one in given {
-        let (name, value) = match one.split_once('=') {
-            Some((name, value)) => (name.to_owned(), value.to_owned()),
-            None => match std::env::var(&one) {
-                Ok(value) => (one, value),
-                // What the caller does not have cannot be passed on.
-                Err(_) => continue,
-            },
-        };
-        if name.is_empty() || name.contains('\0') || value.contains('\0') {
-            return Err(Error::Usage {
-                what: "--env".to_owned(),
-                problem: format!("{name:?} is no name of a variable").into(),
-            });
-        }
-        env.retain(|known| known.split_once('=').is_none_or(|(known, _)| known != name));
-        env.push(format!("{name}={value}"));
-    }
-    Ok(env)
-}
-
-fn env_file(path: &Path) -> Result<Vec<String>, Error> {
-    let failed = |source| Error::File {
-        path: path.to_owned(),
-        source,
-    };
-    let text = std::fs::read_to_string(path).map_err(failed)?;
-    let lines = text.lines().map(str::trim_start);
-    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(lines.map(str::to_owned).collect())
 }
 
 /// Where the report goes. Opened before anything runs, so that one that cannot be written keeps the program

@@ -8,10 +8,9 @@ mod watching;
 mod worker;
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
 
 use gl_container::Force;
-use gl_profile::{Isolation, Profile};
+use gl_profile::Profile;
 use gl_spec::ContainerId;
 use gl_sys::Sender;
 use rustix::io::Errno;
@@ -20,6 +19,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use crate::dirs::Sandboxes;
 use crate::error::Error;
 use crate::report::{Loosening, Report};
+use crate::root::Root;
 
 pub(crate) use self::watching::Watching;
 
@@ -46,15 +46,6 @@ pub struct Request {
     pub terminal: Terminal,
 }
 
-/// What the root of a sandbox is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Root {
-    /// A view of the host: what the profile shows of it.
-    Host,
-    /// A directory, read-only.
-    Directory(PathBuf),
-}
-
 /// Whether a program gets a terminal of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Terminal {
@@ -62,21 +53,6 @@ pub enum Terminal {
     No,
     /// It has one that is relayed to the caller's.
     Yes,
-}
-
-/// Makes sure that this process can run a sandbox; the program may begin anew in it, with the same arguments.
-///
-/// # Errors
-///
-/// [`Error::Container`] with what keeps it from that.
-pub fn prepare(root: &Root, tier: Isolation) -> Result<(), Error> {
-    match root {
-        // It stays where it is, and its program cannot write to ours.
-        Root::Host if tier == Isolation::Basic => Ok(()),
-        Root::Host => Ok(gl_container::prepare_alone()?),
-        // Its files may belong to anybody.
-        Root::Directory(_) => Ok(gl_container::prepare_create(Path::new("."), None)?),
-    }
 }
 
 /// Runs a sandbox to its end. `done` is told how it went, in the worker, when nothing is left of it, and gives

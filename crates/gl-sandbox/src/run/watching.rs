@@ -4,12 +4,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Instant, SystemTime};
 
 use gl_container::{Beside, Companion, Container, Decision};
-use gl_profile::{Isolation, Limits};
+use gl_profile::Limits;
 use gl_seccomp::Policy;
 use gl_spec::Timestamp;
 use rustix::process::{Pid, Signal};
 
-use super::{Ended, Request, Root};
+use super::{Ended, Request};
 use crate::denials::Denials;
 use crate::layers;
 use crate::met::Met;
@@ -101,7 +101,8 @@ impl Watching {
             report: Report {
                 version: report::VERSION,
                 id: request.id.as_str().to_owned(),
-                tier: tier(request).to_owned(),
+                tier: request.root.tier(profile.isolation.value).to_owned(),
+                image: request.root.image(),
                 mode: profile.mode.value.as_str().to_owned(),
                 profile: profile.name.value.as_str().to_owned(),
                 profile_hash: profile.hash(),
@@ -120,7 +121,7 @@ impl Watching {
                 usage: None,
                 denials: Vec::new(),
                 denials_not_listed: 0,
-                not_observed: report::NOT_OBSERVED.map(str::to_owned).to_vec(),
+                not_observed: report::not_observed(profile.isolation.value),
             },
             own: Vec::new(),
             limits: profile.limits.clone(),
@@ -150,6 +151,7 @@ impl Companion for Watching {
         let now = Instant::now();
         self.report.times.setup_us = micros(self.begun, now);
         self.started = Some(now);
+        self.report.layers.extend(layers::of_runsc(container));
         if let Some(agent) = &mut self.agent {
             // One that has ended already has nobody to be ended.
             agent.init = container.pidfd().ok();
@@ -198,15 +200,6 @@ impl Beside for Watching {
                 }
             }
         }
-    }
-}
-
-fn tier(request: &Request) -> &'static str {
-    match (request.profile.isolation.value, &request.root) {
-        (Isolation::Gvisor, _) => "gvisor",
-        (_, Root::Directory(_)) => "container",
-        (Isolation::Basic, _) => "basic",
-        (_, Root::Host) => "namespace",
     }
 }
 

@@ -9,8 +9,8 @@ use gl_container::{CreateRequest, Denials as Observing, Init, RunRequest, Tie};
 use gl_plan::{Keyring, Pivot};
 use gl_profile::{Isolation, Profile};
 
+use super::Request;
 use super::watching::{Agent, Watching, micros};
-use super::{Request, Root};
 use crate::basic;
 use crate::bundle::{self, AGENT};
 use crate::denials::Denials;
@@ -18,6 +18,7 @@ use crate::dirs::Sandboxes;
 use crate::error::Error;
 use crate::layers;
 use crate::report::Report;
+use crate::root::Root;
 
 /// All of it; what came of it.
 pub(super) fn work(request: &Request, front: OwnedFd) -> (Report, Option<Error>) {
@@ -63,7 +64,12 @@ fn in_dir(
         front: Some(front),
         init: None,
     });
-    let bundle = bundle::write(dir, request)?;
+    // Until nothing is left of what runs on it.
+    let held = match &request.root {
+        Root::Image(image) => Some(image.hold()?),
+        Root::Host | Root::Directory(_) | Root::Bundle(_) => None,
+    };
+    let bundle = bundle::write(dir, request, held.as_ref())?;
     let config = bundle.join("config.json");
     watching.own = layers::own(&config)?;
     let run = RunRequest {
@@ -78,7 +84,7 @@ fn in_dir(
             preserve_fds: 0,
             cgroups: Some(Driver::Cgroupfs),
             profile: None,
-            resolved: Some(for_container(&request.profile)),
+            resolved: Some(for_container(request)),
             denials: Observing::Observed,
             tie: Tie::Launcher,
             init: Init::Reaper,
@@ -96,10 +102,15 @@ fn is_basic(request: &Request) -> bool {
 }
 
 /// The profile without what is in the bundle already.
-fn for_container(profile: &Profile) -> Profile {
-    let mut profile = profile.clone();
+fn for_container(request: &Request) -> Profile {
+    let mut profile = request.profile.clone();
     profile.filesystem.bind_mounts = None;
-    profile.filesystem.temp_root_path = None;
+    if request.root == Root::Host {
+        profile.filesystem.temp_root_path = None;
+    }
+    if profile.isolation.value == Isolation::Gvisor {
+        return profile;
+    }
     // The first process is none of the program's.
     for count in [
         &mut profile.limits.max_processes.value.0,

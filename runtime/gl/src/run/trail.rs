@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use gl_audit::{Durability, Entry, Event, Journal, Log, Sink};
-use gl_profile::Isolation;
-use gl_sandbox::{Reason, Report, Request, Root};
+use gl_sandbox::{Reason, Report, Request};
 use serde_json::{Map, Value, json};
 
 use crate::error::Error;
@@ -68,11 +67,7 @@ impl<'a> Trail<'a> {
         };
         let profile = &self.request.profile;
         let hash = profile.hash();
-        let tier = match (&self.request.root, profile.isolation.value) {
-            (_, Isolation::Gvisor) => "gvisor",
-            (Root::Directory(_), _) => "container",
-            (Root::Host, isolation) => isolation.as_str(),
-        };
+        let tier = self.request.root.tier(profile.isolation.value);
         let none = Map::new();
         for (event, data) in events {
             sink.append(&Entry {

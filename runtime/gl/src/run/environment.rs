@@ -1,0 +1,61 @@
+//! The environment of a program: a clean one, and what the image and the caller add to it.
+
+use std::path::Path;
+
+use gl_sandbox::Terminal;
+
+use crate::cli;
+use crate::error::Error;
+
+/// Where a variable comes from, and `NAME=value`; of the caller's also `NAME` alone.
+type Given = (&'static str, String);
+
+/// What the program gets: `base`, then what the image says, then the caller.
+pub(super) fn of(
+    options: &cli::Run,
+    (base, image): (Vec<String>, &[String]),
+    terminal: Terminal,
+) -> Result<Vec<String>, Error> {
+    let mut env = base;
+    let has_term = env.iter().any(|one| one.starts_with("TERM="));
+    if terminal == Terminal::Yes && !has_term {
+        let term = std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned());
+        env.push(format!("TERM={term}"));
+    }
+    let of_image = image.iter().filter(|one| one.contains('='));
+    let mut given: Vec<Given> = of_image.map(|one| ("--image", one.clone())).collect();
+    for file in &options.env_file {
+        given.extend(env_file(file)?.into_iter().map(|one| ("--env-file", one)));
+    }
+    given.extend(options.env.iter().map(|one| ("--env", one.clone())));
+    for (source, one) in given {
+        let (name, value) = match one.split_once('=') {
+            Some((name, value)) => (name.to_owned(), value.to_owned()),
+            None => match std::env::var(&one) {
+                Ok(value) => (one, value),
+                // What the caller does not have cannot be passed on.
+                Err(_) => continue,
+            },
+        };
+        if name.is_empty() || name.contains('\0') || value.contains('\0') {
+            return Err(Error::Usage {
+                what: source.to_owned(),
+                problem: format!("{name:?} is no name of a variable").into(),
+            });
+        }
+        env.retain(|known| known.split_once('=').is_none_or(|(known, _)| known != name));
+        env.push(format!("{name}={value}"));
+    }
+    Ok(env)
+}
+
+fn env_file(path: &Path) -> Result<Vec<String>, Error> {
+    let failed = |source| Error::File {
+        path: path.to_owned(),
+        source,
+    };
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let lines = text.lines().map(str::trim_start);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
+}
