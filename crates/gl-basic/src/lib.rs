@@ -19,5 +19,5 @@ mod watch;
 pub use error::Error;
 pub use gl_launch::{Beside, Ended};
 pub use host::{Entry, Files, Host, HostFiles};
-pub use plan::{Limits, Plan, Request, Terminal, plan};
+pub use plan::{Limits, Plan, Request, Terminal, is_always_shown, never_allowed, plan};
 pub use run::{Companion, Finished, Reason, Times, Usage, run};

@@ -27,6 +27,8 @@ use gl_spec::oci::LinuxResources;
 use crate::error::Error;
 use crate::host::{Files, Host};
 
+pub use filter::never_allowed;
+pub use shown::is_always_shown;
 pub(crate) use shown::{TERMINAL, WRITE};
 
 /// Whether the program has a terminal of its own.
@@ -44,7 +46,7 @@ pub enum Terminal {
 pub struct Request {
     /// The program and its arguments.
     pub args: Vec<CString>,
-    /// Its environment, `NAME=value`; `TMPDIR` is added.
+    /// Its environment, `NAME=value`; `TMPDIR` is added, and `HOME` where it is not there.
     pub env: Vec<CString>,
     /// Its working directory, absolute.
     pub cwd: PathBuf,
@@ -111,6 +113,13 @@ impl Plan {
     /// [`Companion`]: crate::Companion
     pub fn observe(&mut self) {
         self.filter = self.filter.take().map(Policy::observed);
+    }
+
+    /// Has another filter in force, whose listener the [`Companion`] gets, if it makes one.
+    ///
+    /// [`Companion`]: crate::Companion
+    pub fn filter_by(&mut self, policy: Policy) {
+        self.filter = Some(policy);
     }
 
     /// What is watched.

@@ -250,6 +250,15 @@ fn complete(plan: &Plan, made: &Made, slave: Option<&OwnedFd>) -> Result<Process
         .env
         .retain(|entry| !entry.as_bytes().starts_with(b"TMPDIR="));
     process.env.push(var);
+    if !process
+        .env
+        .iter()
+        .any(|entry| entry.as_bytes().starts_with(b"HOME="))
+    {
+        let var = [b"HOME=", temp.as_os_str().as_bytes()].concat();
+        let var = CString::new(var).or(Err(Error::Nul { what: "HOME" }))?;
+        process.env.push(var);
+    }
     let Some(landlock) = process.landlock.first_mut() else {
         return Ok(process);
     };

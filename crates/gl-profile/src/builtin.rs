@@ -86,6 +86,11 @@ pub(crate) fn words() -> impl Iterator<Item = &'static str> {
 }
 
 /// The name of a built-in profile for itself or an alias.
+/// Whether a profile that is built in has this name, or an alias of it.
+pub fn is_taken(name: &str) -> bool {
+    canonical(name).is_some()
+}
+
 pub(crate) fn canonical(name: &str) -> Option<&'static str> {
     find(name).map(|profile| profile.name)
 }

@@ -33,3 +33,4 @@ pub use report::{Applied, Denial, Exit, Layer, Loosening, OfImage, Reason, Repor
 pub use root::{Files, Root, prepare};
 pub use run::{Ended, Request, Terminal, run};
 pub use user::User;
+pub use view::has_in_etc;

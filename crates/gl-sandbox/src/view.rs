@@ -46,6 +46,23 @@ const ETC: &[&str] = &[
 ];
 /// Beginnings of names in `/etc` that programs need as well: settings of languages.
 const ETC_PREFIXES: &[&str] = &["java-", "python3", "perl"];
+/// Files of `/etc` that a sandbox has of its own, or that come with a network.
+const ETC_OWN: &[&str] = &["group", "hosts", "passwd", "resolv.conf"];
+
+/// Whether the view of the tier `namespace` has something at this path of `/etc`, or below it, whatever the
+/// profile lists.
+pub fn has_in_etc(path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix("/etc") else {
+        return false;
+    };
+    let Some(name) = below.iter().next().and_then(|name| name.to_str()) else {
+        return true;
+    };
+    ETC.contains(&name)
+        || ETC_OWN.contains(&name)
+        || ETC_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Larger files of `/etc` are not copied but mounted.
 const COPIED_BYTES: u64 = 128 << 10;
 /// A fresh `/tmp` has this size where no quota says otherwise.

@@ -331,6 +331,21 @@ impl Policy {
         self
     }
 
+    /// The same filter, whose calls only a deadly signal interrupts once the agent has seen them: no program
+    /// meets an `EINTR` that it would not have met. Without an agent nothing changes.
+    ///
+    /// # Kernel
+    ///
+    /// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`, since 5.19; left out where the kernel does not know it.
+    #[must_use]
+    pub fn undisturbed(mut self) -> Self {
+        let wanted = self.flags.with(Flags::WAIT_KILLABLE_RECV);
+        if gl_sys::seccomp_flags_known(wanted.bits()) {
+            self.flags = wanted.settled();
+        }
+        self
+    }
+
     fn space(&self, audit: u32) -> Cow<'_, Space> {
         let own = self.spaces.iter().find(|space| space.audit == audit);
         own.map_or_else(

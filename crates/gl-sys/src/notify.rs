@@ -100,3 +100,28 @@ pub fn seccomp_answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> Resu
         Err(errno) => Err(errno),
     }
 }
+
+/// Whether a call still waits for its answer: only then what was read of its thread was that thread's.
+///
+/// # Kernel
+///
+/// `SECCOMP_IOCTL_NOTIF_ID_VALID`, by this number since 5.17.
+///
+/// # Errors
+///
+/// What `ioctl(2)` says, but for a call that has gone away.
+pub fn seccomp_is_waiting(listener: BorrowedFd<'_>, id: u64) -> Result<bool, Errno> {
+    // SAFETY: the borrow keeps the listener open, and `id` is a live 64-bit integer, which the kernel reads.
+    let ret = unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_ID_VALID,
+            &raw const id,
+        )
+    };
+    match check(ret.into()) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}

@@ -21,6 +21,13 @@ pub(crate) enum Command {
     /// read-only, and an empty /tmp. Status: the program's own, or 128 and the number of the signal that ended it; 119 disk full,
     /// 120 denied, 121 out of memory, 122 too many processes, 123 CPU time, 124 timeout, 125 it never ran.
     Run(Box<Run>),
+    /// Run a program that is trusted, and write a profile of what it did.
+    ///
+    /// It runs on the host itself, unhindered but without any capability: its system calls, the paths in
+    /// them, whom it talks to and how much it uses become a profile for somebody to read, and then for gl run.
+    /// Status: the program's own, or 128 and the number of the signal that ended it; 125: it never ran, or no
+    /// profile was written.
+    Record(Box<Record>),
     /// Say in sentences what a report of gl run holds.
     ///
     /// Status 0: the program ended by itself, nothing was denied or given up. 1: something was.
@@ -138,6 +145,11 @@ pub(crate) enum Profile {
     Diff(Diff),
     /// Score how much a profile leaves open, from 0 (little) to 100.
     Score(One),
+    /// Make one profile that allows what any of several allows.
+    ///
+    /// It is looser than each of them: what each brings is printed. Keys that gl record does not write are
+    /// refused.
+    Merge(Merge),
     /// Print the JSON Schema of profile files.
     Schema,
     /// Print what a profile becomes for others: a seccomp section, an AppArmor profile, a config.json.
@@ -213,6 +225,35 @@ pub(crate) struct Diff {
     pub(crate) to: String,
     #[command(flatten)]
     pub(crate) format: Json,
+}
+
+/// Options of `gl profile merge`.
+#[derive(Debug, Args)]
+pub(crate) struct Merge {
+    /// The profiles: names, or files.
+    #[arg(required = true, num_args = 2.., value_name = "PROFILE")]
+    pub(crate) profiles: Vec<String>,
+    /// The file to write.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// The name of the profile; that of the file without.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The tier of the profile, where those of the others differ.
+    #[arg(long, value_enum)]
+    pub(crate) tier: Option<RecordTier>,
+    /// Write over a file that is there.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// The tiers that a recording can be for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RecordTier {
+    /// The host's own namespaces.
+    Basic,
+    /// Namespaces over a view of the host.
+    Namespace,
 }
 
 /// Options of `gl profile export`.
@@ -299,6 +340,38 @@ pub(crate) struct Run {
     pub(crate) audit: Option<String>,
     /// The program and its arguments; an image or a bundle may have its own.
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// Options of `gl record`.
+#[derive(Debug, Args)]
+pub(crate) struct Record {
+    /// The file to write.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) profile_out: PathBuf,
+    /// The name of the profile; that of the file without.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The tier that the profile is for.
+    #[arg(long, value_enum, default_value_t = RecordTier::Namespace)]
+    pub(crate) tier: RecordTier,
+    /// Let the profile allow a call that the profile default denies, if the program makes it.
+    #[arg(long, value_name = "CALL")]
+    pub(crate) include: Vec<String>,
+    /// Write over a file that is there.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// The working directory.
+    #[arg(long, short = 'C', value_name = "DIR")]
+    pub(crate) chdir: Option<PathBuf>,
+    /// Set a variable, or pass the caller's on.
+    #[arg(long, short, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Set the variables of a file: lines NAME=VALUE, empty lines, and comments with #.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// The program and its arguments.
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
 }
 

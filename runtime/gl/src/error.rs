@@ -41,6 +41,9 @@ pub(crate) enum Error {
     /// A profile.
     #[error(transparent)]
     Profile(Box<gl_profile::Error>),
+    /// A recording.
+    #[error(transparent)]
+    Record(Box<gl_record::Error>),
     /// A sandbox.
     #[error(transparent)]
     Sandbox(Box<gl_sandbox::Error>),
@@ -94,6 +97,12 @@ impl From<gl_profile::translate::Refused> for Error {
     }
 }
 
+impl From<gl_record::Error> for Error {
+    fn from(err: gl_record::Error) -> Self {
+        Self::Record(Box::new(err))
+    }
+}
+
 impl From<gl_sandbox::Error> for Error {
     fn from(err: gl_sandbox::Error) -> Self {
         Self::Sandbox(Box::new(err))
@@ -112,6 +121,7 @@ impl Error {
             Self::NoFilter { .. } => Some(Cow::Borrowed(
                 "set seccomp.default in it, or let it extend a built-in profile",
             )),
+            Self::Record(err) => err.hint(),
             Self::Sandbox(err) => err.hint(),
             Self::Loosens { .. } => Some(Cow::Borrowed(
                 "leave it out, name another profile, or say aloud that it may: --allow",

@@ -13,6 +13,7 @@ mod generate;
 mod image;
 mod output;
 mod profile;
+mod record;
 mod run;
 mod why;
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         }
         Command::Profile(command) => profile::perform(&command),
         Command::Run(options) => return run::perform(&options),
+        Command::Record(options) => return record::perform(&options),
         Command::Why(options) => why::perform(&options),
         Command::Completions(options) => generate::completions(&options),
         Command::Man(options) => generate::man(&options),

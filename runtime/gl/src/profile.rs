@@ -3,6 +3,7 @@
 mod check;
 mod diff;
 mod explain;
+mod merge;
 mod score;
 mod tier;
 
@@ -32,6 +33,7 @@ pub(crate) fn perform(command: &cli::Profile) -> Result<ExitCode, Error> {
         cli::Profile::Check(options) => check::perform(options),
         cli::Profile::Explain(options) => explain::perform(options),
         cli::Profile::Diff(options) => diff::perform(options),
+        cli::Profile::Merge(options) => merge::perform(options),
         cli::Profile::Score(one) => score::perform(one),
         cli::Profile::Schema => output::text(&gl_profile::schema()).map(|()| ExitCode::SUCCESS),
         cli::Profile::Export(options) => export(options),

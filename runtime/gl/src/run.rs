@@ -1,6 +1,6 @@
 //! `gl run`: a program in a sandbox.
 
-mod environment;
+pub(crate) mod environment;
 mod ground;
 mod text;
 mod trail;

@@ -82,6 +82,11 @@ const SOCK_SEQPACKET: u64 = 5;
 /// What of the type of a socket is its type.
 const TYPE: u64 = 0xf;
 
+/// The calls that no profile can allow in this tier, as Landlock does not hold what they do.
+pub fn never_allowed() -> impl Iterator<Item = &'static str> {
+    DENIED.iter().flat_map(|(_, calls)| calls.iter().copied())
+}
+
 pub(super) fn apply(run: &mut Deciding<'_>) -> Result<Option<Policy>, Error> {
     let profile = run.profile;
     let mode = profile.mode.value;

@@ -81,6 +81,12 @@ const NEEDED: [&str; 45] = [
     "/sys/kernel/mm/transparent_hugepage",
 ];
 
+/// Whether a path can be read in this tier whatever the profile lists, unless a line of it hides the path.
+#[must_use]
+pub fn is_always_shown(path: &Path) -> bool {
+    NEEDED.iter().any(|shown| path.starts_with(shown))
+}
+
 /// Devices that are everybody's.
 const DEVICES: [(&str, u64); 6] = [
     ("/dev/null", DEVICE),

@@ -1,6 +1,6 @@
 //! The environment of a program: a clean one, and what the image and the caller add to it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gl_sandbox::Terminal;
 
@@ -23,11 +23,26 @@ pub(super) fn of(
         env.push(format!("TERM={term}"));
     }
     let of_image = image.iter().filter(|one| one.contains('='));
-    let mut given: Vec<Given> = of_image.map(|one| ("--image", one.clone())).collect();
-    for file in &options.env_file {
+    let of_image = of_image.map(|one| ("--image", one.clone())).collect();
+    let env = with(env, of_image)?;
+    with_options(env, &options.env_file, &options.env)
+}
+
+/// An environment with what options add to it: files, then single variables.
+pub(crate) fn with_options(
+    env: Vec<String>,
+    files: &[PathBuf],
+    variables: &[String],
+) -> Result<Vec<String>, Error> {
+    let mut given: Vec<Given> = Vec::new();
+    for file in files {
         given.extend(env_file(file)?.into_iter().map(|one| ("--env-file", one)));
     }
-    given.extend(options.env.iter().map(|one| ("--env", one.clone())));
+    given.extend(variables.iter().map(|one| ("--env", one.clone())));
+    with(env, given)
+}
+
+fn with(mut env: Vec<String>, given: Vec<Given>) -> Result<Vec<String>, Error> {
     for (source, one) in given {
         let (name, value) = match one.split_once('=') {
             Some((name, value)) => (name.to_owned(), value.to_owned()),
