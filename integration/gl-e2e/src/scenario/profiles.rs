@@ -233,7 +233,8 @@ pub fn profiled_containers_leave_nothing_behind(engine: &Engine) -> Outcome {
 pub fn profile_default_runs_ordinary_programs(engine: &Engine) -> Outcome {
     let profile = chosen(engine, "default");
     let script = "echo one >/tmp/a && cp /tmp/a /tmp/b && cat /tmp/b | tr a-z A-Z; \
-        (sleep 0 & wait) && nc -l -p 4000 -e true & sleep 0.3; nc -w 1 127.0.0.1 4000 </dev/null && echo net; \
+        (sleep 0 & wait) && nc -l -p 4000 -e true & \
+        until nc -w 1 127.0.0.1 4000 </dev/null 2>/dev/null; do sleep 0.1; done; echo net; \
         chown 1000 /tmp/a && su user -c 'id -u'";
     let out = engine.sh(&[&profile], script);
     assert_eq!(out.ok(), "ONE\nnet\n1000", "{out}");
