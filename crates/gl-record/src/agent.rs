@@ -10,7 +10,7 @@ use gl_sys::{Answer, Notification};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::calls::{self, Act, Named};
 use crate::classes::{Class, Classes};
@@ -22,12 +22,17 @@ use crate::peaks::Peaks;
 /// Calls that are answered before others are looked after.
 const AT_ONCE: usize = 64;
 const ENOSYS: u16 = 38;
-/// `AT_FDCWD` as an argument.
+/// Calls with the number that a descriptor gets.
 const DUP_MAKES: [(&str, u8); 2] = [("dup2", 1), ("dup3", 1)];
 
 /// What was seen, so far.
 pub(crate) struct Agent {
     listener: Option<OwnedFd>,
+    /// Readable once nobody wants a recording any more.
+    front: Option<OwnedFd>,
+    program: Option<OwnedFd>,
+    /// The program was ended for that.
+    pub(crate) abandoned: bool,
     classes: Classes,
     /// Calls that are allowed though the profile `default` denies them.
     include: Vec<String>,
@@ -47,6 +52,9 @@ impl Agent {
     pub(crate) fn new(classes: Classes, files: Seen, include: Vec<String>) -> Self {
         Self {
             listener: None,
+            front: None,
+            program: None,
+            abandoned: false,
             classes,
             include,
             words: BTreeMap::new(),
@@ -56,6 +64,21 @@ impl Agent {
             files,
             net: Net::default(),
             peaks: Peaks::default(),
+        }
+    }
+
+    /// Ends the program when this descriptor becomes readable.
+    pub(crate) fn look_after(&mut self, front: OwnedFd) {
+        self.front = Some(front);
+    }
+
+    /// Nobody waits any more. Before the program runs there is nobody to be ended.
+    fn abandon(&mut self) {
+        if let Some(program) = &self.program {
+            // One that has ended is what is wanted.
+            gl_sys::pidfd_send_signal(program.as_fd(), Signal::KILL.as_raw()).ok();
+            self.front = None;
+            self.abandoned = true;
         }
     }
 
@@ -146,6 +169,12 @@ impl Agent {
             self.net.message(thread, call, argument(1));
         }
         match call {
+            "getdents" | "getdents64" => {
+                let dir = thread.directory(Some(argument(0)));
+                if let Some(dir) = dir.filter(|_| self.is_waiting(notification)) {
+                    self.files.touch(&dir, Did::List);
+                }
+            }
             "clone" => self.peaks.forks(argument(0)),
             "fork" | "vfork" => self.peaks.forks(0),
             "execve" | "execveat" | "exit" | "exit_group" => self.peaks.leaves(thread),
@@ -200,10 +229,14 @@ fn path(thread: Thread, named: &Named, argument: impl Fn(u8) -> u64) -> Option<(
 
 impl Beside for Agent {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        self.listener.iter().map(AsFd::as_fd).collect()
+        let front = self.front.iter();
+        front.chain(&self.listener).map(AsFd::as_fd).collect()
     }
 
-    fn ready(&mut self, _position: usize) {
+    fn ready(&mut self, position: usize) {
+        if self.front.is_some() && position == 0 {
+            return self.abandon();
+        }
         for _ in 0..AT_ONCE {
             match self.answer_one() {
                 Ok(true) => {}
@@ -224,6 +257,8 @@ impl Companion for Agent {
     }
 
     fn started(&mut self, pid: Pid) {
+        // One that has ended already has nobody to be ended.
+        self.program = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok();
         self.peaks.started(pid);
     }
 }

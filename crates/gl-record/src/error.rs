@@ -51,6 +51,9 @@ pub enum Error {
         #[source]
         source: Errno,
     },
+    /// Whoever wanted a recording is gone.
+    #[error("record the command: the process that waits for it was killed")]
+    Abandoned,
     /// A command that no process can be given.
     #[error("record the command: {what} has a zero byte")]
     Nul {
@@ -92,7 +95,7 @@ impl Classify for Error {
             | Self::Nul { .. }
             | Self::Name { .. }
             | Self::Merge { .. } => Class::Invalid,
-            Self::Write { .. } | Self::Host { .. } => Class::Internal,
+            Self::Write { .. } | Self::Host { .. } | Self::Abandoned => Class::Internal,
         }
     }
 
@@ -105,6 +108,7 @@ impl Classify for Error {
             Self::Exists { .. } => "E_EXISTS",
             Self::Include { .. } => "E_INCLUDE",
             Self::Host { .. } => "E_HOST",
+            Self::Abandoned => "E_KILLED",
             Self::Nul { .. } => "E_NUL",
             Self::Name { .. } => "E_NAME",
             Self::Merge { .. } => "E_MERGE",

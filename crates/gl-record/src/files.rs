@@ -3,7 +3,7 @@
 //! Each name is looked at before its call is made: what is not there is not read, and what is made is told from
 //! what was there. A name stays as the program says it, links and all, since that is where it looks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::path::{Component, Path, PathBuf};
 
@@ -11,7 +11,7 @@ use gl_basic::{Files as _, HostFiles};
 use rustix::fs::OFlags;
 
 use crate::draft::Tier;
-use crate::fold::{Listed, fold, is_never_whole};
+use crate::fold::{Listed, fold, is_never_whole, system};
 use crate::program;
 
 /// What is done with a path.
@@ -25,6 +25,8 @@ pub(crate) enum Did {
     Remove,
     Change,
     Enter,
+    /// Lists a directory that was opened.
+    List,
 }
 
 /// What of the host no profile shows: the kernel's own, of which every sandbox has what is fit for it.
@@ -33,6 +35,8 @@ const KERNEL: [&str; 3] = ["/proc", "/dev", "/sys"];
 const FRESH: [&str; 2] = ["/tmp", "/var/tmp"];
 /// Paths of one kind that are told, at most.
 const TOLD: usize = 64;
+/// Names of directories that are kept, at most.
+const NAMES: usize = 65_536;
 
 /// What was seen.
 #[derive(Debug)]
@@ -45,8 +49,12 @@ pub(crate) struct Seen {
     read: BTreeSet<PathBuf>,
     written: BTreeSet<PathBuf>,
     fresh: bool,
-    /// Directories that were asked about or entered, and not read.
+    /// Directories that were asked about only.
     looked: BTreeSet<PathBuf>,
+    /// Directories that were opened or entered, and not listed.
+    entered: BTreeSet<PathBuf>,
+    /// The names by which directories were opened, by where they are.
+    names: BTreeMap<PathBuf, PathBuf>,
     /// What is read and cannot be shown.
     unshown: BTreeSet<PathBuf>,
 }
@@ -62,6 +70,8 @@ impl Seen {
             written: BTreeSet::new(),
             fresh: false,
             looked: BTreeSet::new(),
+            entered: BTreeSet::new(),
+            names: BTreeMap::new(),
             unshown: BTreeSet::new(),
         }
     }
@@ -81,7 +91,14 @@ impl Seen {
             return;
         }
         match did {
-            Did::Look | Did::Enter => self.look(path),
+            Did::Look => self.look(path),
+            Did::Enter => self.enter(path),
+            Did::List => {
+                let named = self.names.get(&path).cloned().unwrap_or(path);
+                if let Ok(found) = std::fs::metadata(&named) {
+                    self.read(named, &found);
+                }
+            }
             Did::Execute => program::files(&path)
                 .into_iter()
                 .for_each(|one| self.look(one)),
@@ -103,15 +120,37 @@ impl Seen {
         }
     }
 
+    fn enter(&mut self, path: PathBuf) {
+        if std::fs::metadata(&path).is_ok_and(|found| found.is_dir()) && !self.is_made(&path) {
+            tell(&mut self.entered, path);
+        }
+    }
+
+    /// A directory is opened, to be listed perhaps.
+    fn open_dir(&mut self, path: PathBuf, found: &Metadata, flags: OFlags) {
+        if flags.contains(OFlags::PATH) {
+            return self.enter(path);
+        }
+        // Landlock asks for the right to list it at once.
+        if self.tier == Tier::Basic {
+            return self.read(path, found);
+        }
+        if let Ok(real) = HostFiles.real(&path)
+            && real != path
+            && self.names.len() < NAMES
+        {
+            self.names.insert(real, path.clone());
+        }
+        self.enter(path);
+    }
+
     fn open(&mut self, path: PathBuf, flags: OFlags) {
         let found = std::fs::metadata(&path);
         match found {
             Err(_) if flags.contains(OFlags::CREATE) => self.rename(path, Did::Make),
             Err(_) => {}
             Ok(found) if flags.contains(OFlags::TMPFILE) && found.is_dir() => self.writable(&path),
-            Ok(found) if found.is_dir() && flags.contains(OFlags::PATH) => {
-                tell(&mut self.looked, path);
-            }
+            Ok(found) if found.is_dir() => self.open_dir(path, &found, flags),
             Ok(found) if writes(flags) && !self.is_made(&path) => self.write(path, &found),
             Ok(found) => self.read(path, &found),
         }
@@ -160,7 +199,11 @@ impl Seen {
         if !(found.is_dir() || found.is_file()) || whole || !is_sayable(&path) {
             return self.unshown(path);
         }
-        self.read.insert(path);
+        let path = system(&path).unwrap_or(path);
+        // Whoever lists a directory asks about much that is in it.
+        if !path.ancestors().any(|above| self.read.contains(above)) {
+            self.read.insert(path);
+        }
     }
 
     fn write(&mut self, path: PathBuf, found: &Metadata) {
@@ -168,6 +211,19 @@ impl Seen {
             return self.unshown(path);
         }
         self.written.insert(path);
+    }
+
+    /// A directory that a program goes to has to be there, if nothing below it is.
+    fn show_entered(&mut self) {
+        for path in std::mem::take(&mut self.entered) {
+            let is_near = |shown: &PathBuf| path.starts_with(shown) || shown.starts_with(&path);
+            if path == Path::new("/") || self.read.iter().chain(&self.written).any(is_near) {
+                continue;
+            }
+            if let Ok(found) = std::fs::metadata(&path) {
+                self.read(path, &found);
+            }
+        }
     }
 
     fn unshown(&mut self, path: PathBuf) {
@@ -184,7 +240,8 @@ impl Seen {
     }
 
     /// What a profile has to show, and what it cannot.
-    pub(crate) fn finish(self) -> Paths {
+    pub(crate) fn finish(mut self) -> Paths {
+        self.show_entered();
         let there = |path: &&PathBuf| std::fs::metadata(path).is_ok();
         let written: BTreeSet<_> = self.written.iter().filter(there).cloned().collect();
         let read: BTreeSet<_> = self.read.iter().filter(there).cloned().collect();
@@ -224,7 +281,7 @@ pub(crate) struct Paths {
 
 fn changes(did: Did) -> bool {
     match did {
-        Did::Look | Did::Execute | Did::Enter => false,
+        Did::Look | Did::Execute | Did::Enter | Did::List => false,
         Did::Open(flags) => writes(flags) || flags.contains(OFlags::CREATE),
         Did::Make | Did::Place | Did::Remove | Did::Change => true,
     }
@@ -342,6 +399,30 @@ mod tests {
     }
 
     #[test]
+    fn directory_is_shown_by_its_name_if_it_is_listed_or_nothing_else_would_be_there() {
+        let dir = Dir::new("dirs");
+        let (listed, opened) = (dir.0.join("listed"), dir.0.join("opened"));
+        let (above, link) = (dir.0.join("above"), dir.0.join("link"));
+        for made in [&listed, &opened, &above] {
+            fs::create_dir(made).unwrap();
+        }
+        std::os::unix::fs::symlink(&listed, &link).unwrap();
+        let file = dir.file("above/file");
+        let mut seen = seen();
+        seen.touch(&link, READ);
+        seen.touch(&listed, Did::List);
+        seen.touch(&link.join("x"), Did::Look);
+        seen.touch(&opened, READ);
+        seen.touch(&above, READ);
+        seen.touch(&above, Did::Enter);
+        seen.touch(&file, READ);
+        seen.touch(&dir.0, Did::Look);
+        let paths = seen.finish();
+        assert_eq!(paths.read, [file, link, opened]);
+        assert_eq!(paths.looked, Vec::<PathBuf>::new());
+    }
+
+    #[test]
     fn own_and_fresh_temporary_files_are_no_paths() {
         let mut seen = seen();
         seen.touch(Path::new("/proc/self/maps"), READ);
@@ -363,8 +444,10 @@ mod tests {
     #[test]
     fn secrets_are_shown_one_by_one_and_homes_never_whole() {
         let mut seen = seen();
-        seen.touch(Path::new("/"), READ);
-        seen.touch(Path::new("/home"), READ);
+        for dir in ["/", "/home"] {
+            seen.touch(Path::new(dir), READ);
+            seen.touch(Path::new(dir), Did::List);
+        }
         seen.touch(Path::new("/usr"), Did::Enter);
         seen.touch(Path::new("/usr/bin/env"), Did::Execute);
         let paths = seen.finish();

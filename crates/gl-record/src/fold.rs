@@ -30,7 +30,8 @@ pub(crate) fn is_never_whole(path: &Path) -> bool {
         || home.is_some_and(|home| path == Path::new(&home))
 }
 
-/// Makes lists of what was read and written. `shown` is what the tier shows anyway.
+/// Makes lists of what was read, of the system's directories as they are, and of what was written. `shown` is
+/// what the tier shows anyway.
 pub(crate) fn fold(
     read: BTreeSet<PathBuf>,
     written: BTreeSet<PathBuf>,
@@ -48,28 +49,38 @@ pub(crate) fn fold(
     }
 }
 
-fn system(path: &Path) -> Option<PathBuf> {
+/// The system directory that a path is in.
+pub(crate) fn system(path: &Path) -> Option<PathBuf> {
     let found = SYSTEM.iter().find(|system| path.starts_with(system));
     found.map(PathBuf::from)
 }
 
 /// The directories of much in the place of what is in them, the deepest first.
-fn folded(mut paths: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
-    loop {
+fn folded(paths: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    let mut levels: BTreeMap<usize, BTreeSet<PathBuf>> = BTreeMap::new();
+    for path in paths {
+        levels
+            .entry(path.components().count())
+            .or_default()
+            .insert(path);
+    }
+    let deepest = levels.keys().next_back().copied().unwrap_or(0);
+    for level in (1..=deepest).rev() {
+        let Some(here) = levels.get(&level) else {
+            continue;
+        };
         let mut counts: BTreeMap<&Path, usize> = BTreeMap::new();
-        for parent in paths.iter().filter_map(|path| path.parent()) {
+        for parent in here.iter().filter_map(|path| path.parent()) {
             *counts.entry(parent).or_default() += 1;
         }
         let many = counts
             .into_iter()
             .filter(|(dir, count)| *count > MANY && may_fold(dir));
-        let deepest = many.max_by_key(|(dir, _)| dir.components().count());
-        let Some(dir) = deepest.map(|(dir, _)| dir.to_owned()) else {
-            return paths;
-        };
-        paths.retain(|path| !path.starts_with(&dir));
-        paths.insert(dir);
+        let many: BTreeSet<PathBuf> = many.map(|(dir, _)| dir.to_owned()).collect();
+        levels.entry(level - 1).or_default().extend(many);
     }
+    // What is below a directory of much is left out by the caller.
+    levels.into_values().flatten().collect()
 }
 
 fn may_fold(dir: &Path) -> bool {
@@ -120,6 +131,14 @@ mod tests {
         many.extend(["/opt/app/main.py", "/srv/data/one"]);
         let (read, _) = folded_to(&many, &[]);
         assert_eq!(read, ["/opt/app/lib", "/opt/app/main.py", "/srv/data/one"]);
+    }
+
+    #[test]
+    fn many_directories_of_much_are_one_above() {
+        let paths = (0..9).flat_map(|dir| (0..9).map(move |file| format!("/opt/app/{dir}/{file}")));
+        let paths: Vec<String> = paths.collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        assert_eq!(folded_to(&paths, &[]).0, ["/opt/app"]);
     }
 
     #[test]

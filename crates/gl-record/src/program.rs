@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 /// Interpreters of interpreters, at most; the kernel has five.
 const DEPTH: usize = 5;
 const PT_INTERP: u32 = 3;
@@ -24,11 +26,10 @@ pub(crate) fn files(program: &Path) -> Vec<PathBuf> {
 }
 
 fn interpreter(path: &Path) -> Option<PathBuf> {
-    // A pipe would be waited for.
-    std::fs::metadata(path)
-        .ok()
-        .filter(std::fs::Metadata::is_file)?;
-    let mut file = File::open(path).ok()?;
+    // A pipe is not waited for, and a terminal not taken.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
+    file.metadata().ok().filter(std::fs::Metadata::is_file)?;
     let mut head = Vec::new();
     file.by_ref().take(256).read_to_end(&mut head).ok()?;
     if let Some(line) = head.strip_prefix(b"#!") {

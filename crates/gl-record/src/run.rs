@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -68,7 +69,8 @@ const LEAST_FILES: u64 = 64;
 const LEAST_PROCESSES: u64 = 4;
 const LEAST_THREADS: u64 = 8;
 
-/// Runs a program and records it.
+/// Runs a program and records it; `front` becomes readable when nobody waits for that any more, and the
+/// program is ended then.
 ///
 /// The caller's signals are passed on, and its end is the program's: a guard between the two ends what is
 /// left. This process must have one thread.
@@ -76,8 +78,8 @@ const LEAST_THREADS: u64 = 8;
 /// # Errors
 ///
 /// What kept the program from running; nothing is left of it then. [`Error::Name`], [`Error::Include`],
-/// [`Error::Nul`] before anything is made.
-pub fn record(request: &Request) -> Result<Recorded, Error> {
+/// [`Error::Nul`] before anything is made. [`Error::Abandoned`].
+pub fn record(request: &Request, front: OwnedFd) -> Result<Recorded, Error> {
     check_name(&request.name)?;
     let classes = Classes::new()?;
     check_included(&classes, &request.include)?;
@@ -96,8 +98,12 @@ pub fn record(request: &Request) -> Result<Recorded, Error> {
     let temp = request.temp.join(format!("gl-{}-", request.id));
     let files = Seen::new(request.tier, temp);
     let mut agent = Agent::new(classes, files, request.include.clone());
+    agent.look_after(front);
     let has_cgroup = plan.cgroup().is_some();
     let mut finished = gl_basic::run(&plan, &mut agent)?;
+    if agent.abandoned {
+        return Err(Error::Abandoned);
+    }
     let left = std::mem::take(&mut finished.left);
     let known = Known {
         request,

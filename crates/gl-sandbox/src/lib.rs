@@ -31,6 +31,6 @@ pub use image::{Image, Unpacked, cache_root, unpack};
 pub use process::{default_environment, id};
 pub use report::{Applied, Denial, Exit, Layer, Loosening, OfImage, Reason, Report, Times, Usage};
 pub use root::{Files, Root, prepare};
-pub use run::{Ended, Request, Terminal, run};
+pub use run::{Ended, Request, Terminal, run, wait as wait_for_worker};
 pub use user::User;
 pub use view::has_in_etc;

@@ -543,32 +543,44 @@ fn status_and_signals_pass_through() -> Outcome {
     Ok(())
 }
 
-/// Processes, directories and cgroups that have the name.
+/// Processes that have the name in their command lines.
 fn left(name: &str) -> Vec<String> {
-    let mut left = Vec::new();
-    for (pid, command) in processes() {
-        if command.contains(name) {
-            left.push(format!("{pid} {command}"));
-        }
+    let lines = processes().into_values();
+    lines.filter(|line| line.contains(name)).collect()
+}
+
+/// Directories and cgroups of recordings.
+fn made() -> Vec<PathBuf> {
+    let hierarchies = gl_e2e::kernel::cgroup_hierarchies().into_iter();
+    let cgroups = hierarchies.map(|dir| dir.join("greenlang"));
+    let mut all = Vec::new();
+    for dir in cgroups.chain([std::env::temp_dir()]) {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let is_one = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            name.starts_with("gl-record-gl-") || name.starts_with("gl-gl-")
+        };
+        all.extend(entries.map(|entry| entry.path()).filter(is_one));
     }
-    left
+    all
+}
+
+/// The two processes of `gl record` that look after each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Killed {
+    First,
+    Second,
 }
 
 fn killed_recorder_leaves_nothing() -> Outcome {
     let gl = Gl::root()?;
     let dir = Dir::new("killed");
-    for millis in [0, 5, 20, 60, 200] {
-        let name = format!("{}killed-{millis}", bundle::tag());
+    let moments = [0, 2, 4, 6, 9, 13, 20, 60, 200].map(|millis| (Killed::First, millis));
+    for (killed, millis) in moments.into_iter().chain([(Killed::Second, 200)]) {
+        let name = format!("{}killed-{killed:?}-{millis}", bundle::tag());
         let profile = dir.path(&format!("{millis}.toml"));
         let script = format!("sleep 1000 & sleep 1000 # {name}");
-        let temps = || {
-            let entries = fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-            let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-            names
-                .filter(|name| name.starts_with("gl-gl-"))
-                .collect::<Vec<_>>()
-        };
-        let before = temps();
+        let before = made();
         let mut child = gl
             .command(&[
                 "record",
@@ -582,13 +594,22 @@ fn killed_recorder_leaves_nothing() -> Outcome {
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis(millis));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        if killed == Killed::First {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        } else {
+            let children = format!("/proc/{0}/task/{0}/children", child.id());
+            let worker = fs::read_to_string(children).unwrap();
+            let worker: i32 = worker.split_whitespace().next().unwrap().parse().unwrap();
+            let worker = rustix::process::Pid::from_raw(worker).unwrap();
+            rustix::process::kill_process(worker, rustix::process::Signal::KILL).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(125));
+        }
         eventually(&format!("the end of what is left of {name}"), || {
             left(&name).is_empty().then_some(())
         });
-        eventually("its temporary directory to be gone", || {
-            temps().iter().all(|one| before.contains(one)).then_some(())
+        eventually("its directories to be gone", || {
+            made().iter().all(|one| before.contains(one)).then_some(())
         });
         let files: Vec<_> = fs::read_dir(&dir.0)
             .unwrap()
@@ -597,6 +618,8 @@ fn killed_recorder_leaves_nothing() -> Outcome {
             .collect();
         assert_eq!(files, Vec::<PathBuf>::new());
     }
+    // One that was killed before it had made anything has had its time by now.
+    assert_eq!(left(&format!("{}killed-", bundle::tag())), [""; 0]);
     Ok(())
 }
 

@@ -1,9 +1,13 @@
 //! `gl record`: a program run once, and a profile of what it did.
 
+use std::fs::DirBuilder;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use gl_record::{Existing, Recorded, Request, Tier};
+use gl_sandbox::Ended;
 use gl_spec::chain;
 
 use crate::cli;
@@ -52,25 +56,72 @@ fn attempt(options: &cli::Record) -> Result<u8, Error> {
     let mut env = gl_sandbox::default_environment();
     // It has a directory of its own for both, as it is to leave nothing in the host's.
     env.retain(|one| !one.starts_with("HOME=") && !one.starts_with("TMPDIR="));
+    let id = gl_sandbox::id()?;
+    let temp = std::env::temp_dir().join(format!("gl-record-{}", id.as_str()));
     let request = Request {
-        id: gl_sandbox::id()?.as_str().replace(['.', '+'], "_"),
+        id: id.as_str().replace(['.', '+'], "_"),
         name: name(options.name.as_deref(), &out),
         tier: options.tier.into(),
         command: options.command.clone(),
         env: environment::with_options(env, &options.env_file, &options.env)?,
         cwd,
-        temp: std::env::temp_dir(),
+        temp: temp.clone(),
         include: options.include.clone(),
     };
-    let recorded = gl_record::record(&request)?;
-    gl_record::write(&out, &recorded.draft.text(), existing)?;
-    output::note(&told(&recorded, &out));
+    let status = in_worker(&request, (&out, existing));
+    removed(&temp).and(status)
+}
+
+/// Records in a process of its own, as this one looks after that and that after this one: whichever of the two
+/// is killed, nothing is left.
+fn in_worker(request: &Request, to: (&Path, Existing)) -> Result<u8, Error> {
+    let worker = gl_launch::worker(|front| {
+        let recorded = in_front(request, front, to);
+        let removed = removed(&request.temp);
+        let status = recorded.and_then(|status| removed.map(|()| status));
+        i32::from(status.unwrap_or_else(|err| {
+            output::error(&chain(&err), err.hint().as_deref());
+            SETUP
+        }))
+    });
+    let (_, worker) = worker.map_err(gl_sandbox::Error::from)?;
+    let ended = gl_sandbox::wait_for_worker(&worker).map_err(|errno| Error::Seen {
+        what: "wait for the recording".to_owned(),
+        source: errno.into(),
+    })?;
+    match ended {
+        Ended::Exited(status) => Ok(status),
+        Ended::Signalled(signal) => Err(gl_sandbox::Error::Killed { signal }.into()),
+    }
+}
+
+fn in_front(request: &Request, front: OwnedFd, to: (&Path, Existing)) -> Result<u8, Error> {
+    let (out, existing) = to;
+    let made = DirBuilder::new().mode(0o700).create(&request.temp);
+    made.map_err(|source| Error::Seen {
+        what: format!("make {}", request.temp.display()),
+        source,
+    })?;
+    let recorded = gl_record::record(request, front)?;
+    gl_record::write(out, &recorded.draft.text(), existing)?;
+    output::note(&told(&recorded, out));
     for left in &recorded.left {
         output::error(&chain(left), None);
     }
     match recorded.left.is_empty() {
         true => Ok(recorded.ended.status()),
         false => Ok(SETUP),
+    }
+}
+
+/// Removes the directory of a run. Nobody of the program's is left.
+fn removed(temp: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(temp) {
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|source| Error::Seen {
+            what: format!("remove {}", temp.display()),
+            source,
+        }),
     }
 }
 

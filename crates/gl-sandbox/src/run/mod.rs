@@ -105,7 +105,11 @@ fn clean_up(sandboxes: &Sandboxes, id: &ContainerId, worker: Pid) -> Result<(), 
 }
 
 /// Waits for the worker, and passes signals on to it.
-fn wait(worker: &OwnedFd) -> Result<Ended, Errno> {
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn wait(worker: &OwnedFd) -> Result<Ended, Errno> {
     let signals = gl_sys::block_all()?;
     loop {
         let ready = gl_launch::wait_beside(&[worker.as_fd(), signals.as_fd()], &mut ())?;
