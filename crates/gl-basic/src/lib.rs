@@ -11,6 +11,7 @@
 mod error;
 mod group;
 mod host;
+mod intent;
 mod plan;
 mod run;
 mod temp;
@@ -19,5 +20,6 @@ mod watch;
 pub use error::Error;
 pub use gl_launch::{Beside, Ended};
 pub use host::{Entry, Files, Host, HostFiles};
+pub use intent::Intent;
 pub use plan::{Limits, Plan, Request, Terminal, is_always_shown, never_allowed, plan};
 pub use run::{Companion, Finished, Reason, Times, Usage, run};

@@ -87,6 +87,29 @@ impl Temp {
     }
 }
 
+/// Removes the directories of a run that nothing was put into, as no program has come to it.
+pub(crate) fn remove_empty(above: &Path, name: &str) -> Result<(), Error> {
+    let failed = || Error::file("remove temporary directories in", above);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = match rustix::fs::open(above, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        dir => dir.map_err(failed())?,
+    };
+    let prefix = format!("gl-{name}-");
+    for found in names(&dir).map_err(failed())? {
+        let rest = found.to_bytes().strip_prefix(prefix.as_bytes());
+        if !rest.is_some_and(|rest| rest.len() == 16 && rest.iter().all(u8::is_ascii_hexdigit)) {
+            continue;
+        }
+        match rustix::fs::unlinkat(&dir, &found, AtFlags::REMOVEDIR) {
+            // With something in it, it is the guard's.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+            Err(errno) => return Err(failed()(errno)),
+        }
+    }
+    Ok(())
+}
+
 fn random() -> Result<String, Errno> {
     let mut bytes = [0; 8];
     let mut filled = 0;

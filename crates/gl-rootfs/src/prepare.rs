@@ -137,6 +137,9 @@ impl Classify for Error {
                 "name a directory, absolute or relative to the bundle"
             }
             Self::Source { .. } => "create the source on the host, or correct its path",
+            Self::Idmap { source, .. } if *source == Errno::NOSPC => {
+                "a limit in /proc/sys/user/max_*_namespaces is reached"
+            }
             Self::Idmap { .. } => {
                 "the source's filesystem must support id-mapped mounts, as ext4, xfs and tmpfs do"
             }

@@ -1,10 +1,11 @@
 //! The tier `basic`: what `gl-basic` does, with the report and the agent of every other tier.
 
 use std::ffi::CString;
+use std::io::ErrorKind;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use gl_basic::{Finished, Host, HostFiles};
+use gl_basic::{Finished, Host, HostFiles, Intent};
 use gl_container::{Beside, Decision};
 use rustix::process::{Pid, PidfdFlags};
 
@@ -46,6 +47,7 @@ pub(crate) fn run(request: &Request, dir: &Path, watching: &mut Watching) -> Res
         temp: dir.to_owned(),
     };
     let mut plan = gl_basic::plan(&request.profile, &Host::detect(), &HostFiles, &wanted)?;
+    keep(&Intent::of(&plan)?, dir)?;
     let decision = Decision {
         profiles: vec![request.profile.clone()],
         steps: plan.steps().to_vec(),
@@ -62,6 +64,31 @@ pub(crate) fn run(request: &Request, dir: &Path, watching: &mut Watching) -> Res
     match finished.left.into_iter().next() {
         None => Ok(()),
         Some(err) => Err(err.into()),
+    }
+}
+
+/// What the launcher is about to make, in the sandbox's directory.
+const INTENT: &str = "basic.json";
+
+fn keep(intent: &Intent, dir: &Path) -> Result<(), Error> {
+    let path = dir.join(INTENT);
+    let failed = |err: serde_json::Error| Error::io("write", path.clone())(err.into());
+    let json = serde_json::to_vec(intent).map_err(failed)?;
+    std::fs::write(&path, json).map_err(Error::io("write", path))
+}
+
+/// Takes away what a launcher has left that was killed; `dir` is the sandbox's own. A program of another tier
+/// has left nothing of that.
+pub(crate) fn clean_up(dir: &Path) -> Result<(), Error> {
+    let path = dir.join(INTENT);
+    let bytes = match std::fs::read(&path) {
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(()),
+        bytes => bytes.map_err(Error::io("read", &path))?,
+    };
+    match serde_json::from_slice::<Intent>(&bytes) {
+        Ok(intent) => Ok(intent.clean_up()?),
+        // It was killed while it wrote this, and so has made nothing.
+        Err(_) => Ok(()),
     }
 }
 

@@ -91,6 +91,15 @@ pub enum Error {
         /// The signal.
         signal: i32,
     },
+    /// The same, and what it made is still there.
+    #[error("take away what is left of a sandbox whose process was killed by signal {signal}")]
+    Left {
+        /// The signal.
+        signal: i32,
+        /// Why it is still there.
+        #[source]
+        source: Box<Error>,
+    },
 }
 
 impl From<gl_image::Error> for Error {
@@ -135,7 +144,9 @@ impl Classify for Error {
             Self::Image(err) => err.class(),
             Self::Path { .. } | Self::User { .. } | Self::Bundle { .. } => Class::Invalid,
             Self::Tier { .. } => Class::Unsupported,
-            Self::File { .. } | Self::Host { .. } | Self::Killed { .. } => Class::Internal,
+            Self::File { .. } | Self::Host { .. } | Self::Killed { .. } | Self::Left { .. } => {
+                Class::Internal
+            }
         }
     }
 
@@ -153,6 +164,7 @@ impl Classify for Error {
             Self::Tier { .. } => "E_TIER",
             Self::Host { .. } => "E_HOST",
             Self::Killed { .. } => "E_KILLED",
+            Self::Left { .. } => "E_LEFT",
         }
     }
 

@@ -1,30 +1,33 @@
 //! What a run came to: one JSON document.
 
+use std::time::SystemTime;
+
 use gl_container::Ended;
-use gl_profile::Isolation;
-use gl_spec::EndReason;
+use gl_spec::{EndReason, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::run::Request;
+
 /// The version of the document.
-pub(crate) const VERSION: u32 = 1;
+const VERSION: u32 = 1;
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Report {
     /// The version of this document: 1.
     pub version: u32,
     /// The sandbox.
     pub id: String,
-    /// `basic`, `namespace`, `container` or `gvisor`.
+    /// `basic`, `namespace`, `container` or `gvisor`; `unknown` if it never came to a profile.
     pub tier: String,
     /// The image that it ran on.
-    #[serde(default)]
     pub image: Option<OfImage>,
-    /// `enforcing` or `permissive`.
+    /// `enforcing` or `permissive`; `unknown` as the tier.
     pub mode: String,
     /// The profile's name.
     pub profile: String,
-    /// SHA-256 of its resolved values, hexadecimal.
+    /// SHA-256 of its resolved values, hexadecimal; empty as long as there are none.
     pub profile_hash: String,
     /// The command.
     pub command: Vec<String>,
@@ -50,6 +53,7 @@ pub struct Report {
 
 /// The image of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OfImage {
     /// As it was named.
     pub reference: String,
@@ -58,10 +62,10 @@ pub struct OfImage {
 }
 
 /// What a run does not see.
-pub(crate) fn not_observed(isolation: Isolation) -> Vec<String> {
-    let gvisor = match isolation {
-        Isolation::Gvisor => &NOT_OBSERVED_IN_GVISOR[..],
-        Isolation::Basic | Isolation::Namespace | Isolation::Container => &[],
+fn not_observed(tier: &str) -> Vec<String> {
+    let gvisor = match tier {
+        "gvisor" => &NOT_OBSERVED_IN_GVISOR[..],
+        _ => &[],
     };
     let all = NOT_OBSERVED.iter().chain(gvisor);
     all.map(|one| (*one).to_owned()).collect()
@@ -72,6 +76,56 @@ const NOT_OBSERVED_IN_GVISOR: [&str; 2] = [
     "system calls that the filter denies: gVisor's kernel keeps it, and tells nobody outside",
     "tasks, files and network as gVisor's kernel counts them: usage is that of runsc's processes",
 ];
+
+impl Report {
+    /// What is known before anything is done: that it never ran.
+    #[must_use]
+    pub fn new(request: &Request) -> Self {
+        let profile = &request.profile;
+        let tier = request.root.tier(profile.isolation.value);
+        Self {
+            not_observed: not_observed(tier),
+            id: request.id.as_str().to_owned(),
+            tier: tier.to_owned(),
+            image: request.root.image(),
+            mode: profile.mode.value.as_str().to_owned(),
+            profile_hash: profile.hash(),
+            loosened: request.loosened.clone(),
+            ..Self::unresolved(&request.command, profile.name.value.as_str())
+        }
+    }
+
+    /// The same of a command whose profile, or some other option, makes no sense.
+    #[must_use]
+    pub fn unresolved(command: &[String], profile: &str) -> Self {
+        Self {
+            version: VERSION,
+            id: String::new(),
+            tier: "unknown".to_owned(),
+            image: None,
+            mode: "unknown".to_owned(),
+            profile: profile.to_owned(),
+            profile_hash: String::new(),
+            command: command.to_vec(),
+            started: Timestamp::from(SystemTime::now()).to_string(),
+            layers: Vec::new(),
+            loosened: Vec::new(),
+            exit: Exit::failed(Reason::SetupError),
+            times: Times::default(),
+            usage: None,
+            denials: Vec::new(),
+            denials_not_listed: 0,
+            not_observed: not_observed("unknown"),
+        }
+    }
+
+    /// With the error that kept it from running.
+    #[must_use]
+    pub fn failed(mut self, err: &dyn std::error::Error) -> Self {
+        self.exit.error = Some(gl_spec::chain(err));
+        self
+    }
+}
 
 /// What no run sees.
 const NOT_OBSERVED: [&str; 3] = [
@@ -94,6 +148,7 @@ pub enum Applied {
 
 /// A line of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Layer {
     /// The facility: `cgroup`, `landlock`, `mounts`, ...
     pub layer: String,
@@ -109,6 +164,7 @@ pub struct Layer {
 
 /// What an option allows beyond the profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Loosening {
     /// The option.
     pub option: String,
@@ -140,6 +196,8 @@ pub enum Reason {
     Denied,
     /// It never ran.
     SetupError,
+    /// The process that looks after it was killed; what it did until then is not known.
+    Killed,
 }
 
 impl Reason {
@@ -153,7 +211,7 @@ impl Reason {
             Self::Pids => Some(122),
             Self::CpuTime => Some(123),
             Self::Timeout => Some(124),
-            Self::SetupError => Some(125),
+            Self::SetupError | Self::Killed => Some(125),
             Self::Disk => Some(119),
         }
     }
@@ -161,6 +219,7 @@ impl Reason {
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Exit {
     /// The exit status of `gl run`.
     pub status: u8,
@@ -175,6 +234,17 @@ pub struct Exit {
 }
 
 impl Exit {
+    /// Without a program that has ended.
+    pub(crate) fn failed(reason: Reason) -> Self {
+        Self {
+            status: reason.status().unwrap_or(125),
+            code: None,
+            signal: None,
+            reason,
+            error: None,
+        }
+    }
+
     pub(crate) fn of(ended: Ended, reason: Option<Reason>) -> Self {
         let (code, signal, own) = match ended {
             Ended::Exited(code) => (Some(code), None, Reason::Exited),
@@ -204,6 +274,7 @@ impl From<EndReason> for Reason {
 
 /// Microseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Times {
     /// Until the program ran.
     pub setup_us: u64,
@@ -215,6 +286,7 @@ pub struct Times {
 
 /// What was used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Usage {
     /// CPU time in microseconds.
     pub cpu_us: u64,
@@ -240,6 +312,7 @@ pub struct Usage {
 
 /// Something that was denied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Denial {
     /// `seccomp`, or `cgroup`, `rlimit` or `mounts` for a limit that was met.
     pub layer: String,
@@ -258,3 +331,6 @@ pub struct Denial {
     /// The line that denies it, where one does: it wins over every line that allows.
     pub denied_by: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,17 +5,20 @@ use std::io::PipeReader;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::bundle;
-use crate::bundle::kernel::eventually;
 use crate::command::{self as process, Output};
 use crate::kernel::processes;
 use crate::{Skip, command};
 
 /// Options of the tier `basic` that take what the host has.
 pub const BASIC: [&str; 5] = ["--allow", "--tier", "basic", "--on-missing", "degrade"];
+
+/// What may pass until nothing is left.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The id of a user who is nobody on the host.
 const SOMEBODY: u32 = 54_321;
@@ -224,16 +227,21 @@ pub fn left(name: &str) -> Vec<String> {
     left
 }
 
-/// Waits until nothing is left of a sandbox.
+/// Waits until nothing is left of a sandbox, of which nobody tells.
 ///
 /// # Panics
 ///
 /// If something is.
 #[track_caller]
+#[expect(clippy::disallowed_methods, reason = "nobody tells when it is gone")]
 pub fn assert_nothing_left(name: &str) {
-    eventually(&format!("the end of what is left of {name}"), || {
-        left(name).is_empty().then_some(())
-    });
+    let begun = Instant::now();
+    let mut seen = left(name);
+    while !seen.is_empty() && begun.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(2));
+        seen = left(name);
+    }
+    assert_eq!(seen, Vec::<String>::new(), "left of {name}");
 }
 
 /// Starts a command, and returns when it has said that it is ready.

@@ -16,6 +16,7 @@ pub mod gl;
 pub mod kernel;
 pub mod sandbox;
 pub mod scenario;
+pub mod schema;
 pub mod terminal;
 
 /// Why a test cannot run on this machine.

@@ -291,7 +291,11 @@ pub(crate) struct Man {
 #[derive(Debug, Args)]
 pub(crate) struct Why {
     /// The report, as `gl run --report FILE` wrote it.
-    pub(crate) report: PathBuf,
+    #[arg(required_unless_present = "schema")]
+    pub(crate) report: Option<PathBuf>,
+    /// Print the JSON Schema of reports instead.
+    #[arg(long, conflicts_with = "report")]
+    pub(crate) schema: bool,
 }
 
 /// Options of `gl run`.

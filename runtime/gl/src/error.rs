@@ -22,6 +22,13 @@ pub(crate) enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A file could not be written.
+    #[error("write {}", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     /// Something that was tried to see whether it can be done.
     #[error("{what}")]
     Seen {
@@ -127,7 +134,9 @@ impl Error {
                 "leave it out, name another profile, or say aloud that it may: --allow",
             )),
             Self::Usage { .. } => Some(Cow::Borrowed("see gl run --help")),
-            Self::Output { .. } | Self::File { .. } | Self::Seen { .. } => None,
+            Self::Output { .. } | Self::File { .. } | Self::Write { .. } | Self::Seen { .. } => {
+                None
+            }
         }
     }
 }

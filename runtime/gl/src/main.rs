@@ -35,8 +35,14 @@ fn main() -> ExitCode {
             }
         };
     }
-    // Ends the program by itself for --help, --version and what it cannot read (status 2).
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // --help, --version and what cannot be read. A status that a program could have is none of gl run's own.
+        Err(err) if err.use_stderr() && run::is_meant(std::env::args_os()) => {
+            return run::misread(&err);
+        }
+        Err(err) => err.exit(),
+    };
     let done = match cli.command {
         Command::Doctor(options) => doctor::perform(&options),
         Command::TryNamespaces => {

@@ -5,9 +5,10 @@ mod ground;
 mod text;
 mod trail;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use gl_container::HostProfiles;
@@ -15,7 +16,7 @@ use gl_profile::{ENVIRONMENT_WORDS, Options, Profile};
 use gl_sandbox::{Loosening, Report, Request, Sandboxes, Terminal};
 use gl_spec::{ContainerId, chain};
 
-use self::ground::Wanted;
+use self::ground::{Ground, Wanted};
 use self::trail::Trail;
 use crate::cli::{self, Tty};
 use crate::error::Error;
@@ -26,19 +27,57 @@ const SETUP: u8 = 125;
 
 /// Does what was asked; the status is the program's.
 pub(crate) fn perform(options: &cli::Run) -> ExitCode {
-    match attempt(options) {
-        Ok(status) => ExitCode::from(status),
-        Err(err) => {
-            output::error(&chain(&err), err.hint().as_deref());
-            ExitCode::from(SETUP)
-        }
-    }
+    ExitCode::from(attempt(options).unwrap_or_else(|err| failed(&err)))
+}
+
+/// Whether these arguments of the program ask for a run.
+pub(crate) fn is_meant(mut args: impl Iterator<Item = OsString>) -> bool {
+    args.nth(1).is_some_and(|first| first == "run")
+}
+
+/// Says what is wrong with the arguments of a run.
+pub(crate) fn misread(err: &clap::Error) -> ExitCode {
+    // Nobody is left to be told that the standard error cannot be written.
+    err.print().ok();
+    ExitCode::from(SETUP)
+}
+
+/// Says why a run never was; its status.
+fn failed(err: &Error) -> u8 {
+    output::error(&chain(err), err.hint().as_deref());
+    SETUP
 }
 
 fn attempt(options: &cli::Run) -> Result<u8, Error> {
+    // Before all else: nobody takes an old report for that of a run that never was.
+    let output = Output::open(options.report.as_deref())?;
+    let (err, report) = match request(options) {
+        // What it runs on is held to the end.
+        Ok((request, _ground)) => match execute(&request, options, &output) {
+            Ok(status) => return Ok(status),
+            Err(err) => (err, Report::new(&request)),
+        },
+        Err(err) => {
+            let report = Report::unresolved(&options.command, &options.profile);
+            (err, report)
+        }
+    };
+    // The first failure is the one to tell.
+    if let Err(unwritten) = output.write(&report.failed(&err)) {
+        output::error(&chain(&unwritten), None);
+    }
+    Err(err)
+}
+
+/// What is to be run, and what on. The program may begin anew here.
+fn request(options: &cli::Run) -> Result<(Request, Ground), Error> {
     let wanted = Wanted::of(options)?;
     let (profile, mut loosened) = resolve(options)?;
-    // Before anything is made: the program may begin anew here.
+    let id = match &options.name {
+        Some(name) => Some(ContainerId::new(name).map_err(gl_sandbox::Error::from)?),
+        None => None,
+    };
+    // Before anything is made.
     gl_sandbox::prepare(wanted.files(profile.isolation.value)?)?;
     let ground = wanted.open()?;
     let allows = ground.loosens();
@@ -52,8 +91,8 @@ fn attempt(options: &cli::Run) -> Result<u8, Error> {
     }
     loosened.extend(allows);
     let request = Request {
-        id: match &options.name {
-            Some(name) => ContainerId::new(name).map_err(gl_sandbox::Error::from)?,
+        id: match id {
+            Some(id) => id,
             None => gl_sandbox::id()?,
         },
         profile,
@@ -64,27 +103,29 @@ fn attempt(options: &cli::Run) -> Result<u8, Error> {
         root: ground.root(),
         terminal: terminal(options.tty),
     };
-    let report = Output::open(options.report.as_deref())?;
-    let trail = options
-        .audit
-        .as_deref()
-        .map(|target| Trail::new(target, &request));
+    Ok((request, ground))
+}
+
+fn execute(request: &Request, options: &cli::Run, output: &Output) -> Result<u8, Error> {
+    let target = options.audit.as_deref();
+    let trail = target.map(|target| Trail::new(target, request));
     let sandboxes = Sandboxes::open()?;
     if let Some(trail) = &trail {
         trail.start()?;
     }
-    let status = gl_sandbox::run(&sandboxes, &request, |result| {
-        let written = match result {
-            Ok(written) => written,
-            Err((written, err)) => {
+    let status = gl_sandbox::run(&sandboxes, request, |result| {
+        let report = match result {
+            Ok(report) => report,
+            Err((report, err)) => {
                 let hint = gl_spec::Classify::hint(err);
                 output::error(&chain(err), hint.as_deref());
-                written
+                report
             }
         };
-        let noted = trail.as_ref().map_or(Ok(()), |trail| trail.end(written));
-        match report.write(written).and(noted) {
-            Ok(()) => written.exit.status,
+        let noted = trail.as_ref().map_or(Ok(()), |trail| trail.end(report));
+        // Both are tried.
+        match output.write(report).and(noted) {
+            Ok(()) => report.exit.status,
             Err(err) => {
                 output::error(&chain(&err), None);
                 SETUP
@@ -211,7 +252,7 @@ impl Output {
             Some("text") => Self::Text,
             Some("-") => Self::Stdout,
             Some(path) => {
-                let failed = |source| Error::File {
+                let failed = |source| Error::Write {
                     path: path.into(),
                     source,
                 };
@@ -221,7 +262,7 @@ impl Output {
         })
     }
 
-    fn write(self, report: &Report) -> Result<(), Error> {
+    fn write(&self, report: &Report) -> Result<(), Error> {
         match self {
             Self::Nowhere => Ok(()),
             Self::Text => {
@@ -231,14 +272,33 @@ impl Output {
             Self::Stdout => output::json(report),
             Self::File(path) => {
                 let json = serde_json::to_vec_pretty(report);
-                let write = |json: &[u8]| {
-                    let mut file = File::create(&path)?;
-                    file.write_all(json)?;
-                    file.sync_data()
-                };
-                let written = json.map_err(Into::into).and_then(|json| write(&json));
-                written.map_err(|source| Error::File { path, source })
+                let written = json
+                    .map_err(Into::into)
+                    .and_then(|json| replace(path, &json));
+                written.map_err(|source| Error::Write {
+                    path: path.clone(),
+                    source,
+                })
             }
         }
+    }
+}
+
+/// Writes a file; of one that cannot be written whole nothing is left.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    let written = file.write_all(bytes).and_then(|()| sync(&file));
+    if written.is_err() {
+        // What cannot be cut off, such as a pipe, keeps what it has.
+        file.set_len(0).ok();
+    }
+    written
+}
+
+/// Waits until a file is on its disk, if it has one.
+fn sync(file: &File) -> std::io::Result<()> {
+    match file.sync_data() {
+        Err(err) if err.kind() == std::io::ErrorKind::InvalidInput => Ok(()),
+        done => done,
     }
 }

@@ -10,10 +10,17 @@ use crate::cli;
 use crate::error::Error;
 use crate::output;
 
+/// The JSON Schema of reports.
+const SCHEMA: &str = include_str!("../../../docs/report.schema.json");
+
 /// Says why a run ended, what was denied, and what was not in force. Status 0: it ran, and nothing was denied
 /// or given up. 1: something was.
 pub(crate) fn perform(options: &cli::Why) -> Result<ExitCode, Error> {
-    let report = read(&options.report)?;
+    let Some(path) = &options.report else {
+        output::text(SCHEMA)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let report = read(path)?;
     let mut sentences = vec![end(&report)];
     sentences.extend(report.denials.iter().map(denied));
     let lost = report
@@ -43,6 +50,10 @@ fn read(path: &Path) -> Result<Report, Error> {
 fn end(report: &Report) -> String {
     let exit = &report.exit;
     let command = report.command.join(" ");
+    let why = exit
+        .error
+        .as_deref()
+        .unwrap_or("the report does not say why");
     let how = match exit.reason {
         Reason::Exited => format!("ended by itself with status {}", exit.code.unwrap_or(0)),
         Reason::Signal => format!("was ended by signal {}", exit.signal.unwrap_or(0)),
@@ -63,13 +74,8 @@ fn end(report: &Report) -> String {
         }
         Reason::Disk => "failed when it had written all it may write (limits.disk_quota_bytes)".to_owned(),
         Reason::Denied => "was ended by a system call that its filter kills for".to_owned(),
-        Reason::SetupError => {
-            let why = exit
-                .error
-                .as_deref()
-                .unwrap_or("the report does not say why");
-            format!("never ran: {why}")
-        }
+        Reason::SetupError => format!("never ran: {}", why),
+        Reason::Killed => format!("was ended before it could be told how it went: {}", why),
     };
     format!(
         "{command:?} in {} (tier {}, profile {}) {how}.",

@@ -16,9 +16,10 @@ use gl_sys::Sender;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
+use crate::basic;
 use crate::dirs::Sandboxes;
 use crate::error::Error;
-use crate::report::{Loosening, Report};
+use crate::report::{Loosening, Reason, Report};
 use crate::root::Root;
 
 pub(crate) use self::watching::Watching;
@@ -55,16 +56,16 @@ pub enum Terminal {
     Yes,
 }
 
-/// Runs a sandbox to its end. `done` is told how it went, in the worker, when nothing is left of it, and gives
-/// the exit status; that is returned here.
+/// Runs a sandbox to its end. `done` is told how it went when nothing is left of it, in the worker or, if that
+/// was killed, here, and gives the exit status; that is returned.
 ///
 /// # Errors
 ///
-/// [`Error::Launch`] if there is no worker, [`Error::Killed`] if it was killed: what it made is taken away.
+/// [`Error::Launch`] if there is no worker, [`Error::Host`].
 pub fn run(
     sandboxes: &Sandboxes,
     request: &Request,
-    done: impl FnOnce(Result<&Report, (&Report, &Error)>) -> u8,
+    done: impl Fn(Result<&Report, (&Report, &Error)>) -> u8,
 ) -> Result<u8, Error> {
     let (pid, worker) = gl_launch::worker(|front| {
         let (report, error) = worker::work(request, front);
@@ -77,8 +78,16 @@ pub fn run(
     match ended {
         Ended::Exited(status) => Ok(status),
         Ended::Signalled(signal) => {
-            clean_up(sandboxes, &request.id, pid)?;
-            Err(Error::Killed { signal })
+            let err = match clean_up(sandboxes, &request.id, pid) {
+                Ok(()) => Error::Killed { signal },
+                Err(source) => Error::Left {
+                    signal,
+                    source: Box::new(source),
+                },
+            };
+            let mut report = Report::new(request).failed(&err);
+            report.exit.reason = Reason::Killed;
+            Ok(done(Err((&report, &err))))
         }
     }
 }
@@ -101,6 +110,7 @@ fn clean_up(sandboxes: &Sandboxes, id: &ContainerId, worker: Pid) -> Result<(), 
             Err(err) => return Err(err.into()),
         }
     }
+    basic::clean_up(&sandboxes.dir(id))?;
     sandboxes.remove(id)
 }
 

@@ -1,19 +1,18 @@
 //! What the worker does and notes while a sandbox runs.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use gl_container::{Beside, Companion, Container, Decision};
 use gl_profile::Limits;
 use gl_seccomp::Policy;
-use gl_spec::Timestamp;
 use rustix::process::{Pid, Signal};
 
 use super::{Ended, Request};
 use crate::denials::Denials;
 use crate::layers;
 use crate::met::Met;
-use crate::report::{self, Exit, Layer, Reason, Report, Times};
+use crate::report::{Exit, Layer, Reason, Report};
 use crate::space::Space;
 use crate::usage;
 
@@ -96,35 +95,10 @@ impl Watching {
     }
 
     pub(super) fn new(request: &Request, begun: Instant) -> Self {
-        let profile = &request.profile;
         Self {
-            report: Report {
-                version: report::VERSION,
-                id: request.id.as_str().to_owned(),
-                tier: request.root.tier(profile.isolation.value).to_owned(),
-                image: request.root.image(),
-                mode: profile.mode.value.as_str().to_owned(),
-                profile: profile.name.value.as_str().to_owned(),
-                profile_hash: profile.hash(),
-                command: request.command.clone(),
-                started: Timestamp::from(SystemTime::now()).to_string(),
-                layers: Vec::new(),
-                loosened: request.loosened.clone(),
-                exit: Exit {
-                    status: Reason::SetupError.status().unwrap_or(125),
-                    code: None,
-                    signal: None,
-                    reason: Reason::SetupError,
-                    error: None,
-                },
-                times: Times::default(),
-                usage: None,
-                denials: Vec::new(),
-                denials_not_listed: 0,
-                not_observed: report::not_observed(profile.isolation.value),
-            },
+            report: Report::new(request),
             own: Vec::new(),
-            limits: profile.limits.clone(),
+            limits: request.profile.limits.clone(),
             agent: None,
             space: None,
             begun,

@@ -63,5 +63,6 @@ fn ended(report: &Report) -> String {
         Reason::Disk => "its disk space was used up".to_owned(),
         Reason::Denied => "a call that it may not make ended it".to_owned(),
         Reason::SetupError => "it never ran".to_owned(),
+        Reason::Killed => "the process that looks after it was killed".to_owned(),
     }
 }

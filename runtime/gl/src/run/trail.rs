@@ -48,7 +48,7 @@ impl<'a> Trail<'a> {
         let exit = &report.exit;
         let event = match exit.reason {
             Reason::Timeout => Event::Timeout,
-            Reason::SetupError => Event::Error,
+            Reason::SetupError | Reason::Killed => Event::Error,
             Reason::CpuTime | Reason::Oom | Reason::Pids | Reason::Disk => Event::Limit,
             Reason::Exited | Reason::Signal | Reason::Denied => Event::Exit,
         };
