@@ -28,6 +28,17 @@ pub(crate) enum Command {
     /// Status: the program's own, or 128 and the number of the signal that ended it; 125: it never ran, or no
     /// profile was written.
     Record(Box<Record>),
+    /// Measure on this host what a profile and a tier promise.
+    ///
+    /// Probes are done in a sandbox, and outside as well: what must be denied, and what must work. Status 0: all
+    /// is as the profile says. 1: something contradicts it. 125: nothing could be measured.
+    Verify(Box<Measure>),
+    /// Do probes and say what came of each: what `gl verify` starts inside and outside.
+    #[command(hide = true)]
+    Probe(Probe),
+    /// Wait to be found: what probes look for.
+    #[command(hide = true)]
+    ProbeTarget,
     /// Say in sentences what a report of gl run holds.
     ///
     /// Status 0: the program ended by itself, nothing was denied or given up. 1: something was.
@@ -377,6 +388,49 @@ pub(crate) struct Record {
     /// The program and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
+}
+
+/// Options of `gl verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Measure {
+    /// The profile: a name, or a file.
+    #[arg(long, short, default_value = "default")]
+    pub(crate) profile: String,
+    /// Do these probes, or all of these areas, instead of all.
+    #[arg(long, value_name = "PROBE|AREA", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// List the probes.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Judge what comes of the probes outside, as if that were a sandbox: to see that this command can fail.
+    #[arg(long)]
+    pub(crate) without_sandbox: bool,
+    /// The form of the output.
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    pub(crate) format: Form,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+/// The form of an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// A table.
+    Text,
+    /// JSON.
+    Json,
+}
+
+/// Options of `gl probe`.
+#[derive(Debug, Args)]
+pub(crate) struct Probe {
+    /// As the root of a user namespace.
+    #[arg(long)]
+    pub(crate) user_namespace: bool,
+    /// What there is to be found, JSON.
+    pub(crate) bait: String,
+    /// The probes.
+    pub(crate) names: Vec<String>,
 }
 
 /// Whether a program gets a terminal.

@@ -12,9 +12,11 @@ mod error;
 mod generate;
 mod image;
 mod output;
+mod probe;
 mod profile;
 mod record;
 mod run;
+mod verify;
 mod why;
 
 use std::process::ExitCode;
@@ -51,6 +53,9 @@ fn main() -> ExitCode {
         Command::Profile(command) => profile::perform(&command),
         Command::Run(options) => return run::perform(&options),
         Command::Record(options) => return record::perform(&options),
+        Command::Verify(options) => return verify::perform(&options),
+        Command::Probe(options) => probe::perform(&options),
+        Command::ProbeTarget => return probe::target(),
         Command::Why(options) => why::perform(&options),
         Command::Completions(options) => generate::completions(&options),
         Command::Man(options) => generate::man(&options),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use gl_container::HostProfiles;
-use gl_profile::{ENVIRONMENT_WORDS, Options, Profile};
+use gl_profile::{ENVIRONMENT_WORDS, Loosened, Options, Profile};
 use gl_sandbox::{Loosening, Report, Request, Sandboxes, Terminal};
 use gl_spec::{ContainerId, chain};
 
@@ -72,7 +72,7 @@ fn attempt(options: &cli::Run) -> Result<u8, Error> {
 /// What is to be run, and what on. The program may begin anew here.
 fn request(options: &cli::Run) -> Result<(Request, Ground), Error> {
     let wanted = Wanted::of(options)?;
-    let (profile, mut loosened) = resolve(options)?;
+    let (profile, mut loosened) = allowed(options)?;
     let id = match &options.name {
         Some(name) => Some(ContainerId::new(name).map_err(gl_sandbox::Error::from)?),
         None => None,
@@ -135,19 +135,9 @@ fn execute(request: &Request, options: &cli::Run, output: &Output) -> Result<u8,
     Ok(status)
 }
 
-fn resolve(options: &cli::Run) -> Result<(Profile, Vec<Loosening>), Error> {
-    let words: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-        .filter(|(name, _)| ENVIRONMENT_WORDS.contains(&name.as_str()))
-        .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
-        .collect();
-    let words = words
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
-    let words = gl_profile::environment(words)?;
-    let start = profile::start(&options.profile)?;
-    let settings = settings(&options.settings)?;
-    let (profile, loosened) = settings.resolve(Some(words), start, &HostProfiles)?;
+/// The profile with the options, refused where they loosen it and nobody says that they may.
+fn allowed(options: &cli::Run) -> Result<(Profile, Vec<Loosening>), Error> {
+    let (profile, loosened) = resolve(&options.profile, &options.settings)?;
     if let (Some(first), false) = (loosened.first(), options.allow) {
         return Err(Error::Loosens {
             option: first.option,
@@ -164,8 +154,30 @@ fn resolve(options: &cli::Run) -> Result<(Profile, Vec<Loosening>), Error> {
     Ok((profile, loosened.collect()))
 }
 
-fn settings(given: &cli::Settings) -> Result<Options, Error> {
+/// The profile with the words of the environment and the options, and what the options loosen.
+pub(crate) fn resolve(
+    name: &str,
+    given: &cli::Settings,
+) -> Result<(Profile, Vec<Loosened>), Error> {
+    let words: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| ENVIRONMENT_WORDS.contains(&name.as_str()))
+        .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
+        .collect();
+    let words = words
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let words = gl_profile::environment(words)?;
     let mut options = Options::default();
+    for (option, value) in self::words(given)? {
+        options.push(option, value);
+    }
+    Ok(options.resolve(Some(words), profile::start(name)?, &HostProfiles)?)
+}
+
+/// Settings as options with their values, paths absolute.
+pub(crate) fn words(given: &cli::Settings) -> Result<Vec<(&'static str, String)>, Error> {
+    let mut options = Vec::new();
     let single = [
         ("--tier", &given.tier),
         ("--level", &given.level),
@@ -185,7 +197,7 @@ fn settings(given: &cli::Settings) -> Result<Options, Error> {
     ];
     for (option, value) in single {
         if let Some(value) = value {
-            options.push(option, value.clone());
+            options.push((option, value.clone()));
         }
     }
     for (option, values) in [
@@ -195,7 +207,7 @@ fn settings(given: &cli::Settings) -> Result<Options, Error> {
         ("--hide", &given.hide),
     ] {
         for value in values {
-            options.push(option, absolute(option, value)?);
+            options.push((option, absolute(option, value)?));
         }
     }
     Ok(options)
