@@ -85,12 +85,12 @@ pub struct Applied {
 /// Dropping it closes descriptors and removes nothing.
 #[derive(Debug)]
 pub struct Cgroup {
-    inner: Inner,
+    pub(crate) inner: Inner,
 }
 
 /// One variant for each driver.
 #[derive(Debug)]
-enum Inner {
+pub(crate) enum Inner {
     V1(v1::Group),
     /// The unit, if systemd has made the cgroup.
     V2(v2::Group, Option<Running>),

@@ -316,26 +316,14 @@ impl Container {
         Ok(self.end()?.map(|end| end.reason))
     }
 
-    /// What its cgroup counts, even after its end as long as it is not deleted; none without a cgroup.
+    /// What its processes have used, even after its end as long as it is not deleted; none without a cgroup.
     ///
     /// # Errors
     ///
     /// [`Error::Cgroup`].
-    pub fn usage(&self) -> Result<Option<gl_cgroup::stats::Stats>, Error> {
+    pub fn spent(&self) -> Result<Option<gl_cgroup::Spent>, Error> {
         match &self.record.cgroup {
-            Some(record) => Ok(Some(Cgroup::open(record)?.stats()?)),
-            None => Ok(None),
-        }
-    }
-
-    /// What the limit of its tasks has met, as long as it is not deleted; none without a cgroup.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Cgroup`].
-    pub fn tasks(&self) -> Result<Option<gl_cgroup::stats::Tasks>, Error> {
-        match &self.record.cgroup {
-            Some(record) => Ok(Some(Cgroup::open(record)?.tasks()?)),
+            Some(record) => Ok(Some(Cgroup::open(record)?.spent()?)),
             None => Ok(None),
         }
     }

@@ -1,7 +1,8 @@
 //! `create`: from a bundle to an init that waits at its gate, or to nothing at all.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use gl_cgroup::{Cgroup, Driver, Parents};
@@ -12,11 +13,11 @@ use gl_profile::translate::Step;
 use gl_seccomp::Program;
 use gl_spec::oci::{LinuxSeccomp, Spec};
 use gl_spec::{ContainerId, Extras, StateDocument, Status, Timestamp};
-use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
 use crate::apparmor;
+use crate::bundle::{absolute, read_document};
 use crate::container::{Container, PATIENCE};
 use crate::error::Error;
 use crate::extras;
@@ -29,7 +30,7 @@ use crate::profile::{self, Had};
 use crate::record::{CONFIG, Init, Phase, RECORD, Record, SECCOMP};
 use crate::rootless;
 use crate::socket;
-use crate::store::{Store, Warnings, read_all};
+use crate::store::{Store, Warnings};
 use crate::watch;
 
 /// What `create` is asked for.
@@ -37,6 +38,8 @@ use crate::watch;
 pub struct CreateRequest {
     /// The bundle, absolute or relative to the working directory.
     pub bundle: PathBuf,
+    /// A mount that is attached nowhere, as the root in place of the config's; used up by the first container.
+    pub root: Option<Arc<OwnedFd>>,
     /// A config in place of the bundle's `config.json`.
     pub config: Option<PathBuf>,
     /// Where init's process id is written, in decimal.
@@ -290,46 +293,6 @@ fn decide_cgroup(
         .transpose()
 }
 
-pub(crate) fn absolute(bundle: &Path) -> Result<PathBuf, Error> {
-    let failed = Error::file("find the bundle", bundle);
-    let path = std::path::absolute(bundle)
-        .map_err(|err| failed(Errno::from_io_error(&err).unwrap_or(Errno::INVAL)))?;
-    if path.to_str().is_none() {
-        return Err(Error::Option {
-            option: "--bundle",
-            problem: "its path is not UTF-8".into(),
-            remedy: "move the bundle to a path that is",
-        });
-    }
-    Ok(path)
-}
-
-/// Reads a document up to the limit of `gl-spec`, which refuses what is longer.
-///
-/// # Errors
-///
-/// [`Error::File`]; `EINVAL` for what is no file.
-pub fn read_document(path: &Path) -> Result<Vec<u8>, Error> {
-    let read = || {
-        // Without O_NONBLOCK a pipe in its place would hang us.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        let file = rustix::fs::open(path, flags, Mode::empty())?;
-        let stat = rustix::fs::fstat(&file)?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => {}
-            FileType::Directory => return Err(Errno::ISDIR),
-            _ => return Err(Errno::INVAL),
-        }
-        let size = usize::try_from(stat.st_size).unwrap_or(0);
-        if size > gl_spec::MAX_DOCUMENT_BYTES {
-            // Only as much as it takes to be refused by its size.
-            return Ok(vec![0; size.min(gl_spec::MAX_DOCUMENT_BYTES + 1)]);
-        }
-        read_all(&file, size)
-    };
-    read().map_err(Error::file("read", path))
-}
-
 fn extend_env(spec: &mut Spec, extra: &[String]) {
     if let Some(process) = spec.process_mut() {
         let mut env = process.env().clone().unwrap_or_default();
@@ -403,6 +366,7 @@ fn build(
     let mut launching = gl_launch::spawn(gl_launch::Request {
         plan: &decided.plan,
         bundle: &decided.bundle,
+        root: given_root(request)?,
         state_dir: container.dir.as_fd(),
         state: &state,
         join: cgroup.map_or_else(|| Ok(Vec::new()), Cgroup::join_fds)?,
@@ -454,6 +418,12 @@ fn build(
     }
     launching.commit()?;
     Ok(watcher)
+}
+
+fn given_root(request: &CreateRequest) -> Result<Option<OwnedFd>, Error> {
+    let root = request.root.as_ref();
+    let root = root.map(|root| rustix::io::fcntl_dupfd_cloexec(root, 0));
+    root.transpose().map_err(Error::host("pass the root on"))
 }
 
 pub(crate) fn encode(value: &impl serde::Serialize) -> Vec<u8> {

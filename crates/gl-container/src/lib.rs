@@ -8,6 +8,7 @@
 
 mod apparmor;
 mod attach;
+mod bundle;
 mod container;
 mod create;
 mod delete;
@@ -30,8 +31,9 @@ mod store;
 mod update;
 mod watch;
 
+pub use bundle::read_document;
 pub use container::Container;
-pub use create::{CreateRequest, Decision, Denials, create, read_document};
+pub use create::{CreateRequest, Decision, Denials, create};
 pub use delete::{Force, HookFailures, delete};
 pub use error::Error;
 pub use exec::{ExecRequest, Outcome, Paused, exec};

@@ -1,5 +1,6 @@
 //! Launches by a user without root: whose ids a container gets, and the way into its namespaces.
 
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use gl_plan::{IdMaps, IdRange, ids};
 use gl_spec::ContainerId;
 use gl_spec::oci::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceType, Spec};
 
-use crate::create::{absolute, read_document};
+use crate::bundle::{absolute, read_document};
 use crate::error::Error;
 use crate::record::CONFIG;
 use crate::store::Store;
@@ -36,14 +37,18 @@ pub fn prepare_create(bundle: &Path, config: Option<&Path>) -> Result<(), Error>
     Ok(gl_launch::reexec_readonly(Namespace::Entered)?)
 }
 
-/// As [`prepare_create`], for containers that have no ids but the user's own: nobody has to have given the
-/// user any.
+/// As [`prepare_create`], for containers that have no ids but the user's own, so that nobody has to have given
+/// the user any; where root's all have `ids` outside, and none other. If those cannot write to the program,
+/// root needs no copy of it.
 ///
 /// # Errors
 ///
 /// As [`prepare_create`].
-pub fn prepare_alone() -> Result<(), Error> {
+pub fn prepare_alone(ids: Range<u32>) -> Result<(), Error> {
     if !rootless::is_plain_user() {
+        if gl_launch::is_out_of_reach(&ids)? {
+            return Ok(());
+        }
         return Ok(gl_launch::reexec_readonly(Namespace::AsStarted)?);
     }
     let user = User::current().map_err(gl_launch::Error::from)?;

@@ -1,6 +1,7 @@
 //! What the plan needs to know of the host, and the runtime's own read-only copy of itself.
 
 use std::ffi::CString;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::OnceLock;
@@ -126,6 +127,23 @@ pub fn reexec_readonly(namespace: Namespace) -> Result<(), Error> {
     Err(failed(
         "start the read-only copy of the runtime's own program",
     )(errno))
+}
+
+/// Whether users and groups with these ids, and no power over the files of others, have no right to write to
+/// this program or to change its mode.
+///
+/// # Errors
+///
+/// [`Error::Host`] if it cannot be looked at.
+pub fn is_out_of_reach(ids: &Range<u32>) -> Result<bool, Error> {
+    let failed = |source| Error::Host {
+        what: "inspect the runtime's own program",
+        source,
+    };
+    let own = rustix::fs::stat("/proc/self/exe").map_err(failed)?;
+    let belongs = ids.contains(&own.st_uid) || ids.contains(&own.st_gid);
+    // Of an access list the mode shows the union in the group's bits.
+    Ok(!belongs && own.st_mode & 0o022 == 0)
 }
 
 fn is_copy(own: &OwnedFd) -> Result<bool, Errno> {

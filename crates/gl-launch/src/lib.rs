@@ -42,7 +42,7 @@ pub use exec::{ExecRequest, Executed, exec};
 pub use foreground::{Ended, RawMode, Signals, copy, copy_size};
 pub use gate::{GATE, Waiting, waiting};
 pub use hook::{HookError, run as run_hook, run_all as run_hooks};
-pub use host::{Namespace, facts, in_user_namespace, reexec_readonly};
+pub use host::{Namespace, facts, in_user_namespace, is_out_of_reach, reexec_readonly};
 pub use label::{check_labels, check_plan_labels};
 pub use placeholder::Placeholder;
 pub use program::{Held, HostProgram, hold};

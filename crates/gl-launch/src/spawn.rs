@@ -31,6 +31,8 @@ pub struct Request<'a> {
     pub plan: &'a Plan,
     /// The bundle, absolute: relative paths of the plan are below it.
     pub bundle: &'a Path,
+    /// A mount that is attached nowhere, as the root in place of the plan's.
+    pub root: Option<OwnedFd>,
     /// The container's state directory, for the gate.
     pub state_dir: BorrowedFd<'a>,
     /// What hooks read; the process id is filled in.
@@ -86,7 +88,12 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
     })?;
     let failed = |what| move |source| Error::Host { what, source };
     stdio::shield_null().map_err(failed("open the null device"))?;
-    let prepared = gl_rootfs::prepare(plan, request.bundle, &mut idmap::user_namespace)?;
+    let prepared = gl_rootfs::prepare(
+        plan,
+        request.bundle,
+        request.root,
+        &mut idmap::user_namespace,
+    )?;
     let namespaces = namespace::open(&plan.namespaces)?;
     namespace::check_host(&namespaces, plan)?;
     let gate = gate::listen(request.state_dir).map_err(failed("make the start gate"))?;

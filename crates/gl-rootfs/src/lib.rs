@@ -24,7 +24,7 @@ pub use cgroupfs::{CgroupMounts, Hierarchy};
 pub use console::{Console, Terminal, open_terminal};
 pub use failure::{Failure, Note, Step};
 pub use label::label_new_queues;
-pub use prepare::{Bind, Error, Prepared, prepare};
+pub use prepare::{Bind, Error, Prepared, new_root, prepare};
 pub use procfs::Procfs;
 pub use resolve::{Leaf, Made, Root};
 pub use stage::{attach_root, finish_root, hide, make_dev, mount_all, pivot, write_sysctls};

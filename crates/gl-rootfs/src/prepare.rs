@@ -9,7 +9,10 @@ use gl_spec::{Class, Classify};
 use gl_sys::{Depth, MountAttr};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::OpenTreeFlags;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
+    fsmount, fsopen,
+};
 
 use crate::resolve::Leaf;
 
@@ -185,7 +188,27 @@ impl Prepared {
     }
 }
 
-/// Opens what `plan` takes from the host; relative paths are below `bundle`, which is absolute.
+/// Makes a root filesystem that is nowhere on the host: a tmpfs, empty, which is gone with its last descriptor.
+///
+/// # Kernel
+///
+/// `fsmount(2)`, since 5.2.
+///
+/// # Errors
+///
+/// Those of `fsopen(2)`, `fsconfig(2)` and `fsmount(2)`; the caller needs `CAP_SYS_ADMIN` in the user
+/// namespace of its mounts.
+pub fn new_root() -> Result<OwnedFd, Errno> {
+    let made = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&made, "source", "tmpfs")?;
+    fsconfig_set_string(&made, "mode", "755")?;
+    fsconfig_create(&made)?;
+    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    fsmount(&made, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+}
+
+/// Opens what `plan` takes from the host; relative paths are below `bundle`, which is absolute. `root` is a
+/// mount that is attached nowhere, in place of the plan's root.
 /// `userns` makes a user namespace with given maps, for mounts with an id map.
 ///
 /// # Kernel
@@ -198,12 +221,13 @@ impl Prepared {
 pub fn prepare(
     plan: &Plan,
     bundle: &Path,
+    root: Option<OwnedFd>,
     userns: &mut dyn FnMut(&IdMaps) -> Result<OwnedFd, Errno>,
 ) -> Result<Prepared, Error> {
     let root_path = bundle.join(&plan.root.path);
     let null_path = Path::new("/dev/null");
     Ok(Prepared {
-        root: open_root(plan, &root_path)?,
+        root: open_root(plan, &root_path, root)?,
         binds: plan
             .mounts
             .iter()
@@ -236,7 +260,7 @@ fn default_propagation(plan: &Plan) -> Propagation {
     }
 }
 
-fn open_root(plan: &Plan, path: &Path) -> Result<OwnedFd, Error> {
+fn open_root(plan: &Plan, path: &Path, given: Option<OwnedFd>) -> Result<OwnedFd, Error> {
     let failed = |source| Error::Root {
         path: path.to_owned(),
         source,
@@ -244,7 +268,10 @@ fn open_root(plan: &Plan, path: &Path) -> Result<OwnedFd, Error> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE;
-    let tree = rustix::mount::open_tree(CWD, path, flags).map_err(failed)?;
+    let tree = match given {
+        Some(root) => root,
+        None => rustix::mount::open_tree(CWD, path, flags).map_err(failed)?,
+    };
     let stat = rustix::fs::fstat(&tree).map_err(failed)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         return Err(Error::RootKind {

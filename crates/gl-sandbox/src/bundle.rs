@@ -1,10 +1,12 @@
-//! The bundle of a sandbox: an empty root for a view of the host, and config.json.
+//! The bundle of a sandbox: config.json, and the root of a view of the host.
 
 mod directory;
 mod host;
 mod oci;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gl_image::Cached;
 use gl_profile::{AbsolutePath, List, Origin, Profile, SourceKind};
@@ -18,6 +20,7 @@ use crate::root::Root;
 use crate::run::{Request, Terminal};
 use crate::user::User;
 
+pub(crate) use host::ids;
 pub use oci::Bundle;
 
 /// The agent's socket in the sandbox's directory.
@@ -26,18 +29,31 @@ pub(crate) const AGENT: &str = "agent.sock";
 /// Where something is mounted in a root that is no view of the host: directories that have to be there.
 pub(crate) const MOUNT_POINTS: [&str; 3] = ["/proc", "/dev", "/tmp"];
 
-/// Writes the bundle into the directory of a sandbox; its path. An image is held already.
+/// What a sandbox is made from.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) path: PathBuf,
+    /// The root, where it is a view of the host: a mount that is attached nowhere, so that it is gone with us.
+    pub(crate) root: Option<Arc<OwnedFd>>,
+}
+
+/// Writes the bundle into the directory of a sandbox. An image is held already.
 pub(crate) fn write(
     dir: &Path,
     request: &Request,
     held: Option<&Cached>,
-) -> Result<PathBuf, Error> {
+) -> Result<Written, Error> {
     // What root makes here is seen by somebody who is nobody outside.
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let bundle = dir.join("bundle");
-    make_all(dir, Path::new("bundle/rootfs"))?;
+    make_all(dir, Path::new("bundle"))?;
+    let mut root = None;
     let config = match (&request.root, held) {
-        (Root::Host, _) => host::config_of(&bundle, dir, request)?,
+        (Root::Host, _) => {
+            let new = gl_rootfs::new_root().map_err(Error::host("make an empty root"))?;
+            let new = root.insert(Arc::new(new));
+            host::config_of(new, dir, request)?
+        }
         (Root::Directory(root), _) => directory::config_of(root, dir, request)?,
         (Root::Image(image), Some(held)) => directory::config_of_image(image, held, dir, request)?,
         (Root::Image(_), None) => return Err(Error::file("open", &bundle)(Errno::NOENT)),
@@ -45,7 +61,7 @@ pub(crate) fn write(
     };
     let path = bundle.join("config.json");
     std::fs::write(&path, config.to_string()).map_err(Error::io("write", path))?;
-    Ok(bundle)
+    Ok(Written { path: bundle, root })
 }
 
 /// Refuses paths that somebody asks to be shown: the profile's are about the host otherwise.

@@ -13,24 +13,18 @@ pub(crate) fn of(container: &Container) -> Option<Usage> {
 }
 
 fn counted(container: &Container) -> Option<Usage> {
-    let stats = container.usage().ok().flatten()?;
-    let tasks = container.tasks().ok().flatten().unwrap_or_default();
-    let disk = |op: &str| {
-        let all = stats.blkio.io_service_bytes_recursive.iter();
-        let all = all.filter(|entry| entry.op.eq_ignore_ascii_case(op));
-        all.map(|entry| entry.value).sum()
-    };
+    let spent = container.spent().ok().flatten()?;
     Some(Usage {
-        cpu_us: stats.cpu.usage.total / 1000,
-        cpu_user_us: stats.cpu.usage.user / 1000,
-        cpu_system_us: stats.cpu.usage.kernel / 1000,
-        memory_bytes: stats.memory.usage.usage,
-        memory_peak_bytes: stats.memory.usage.max,
-        tasks_peak: tasks.peak,
-        tasks_refused: tasks.refused,
-        oom_kills: container.oom_kills().unwrap_or(0),
-        disk_read_bytes: disk("read"),
-        disk_written_bytes: disk("write"),
+        cpu_us: micros(spent.cpu),
+        cpu_user_us: micros(spent.user),
+        cpu_system_us: micros(spent.system),
+        memory_bytes: spent.memory,
+        memory_peak_bytes: spent.memory_peak,
+        tasks_peak: spent.tasks.peak,
+        tasks_refused: spent.tasks.refused,
+        oom_kills: spent.oom_kills,
+        disk_read_bytes: spent.disk_read,
+        disk_written_bytes: spent.disk_written,
     })
 }
 
@@ -38,7 +32,6 @@ fn counted(container: &Container) -> Option<Usage> {
 /// container is the one child of the worker that does more than a moment's work.
 fn added_up() -> Option<Usage> {
     let all = gl_sys::children_usage().ok()?;
-    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Some(Usage {
         cpu_us: micros(all.user.saturating_add(all.system)),
         cpu_user_us: micros(all.user),
@@ -46,4 +39,8 @@ fn added_up() -> Option<Usage> {
         memory_peak_bytes: all.most_kib.saturating_mul(1024),
         ..Usage::default()
     })
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -93,11 +93,10 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// A view with the empty directory `rootfs` as its root.
-    pub(crate) fn new(rootfs: &Path, owner: Owner) -> Result<Self, Error> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let root = rustix::fs::open(rootfs, flags, Mode::empty());
-        let root = root.map_err(Error::file("open", rootfs))?;
+    /// A view with an empty directory as its root.
+    pub(crate) fn new(root: &OwnedFd, owner: Owner) -> Result<Self, Error> {
+        let root =
+            rustix::io::fcntl_dupfd_cloexec(root, 0).map_err(Error::host("keep the root open"))?;
         Ok(Self {
             root: gl_rootfs::Root::new(root),
             owner,

@@ -13,6 +13,7 @@ use crate::controller::Controller;
 use crate::error::Error;
 use crate::file;
 use crate::layout::{self, shown};
+use crate::spent::Spent;
 use crate::stats::{
     Blkio, BlkioEntry, CpuUsage, Cpuset, Hugetlb, Memory, MemoryEntry, Pids, Stats, Tasks,
     Throttling,
@@ -47,6 +48,27 @@ impl Group {
             stats.hugetlb = files.hugetlb()?;
         }
         Ok(stats)
+    }
+
+    /// Reads what its processes have used.
+    pub(crate) fn spent(&self) -> Result<Spent, Error> {
+        let mut spent = Spent {
+            oom_kills: self.oom_kills()?,
+            tasks: self.tasks()?,
+            ..Spent::default()
+        };
+        if let Some(files) = self.files(Controller::Cpuacct) {
+            spent.cpu = Duration::from_nanos(files.number("cpuacct.usage")?);
+            (spent.user, spent.system) = files.cpu_split()?;
+        }
+        if let Some(files) = self.files(Controller::Memory) {
+            spent.memory = files.number("memory.usage_in_bytes")?;
+            spent.memory_peak = files.number("memory.max_usage_in_bytes")?;
+        }
+        if let Some(files) = self.files(Controller::Blkio) {
+            spent.on_disk(&files.blkio()?);
+        }
+        Ok(spent)
     }
 
     /// What all processes have used so far.
@@ -146,14 +168,8 @@ impl Files<'_> {
     }
 
     fn cpu_usage(&self) -> Result<CpuUsage, Error> {
-        let ticks = self.keyed("cpuacct.stat")?;
-        let time = |key| {
-            ticks
-                .get(key)
-                .copied()
-                .unwrap_or_default()
-                .saturating_mul(TICK_NS)
-        };
+        let (user, kernel) = self.cpu_split()?;
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let percpu = self.text("cpuacct.usage_percpu")?;
         let all = self.text("cpuacct.usage_all")?;
         let (percpu_user, percpu_kernel) =
@@ -163,9 +179,19 @@ impl Files<'_> {
             percpu: numbers(&percpu).map_err(|word| self.unclear("cpuacct.usage_percpu", word))?,
             percpu_kernel,
             percpu_user,
-            kernel: time("system"),
-            user: time("user"),
+            kernel: nanos(kernel),
+            user: nanos(user),
         })
+    }
+
+    /// In user mode and in the kernel.
+    fn cpu_split(&self) -> Result<(Duration, Duration), Error> {
+        let ticks = self.keyed("cpuacct.stat")?;
+        let time = |key| {
+            let ticks = ticks.get(key).copied().unwrap_or_default();
+            Duration::from_nanos(ticks.saturating_mul(TICK_NS))
+        };
+        Ok((time("user"), time("system")))
     }
 
     fn throttling(&self) -> Result<Throttling, Error> {

@@ -12,6 +12,7 @@ use super::group::Group;
 use crate::error::Error;
 use crate::file;
 use crate::layout::{self, shown};
+use crate::spent::Spent;
 use crate::stats::{
     Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, Hugetlb, Memory, MemoryEntry, Pids, Pressure, Stall,
     Stats, Tasks, Throttling,
@@ -42,6 +43,24 @@ impl Group {
             peak: self.number("pids.peak")?,
             refused: events.get("max").copied().unwrap_or(0),
         })
+    }
+
+    /// Reads what its processes have used.
+    pub(crate) fn spent(&self) -> Result<Spent, Error> {
+        let cpu = self.keyed("cpu.stat")?;
+        let time = |key| Duration::from_micros(cpu.get(key).copied().unwrap_or_default());
+        let mut spent = Spent {
+            cpu: time("usage_usec"),
+            user: time("user_usec"),
+            system: time("system_usec"),
+            memory: self.number("memory.current")?.unwrap_or(0),
+            memory_peak: self.number("memory.peak")?.unwrap_or(0),
+            oom_kills: self.oom_kills()?,
+            tasks: self.tasks()?,
+            ..Spent::default()
+        };
+        spent.on_disk(&self.devices_stats()?);
+        Ok(spent)
     }
 
     /// What all processes have used so far; the kernel counts it for every cgroup.
@@ -155,11 +174,16 @@ impl Group {
     }
 
     fn io_stats(&self) -> Result<Blkio, Error> {
-        let text = self.text("io.stat")?.unwrap_or_default();
-        let mut blkio = Blkio {
+        Ok(Blkio {
             psi: self.pressure("io.pressure")?,
-            ..Blkio::default()
-        };
+            ..self.devices_stats()?
+        })
+    }
+
+    /// Without the pressure.
+    fn devices_stats(&self) -> Result<Blkio, Error> {
+        let text = self.text("io.stat")?.unwrap_or_default();
+        let mut blkio = Blkio::default();
         for line in text.lines() {
             add_device(line, &mut blkio).ok_or_else(|| self.unclear("io.stat", line))?;
         }

@@ -1,5 +1,7 @@
 //! A root that is a view of the host.
 
+use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
@@ -15,8 +17,13 @@ use crate::view::{Owner, View};
 const FIRST_ID: u32 = 2_000_000_000;
 const IDS: u32 = 65_536;
 
-/// The config for a view in the bundle's own root.
-pub(super) fn config_of(bundle: &Path, dir: &Path, request: &Request) -> Result<Json, Error> {
+/// What ids of the host the processes of root's sandboxes have.
+pub(crate) fn ids() -> Range<u32> {
+    FIRST_ID..FIRST_ID + IDS
+}
+
+/// The config for a view in an empty root.
+pub(super) fn config_of(root: &OwnedFd, dir: &Path, request: &Request) -> Result<Json, Error> {
     let uid = gl_launch::rootless::caller();
     let gid = caller_gid();
     let owner = match uid {
@@ -24,7 +31,7 @@ pub(super) fn config_of(bundle: &Path, dir: &Path, request: &Request) -> Result<
         _ => Owner::User,
     };
     let profile = &request.profile;
-    let mut view = View::new(&bundle.join("rootfs"), owner)?;
+    let mut view = View::new(root, owner)?;
     view.basics()?;
     view.etc((uid, gid), profile.network.allow_network.value)?;
     view.paths(profile)?;
@@ -46,7 +53,8 @@ pub(super) fn config_of(bundle: &Path, dir: &Path, request: &Request) -> Result<
         groups: Vec::new(),
     };
     let mut config = config(dir, request, &user, &cwd);
-    config["root"] = json!({ "path": "rootfs", "readonly": true });
+    // The place that it is attached to, where only the sandbox sees it.
+    config["root"] = json!({ "path": ".", "readonly": true });
     config["mounts"] = Json::Array(view.mounts);
     let linux = &mut config["linux"];
     linux["uidMappings"] = map(uid);

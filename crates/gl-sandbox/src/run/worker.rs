@@ -70,11 +70,12 @@ fn in_dir(
         Root::Host | Root::Directory(_) | Root::Bundle(_) => None,
     };
     let bundle = bundle::write(dir, request, held.as_ref())?;
-    let config = bundle.join("config.json");
+    let config = bundle.path.join("config.json");
     watching.own = layers::own(&config)?;
     let run = RunRequest {
         create: CreateRequest {
-            bundle,
+            bundle: bundle.path,
+            root: bundle.root,
             config: None,
             pid_file: None,
             console_socket: None,

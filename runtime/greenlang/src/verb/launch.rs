@@ -118,6 +118,7 @@ impl Launch {
     pub(crate) fn request(&self, context: &Context<'_>) -> Result<CreateRequest, Error> {
         let sockets = listen::inherited();
         Ok(CreateRequest {
+            root: None,
             bundle: self.bundle.clone(),
             config: self.config.clone(),
             pid_file: self.pid_file.clone(),
