@@ -29,6 +29,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 const TRIES: u32 = 1500;
 /// Processes are counted this often.
 const COUNTED_EVERY: Duration = Duration::from_millis(100);
+/// An init that ends, and all that it takes along, may take so long.
+const ENDING: Duration = Duration::from_secs(2);
 /// CPU time is looked at this often at most.
 const SHORTEST: Duration = Duration::from_millis(5);
 /// The processors that there may ever be.
@@ -96,16 +98,23 @@ struct Processes {
 }
 
 impl Processes {
-    /// Whether there are too many; those that can no longer be counted are.
-    fn exceeded(&self, container: &Container) -> bool {
+    /// How long the container may go on as they are now, if not for good: not at all where there are too many,
+    /// and a moment where they can no longer be counted.
+    fn left(&self, container: &Container) -> Option<Duration> {
         let all = match (&self.sandbox, &self.cgroup) {
-            (Some(inside), Some(cgroup)) => return inside.exceeds(self.max, cgroup),
+            (Some(inside), Some(cgroup)) => {
+                return inside.exceeds(self.max, cgroup).then_some(Duration::ZERO);
+            }
             // What runsc has started is not found by a pid namespace.
-            (Some(_), None) => return true,
+            (Some(_), None) => return Some(Duration::ZERO),
             (None, Some(cgroup)) => cgroup.pids(Depth::Tree).map_err(Error::from),
             (None, None) => container.pids(),
         };
-        all.map_or(true, |all| all.len() > self.max)
+        match all {
+            Ok(all) => (all.len() > self.max).then_some(Duration::ZERO),
+            // An init that ends has no pid namespace any more before it is seen to have ended.
+            Err(_) => Some(ENDING),
+        }
     }
 
     /// How long until they are counted again: without a cgroup all of the host's are looked at.
@@ -223,9 +232,8 @@ impl Watch {
                 return (!ended).then_some(EndReason::CpuTime);
             }
             let processes = self.processes.as_ref();
-            if processes.is_some_and(|all| all.exceeded(&self.container)) {
-                let ended = self.ends_within(Duration::ZERO);
-                return (!ended).then_some(EndReason::Pids);
+            if let Some(left) = processes.and_then(|all| all.left(&self.container)) {
+                return (!self.ends_within(left)).then_some(EndReason::Pids);
             }
             let count = processes.map(Processes::pause);
             let wait = [wall, pause, count].into_iter().flatten().min();

@@ -16,6 +16,7 @@ use crate::classes::Classes;
 use crate::draft::{Draft, Limits, Line, Number, Tier};
 use crate::error::Error;
 use crate::files::{Paths, Seen};
+use crate::fold::is_never_whole;
 use crate::headroom::above;
 use crate::peaks::Peaks;
 
@@ -184,15 +185,22 @@ impl Known<'_> {
             peers.push("Loopback alone, which this tier cannot tell from the rest.".to_owned());
         }
         peers.extend(agent.net.peers.iter().cloned());
+        let mut head = vec![
+            "Recorded by gl record: what one run did, for somebody to read. What it read and wrote was"
+                .to_owned(),
+            "taken from its own memory. Another run may need more: record it too, and merge both."
+                .to_owned(),
+        ];
+        if is_never_whole(&request.cwd) && request.tier == Tier::Namespace {
+            let cwd = request.cwd.display();
+            head.push(format!(
+                "It ran in {cwd}, which gl run does not show by itself: gl run --chdir {cwd}."
+            ));
+        }
         Draft {
             name: request.name.clone(),
             description: format!("Recorded from a run of {}", tame(program)),
-            head: vec![
-                "Recorded by gl record: what one run did, for somebody to read. What it read and wrote was"
-                    .to_owned(),
-                "taken from its own memory. Another run may need more: record it too, and merge both."
-                    .to_owned(),
-            ],
+            head,
             tier: request.tier,
             degrade: self.degrade(network),
             limits,

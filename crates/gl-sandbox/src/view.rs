@@ -254,9 +254,19 @@ impl View {
         if self.owner == Owner::Root && !is_system && maps_ids(source) {
             options.push("idmap");
         }
-        self.mounts.push(json!({
+        // What is shown below, at its own place too, is not to be covered: there its mount point exists.
+        let is_below = |mount: &Json| {
+            let destination = mount["destination"].as_str().map(Path::new);
+            destination.is_some_and(|one| one != target && one.starts_with(target))
+        };
+        let at = match source == target {
+            true => self.mounts.iter().position(is_below),
+            false => None,
+        };
+        let mount = json!({
             "destination": text(target)?, "type": "bind", "source": text(source)?, "options": options,
-        }));
+        });
+        self.mounts.insert(at.unwrap_or(self.mounts.len()), mount);
         self.shown.push(target.to_owned());
         Ok(())
     }

@@ -41,7 +41,10 @@ pub use landlock::{
 };
 pub use mountattr::{Depth, MountAttr, mount_setattr};
 pub use network::{network_namespace, raise_loopback};
-pub use notify::{Answer, Notification, seccomp_answer, seccomp_is_waiting, seccomp_receive};
+pub use notify::{
+    Answer, Notification, seccomp_answer, seccomp_hand_over_at_once, seccomp_is_waiting,
+    seccomp_receive,
+};
 pub use nsfs::{namespace_type, parent_namespace};
 pub use peer::peer_pid;
 pub use pidfd::pidfd_send_signal;

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         recorded_programs_run_in_the_tier_basic,
         user_records_and_runs_in_both_tiers,
         other_acts_are_denied_under_a_recorded_profile,
+        paths_are_relative_to_the_same_directory,
         profile_has_no_call_that_was_not_made,
         union_of_two_runs_runs_both,
         union_of_what_differs_elsewhere_is_refused,
@@ -342,6 +343,33 @@ fn other_acts_are_denied_under_a_recorded_profile() -> Outcome {
     Ok(())
 }
 
+fn paths_are_relative_to_the_same_directory() -> Outcome {
+    let dir = Dir::new("relative");
+    let gl = Gl::root()?;
+    let (there, profiles) = (dir.dir("there"), dir.dir("profiles"));
+    let here = dir.0.join("there");
+    fs::write(here.join("input"), "in\n").unwrap();
+    fs::create_dir(here.join("out")).unwrap();
+    fs::set_permissions(here.join("out"), fs::Permissions::from_mode(0o777)).unwrap();
+    let script = "cat input > out/new && cat out/new && rm ./sub/../out/new";
+    fs::create_dir(here.join("sub")).unwrap();
+    for tier in ["namespace", "basic"] {
+        let profile = format!("{profiles}/{tier}.toml");
+        let call = |args: &[&str]| {
+            let mut command = gl.command(&[args, &["--", "sh", "-c", script]].concat());
+            command.current_dir(&there);
+            process::output(command)
+        };
+        let recorded = call(&["record", "--tier", tier, "--profile-out", &profile]);
+        assert_eq!(recorded.ok(), "in", "{recorded}");
+        let ran = call(&["run", "--profile", &profile]);
+        assert_eq!(ran.ok(), "in", "{ran}");
+        let written = [format!("{there}/out")];
+        assert_eq!(list(&profile, "read_write_paths"), written);
+    }
+    Ok(())
+}
+
 /// The items of a list in a profile, as the file has them.
 fn list(profile: &str, key: &str) -> Vec<String> {
     let text = fs::read_to_string(profile).unwrap();
@@ -599,8 +627,10 @@ fn killed_recorder_leaves_nothing() -> Outcome {
             child.wait().unwrap();
         } else {
             let children = format!("/proc/{0}/task/{0}/children", child.id());
-            let worker = fs::read_to_string(children).unwrap();
-            let worker: i32 = worker.split_whitespace().next().unwrap().parse().unwrap();
+            let worker = eventually("the second process", || {
+                let line = fs::read_to_string(&children).unwrap();
+                line.split_whitespace().next()?.parse::<i32>().ok()
+            });
             let worker = rustix::process::Pid::from_raw(worker).unwrap();
             rustix::process::kill_process(worker, rustix::process::Signal::KILL).unwrap();
             assert_eq!(child.wait().unwrap().code(), Some(125));
