@@ -12,6 +12,7 @@ mod id;
 mod load;
 mod locate;
 mod repair;
+mod signal;
 mod state;
 mod template;
 mod time;
@@ -31,6 +32,7 @@ pub use features::{
 pub use id::ContainerId;
 pub use load::{Loaded, MAX_DOCUMENT_BYTES, load, load_process, load_resources};
 pub use oci_spec::runtime as oci;
+pub use signal::Signal;
 pub use state::{StateDocument, Status};
 pub use template::{Rootless, default_spec};
 pub use time::Timestamp;

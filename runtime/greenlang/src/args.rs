@@ -8,7 +8,6 @@ mod bool_text;
 mod duration;
 mod error;
 mod global;
-mod signal;
 mod size;
 mod user;
 
@@ -20,8 +19,8 @@ use gl_spec::ContainerId;
 
 pub(crate) use duration::parse_duration;
 pub(crate) use error::Error;
+pub(crate) use gl_spec::Signal;
 pub(crate) use global::{CgroupManager, FLAGS, Global, Rootless};
-pub(crate) use signal::Signal;
 pub(crate) use size::parse_size;
 pub(crate) use user::User;
 

@@ -22,14 +22,15 @@ const RTMAX: i32 = 64;
 
 /// A signal to send; 0 only asks whether there is somebody to receive it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Signal(i32);
+pub struct Signal(i32);
 
 impl Signal {
     /// What `kill` sends when no signal is named.
-    pub(crate) const TERM: Self = Self(15);
+    pub const TERM: Self = Self(15);
 
     /// Reads a number or a name, with or without `SIG`, in any case.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             let number = text.parse().ok()?;
             return (0..=RTMAX).contains(&number).then_some(Self(number));
@@ -45,7 +46,8 @@ impl Signal {
     }
 
     /// Its number.
-    pub(crate) fn number(self) -> i32 {
+    #[must_use]
+    pub fn number(self) -> i32 {
         self.0
     }
 }
@@ -61,7 +63,10 @@ fn real_time(name: &str) -> Option<Signal> {
         return Some(Signal(base));
     }
     let digits = rest.strip_prefix(sign)?;
-    let offset: i32 = super::parse_number(digits)?;
+    let offset: i32 = digits
+        .parse()
+        .ok()
+        .filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))?;
     if offset < 0 {
         return None;
     }
