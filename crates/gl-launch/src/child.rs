@@ -234,7 +234,7 @@ pub(crate) fn enter_namespaces(opened: &[Opened]) -> Result<(), Fault> {
 /// Takes our place in the namespaces that are new.
 fn settle_in(plan: &Plan) -> Result<(), Fault> {
     gl_rootfs::label_new_queues(plan)?;
-    if plan.userns != UserNs::Shared && maps_root(plan) {
+    if maps_root(&plan.userns) {
         let failed = Fault::of(Own::BecomeRoot);
         let (uid, gid) = (Uid::ROOT, Gid::ROOT);
         // Below a namespace that denies it, it is denied for good.
@@ -255,8 +255,9 @@ fn settle_in(plan: &Plan) -> Result<(), Fault> {
     Ok(())
 }
 
-fn maps_root(plan: &Plan) -> bool {
-    match &plan.userns {
+/// Whether there is a user namespace with a root to become.
+pub(crate) fn maps_root(userns: &UserNs) -> bool {
+    match userns {
         UserNs::New(maps) => maps.uid.iter().any(|range| range.container == 0),
         UserNs::Joined => true,
         UserNs::Shared => false,

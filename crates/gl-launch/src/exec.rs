@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{Gid, ThreadNameSpaceType, Uid};
 
-use crate::child::{LastSteps, become_process, join_cgroup, report};
+use crate::child::{LastSteps, become_process, join_cgroup, maps_root, report};
 use crate::error::Error;
 use crate::fork::{Born, Place, fork};
 use crate::identity::{self, Labels, Late};
@@ -237,7 +237,7 @@ fn enter_namespaces(request: &ExecRequest<'_>) -> Result<(), Fault> {
     }
     rustix::thread::move_into_thread_name_spaces(request.init, flags)
         .map_err(Fault::of(Own::JoinNamespace))?;
-    if *request.userns != UserNs::Shared {
+    if maps_root(request.userns) {
         let failed = Fault::of(Own::BecomeRoot);
         if request.setgroups == Setgroups::Allowed {
             rustix::thread::set_thread_groups(&[]).map_err(&failed)?;
