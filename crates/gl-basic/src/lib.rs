@@ -23,3 +23,4 @@ pub use host::{Entry, Files, Host, HostFiles};
 pub use intent::Intent;
 pub use plan::{Limits, Plan, Request, Terminal, is_always_shown, never_allowed, plan};
 pub use run::{Companion, Finished, Reason, Times, Usage, run};
+pub use temp::remove_entry;

@@ -147,6 +147,28 @@ fn empty(dir: &OwnedFd) -> Result<(), Errno> {
     }
 }
 
+/// Removes an entry of a directory, with all below it: no link is followed, and no depth takes descriptors or
+/// stack. One that is gone is fine.
+///
+/// # Errors
+///
+/// What the kernel says of what cannot be removed.
+pub fn remove_entry(dir: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    if unlinked(dir, name)? {
+        return Ok(());
+    }
+    // Somebody else may be about to remove the same.
+    let inner = match enter(dir, name) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    empty(&inner)?;
+    match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Moves the directories in one to beside it, and removes it with the rest.
 fn flatten((dir, name): (&OwnedFd, &CStr), moved: &mut u64) -> Result<(), Errno> {
     let inner = enter(dir, name)?;

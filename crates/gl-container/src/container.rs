@@ -1,6 +1,7 @@
 //! One container as it is stored, and as the kernel shows it now.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use gl_cgroup::{Cgroup, Depth, OomWatch};
@@ -177,8 +178,18 @@ impl Container {
             })
     }
 
-    /// Init's process id, as stored.
-    pub(crate) fn pid(&self) -> Result<Pid, Error> {
+    /// Its bundle, by its absolute path.
+    #[must_use]
+    pub fn bundle(&self) -> &Path {
+        &self.record.bundle
+    }
+
+    /// Init's process id, as stored: it may have ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRunning`] before there is one.
+    pub fn pid(&self) -> Result<Pid, Error> {
         self.record
             .init
             .and_then(|init| Pid::from_raw(init.pid))

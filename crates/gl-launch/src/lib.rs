@@ -52,4 +52,4 @@ pub use start::{Agent, Listening, start};
 pub use stdio::{keep_descriptors, own_null, send_fd};
 pub use tree::{Task, descendants, task};
 pub use watch::Watcher;
-pub use worker::worker;
+pub use worker::{worker, worker_with};

@@ -15,15 +15,27 @@ use crate::fork::{Place, fork};
 ///
 /// [`Error::Fork`]; `EDEADLK` if this process has more than one thread.
 pub fn worker(work: impl FnOnce(OwnedFd) -> i32) -> Result<(Pid, OwnedFd), Error> {
+    worker_with(None, |front, _| work(front))
+}
+
+/// As [`worker`], with one more descriptor that the child keeps.
+///
+/// # Errors
+///
+/// As [`worker`].
+pub fn worker_with(
+    given: Option<OwnedFd>,
+    work: impl FnOnce(OwnedFd, Option<OwnedFd>) -> i32,
+) -> Result<(Pid, OwnedFd), Error> {
     let failed = |source: Errno| Error::Fork { source };
     let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
     let own = own.map_err(failed)?;
     fork(
         Place::default(),
         0,
-        own,
-        |own| vec![own.as_fd()],
-        |own, _| work(own),
+        (own, given),
+        |(own, given)| std::iter::once(own).chain(given).map(AsFd::as_fd).collect(),
+        |(own, given), _| work(own, given),
     )
     .map_err(failed)
 }

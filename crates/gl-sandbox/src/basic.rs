@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use gl_basic::{Finished, Host, HostFiles, Intent};
 use gl_container::{Beside, Decision};
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::Pid;
 
 use crate::error::Error;
 use crate::layers;
@@ -142,8 +142,6 @@ impl gl_basic::Companion for Along<'_> {
     }
 
     fn started(&mut self, pid: Pid) {
-        // One that has ended already has nobody to be ended.
-        let program = rustix::process::pidfd_open(pid, PidfdFlags::empty());
-        self.0.program_is(program.ok());
+        self.0.program_runs(Ok(pid));
     }
 }

@@ -4,7 +4,10 @@ mod directory;
 mod host;
 mod oci;
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,7 +26,9 @@ use crate::user::User;
 pub(crate) use host::ids;
 pub use oci::Bundle;
 
-/// The agent's socket in the sandbox's directory.
+/// The bundle in the sandbox's directory.
+pub(crate) const BUNDLE: &str = "bundle";
+/// The agent's socket there.
 pub(crate) const AGENT: &str = "agent.sock";
 
 /// Where something is mounted in a root that is no view of the host: directories that have to be there.
@@ -45,8 +50,8 @@ pub(crate) fn write(
 ) -> Result<Written, Error> {
     // What root makes here is seen by somebody who is nobody outside.
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    let bundle = dir.join("bundle");
-    make_all(dir, Path::new("bundle"))?;
+    let bundle = dir.join(BUNDLE);
+    make_all(dir, Path::new(BUNDLE))?;
     let mut root = None;
     let config = match (&request.root, held) {
         (Root::Host, _) => {
@@ -60,7 +65,14 @@ pub(crate) fn write(
         (Root::Bundle(given), _) => oci::config_of(given, dir, request)?,
     };
     let path = bundle.join("config.json");
-    std::fs::write(&path, config.to_string()).map_err(Error::io("write", path))?;
+    // The environment may hold secrets, and root's directories can be passed by everybody.
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path);
+    let written = file.and_then(|mut file| file.write_all(config.to_string().as_bytes()));
+    written.map_err(Error::io("write", path))?;
     Ok(Written { path: bundle, root })
 }
 

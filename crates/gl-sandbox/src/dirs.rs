@@ -2,24 +2,29 @@
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use gl_container::Store;
 use gl_spec::ContainerId;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::error::Error;
+use crate::home::{Entry, Home, Place};
 
 /// The directory of a user's sandboxes in the state root: no container has this id, as `@` is in none.
 const SANDBOXES: &str = "@sandboxes";
 /// Root's are elsewhere: root of a sandbox is nobody outside, and has to pass the directories above its root.
 const OF_ROOT: &str = "/run/greenlang-sandboxes";
-
-/// The process id of the worker that a sandbox belongs to, in its directory.
-const OWNER: &str = "owner";
+/// Beginnings of names that no sandbox has: of directories that are being made, and being removed. A process id
+/// follows.
+const NEW: &str = "@new-";
+const OLD: &str = "@old-";
+/// Locked by whoever takes away what others have left.
+const LOCK: &str = "@lock";
 
 /// The state root of a user's sandboxes.
 #[derive(Debug)]
@@ -56,51 +61,53 @@ impl Sandboxes {
         self.dir.join(id.as_str())
     }
 
-    /// Makes the directory of a new sandbox, with the process id of this worker in it.
-    pub(crate) fn make(&self, id: &ContainerId) -> Result<PathBuf, Error> {
-        let dir = self.dir(id);
-        let worker = rustix::process::getpid();
-        // Nobody ever sees one without its owner.
-        let new = self.unnamed(worker);
+    /// Makes the directory of a new sandbox, which is this process's from then on.
+    pub(crate) fn make(&self, id: &ContainerId, entry: &Entry) -> Result<Home, Error> {
+        // Nobody ever sees one that says nothing and that nobody holds.
+        let new = self.unnamed(rustix::process::getpid());
         let failed = || Error::io("make", &new);
         DirBuilder::new()
             .mode(self.mode)
             .create(&new)
             .map_err(failed())?;
         let mode = Permissions::from_mode(self.mode);
-        std::fs::set_permissions(&new, mode).map_err(failed())?;
-        let owner = worker.as_raw_nonzero().to_string();
-        std::fs::write(new.join(OWNER), owner).map_err(failed())?;
-        let flags = RenameFlags::NOREPLACE;
-        match rustix::fs::renameat_with(CWD, &new, CWD, &dir, flags) {
-            Ok(()) => Ok(dir),
-            Err(errno) => {
-                remove_tree(&new).map_err(Error::file("remove", &new))?;
-                Err(match errno {
-                    Errno::EXIST => gl_container::Error::Exists {
-                        id: id.as_str().to_owned(),
-                    }
-                    .into(),
-                    errno => Error::file("make", dir)(errno),
-                })
+        let made = std::fs::set_permissions(&new, mode).map_err(failed());
+        let made = made.and_then(|()| Home::begin(&new, entry));
+        let named = made.and_then(|home| {
+            let dir = self.dir(id);
+            match rustix::fs::renameat_with(CWD, &new, CWD, &dir, RenameFlags::NOREPLACE) {
+                Ok(()) => Ok(home.called(dir)),
+                Err(Errno::EXIST) => Err(Error::Taken {
+                    id: id.as_str().to_owned(),
+                }),
+                Err(errno) => Err(Error::file("make", dir)(errno)),
             }
+        });
+        if named.is_err() {
+            remove_tree(&new).map_err(Error::file("remove", new))?;
         }
+        named
     }
 
-    /// Removes what a worker has not come to name; whether the sandbox of this id is that worker's.
-    pub(crate) fn is_of(&self, id: &ContainerId, worker: Pid) -> Result<bool, Error> {
-        let new = self.unnamed(worker);
-        remove_tree(&new).map_err(Error::file("remove", new))?;
-        let owner = self.dir(id).join(OWNER);
-        match std::fs::read_to_string(&owner) {
-            Ok(text) => Ok(text == worker.as_raw_nonzero().to_string()),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(err) => Err(Error::io("read", owner)(err)),
-        }
+    /// The directory of one sandbox, open; none if there is no such sandbox.
+    pub(crate) fn place(&self, id: &ContainerId) -> Result<Option<Place>, Error> {
+        Place::open(&self.dir(id))
+    }
+
+    /// Keeps others from taking away what a worker has left, as long as the result is there: so that what is
+    /// seen of a sandbox whose worker is dead stays as it is.
+    pub(crate) fn one_at_a_time(&self) -> Result<OwnedFd, Error> {
+        let path = self.dir.join(LOCK);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let lock = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(Error::file("open", &path))?;
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::LockExclusive))
+            .map_err(Error::file("lock", path))?;
+        Ok(lock)
     }
 
     fn unnamed(&self, worker: Pid) -> PathBuf {
-        self.dir.join(format!("@new-{}", worker.as_raw_nonzero()))
+        self.dir.join(format!("{NEW}{}", worker.as_raw_nonzero()))
     }
 
     /// Removes the directory of a sandbox with all that is in it; one that is gone is no error. Nothing in it
@@ -111,7 +118,55 @@ impl Sandboxes {
     /// [`Error::File`].
     pub fn remove(&self, id: &ContainerId) -> Result<(), Error> {
         let path = self.dir(id);
-        remove_tree(&path).map_err(Error::file("remove", path))
+        let own = rustix::process::getpid().as_raw_nonzero();
+        // Nobody is to see one that is half gone.
+        for number in 0_u32.. {
+            let old = self.dir.join(format!("{OLD}{own}-{number}"));
+            match rustix::fs::renameat_with(CWD, &path, CWD, &old, RenameFlags::NOREPLACE) {
+                Ok(()) => return remove_tree(&old).map_err(Error::file("remove", old)),
+                Err(Errno::NOENT) => break,
+                // Of a process that had our number, and was killed.
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(Error::file("remove", path)(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes directories that were being made or removed by this process, which is gone.
+    pub(crate) fn sweep_after(&self, process: Pid) -> Result<(), Error> {
+        let process = process.as_raw_nonzero().get();
+        self.sweep_those(|owner| owner == process)
+    }
+
+    /// Removes directories that were being made or removed by processes which are gone.
+    pub(crate) fn sweep(&self) -> Result<(), Error> {
+        self.sweep_those(|owner| {
+            // One that has the number by chance only makes us wait.
+            Pid::from_raw(owner)
+                .is_none_or(|pid| rustix::process::test_kill_process(pid) == Err(Errno::SRCH))
+        })
+    }
+
+    fn sweep_those(&self, gone: impl Fn(i32) -> bool) -> Result<(), Error> {
+        let failed = || Error::io("read", self.dir.clone());
+        for entry in std::fs::read_dir(&self.dir).map_err(failed())? {
+            let entry = entry.map_err(failed())?;
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
+            let rest = [NEW, OLD].iter().find_map(|what| name.strip_prefix(what));
+            let owner = rest.and_then(|rest| rest.split('-').next()?.parse().ok());
+            if owner.is_some_and(&gone) {
+                let path = entry.path();
+                remove_tree(&path).map_err(Error::file("remove", path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The containers alone.
+    pub(crate) fn into_store(self) -> Store {
+        self.store
     }
 
     /// The sandboxes that there are, by id.
@@ -185,33 +240,33 @@ pub(crate) fn remove_tree(path: &Path) -> Result<(), Errno> {
         Err(Errno::NOENT) => return Ok(()),
         other => other?,
     };
-    empty(&dir)?;
+    empty_but(&dir, |_| false)?;
     match rustix::fs::rmdir(path) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno),
     }
 }
 
-fn empty(dir: &impl std::os::fd::AsFd) -> Result<(), Errno> {
-    let names: Vec<_> = Dir::read_from(dir)?
-        .map(|entry| entry.map(|entry| (entry.file_name().to_owned(), entry.file_type())))
-        .collect::<Result<_, _>>()?;
-    for (name, kind) in names {
-        if name.as_c_str() == c"." || name.as_c_str() == c".." {
-            continue;
-        }
-        let flags = match kind {
-            FileType::Directory => {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                empty(&rustix::fs::openat(dir, &name, flags, Mode::empty())?)?;
-                AtFlags::REMOVEDIR
-            }
-            _ => AtFlags::empty(),
-        };
-        match rustix::fs::unlinkat(dir, &name, flags) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno),
+/// Removes everything in a directory, with all below it, but the entries that stay.
+pub(crate) fn empty_but(dir: &OwnedFd, stays: impl Fn(&str) -> bool) -> Result<(), Errno> {
+    let names = Dir::read_from(dir)?
+        .map(|entry| entry.map(|entry| entry.file_name().to_owned()))
+        .collect::<Result<Vec<_>, _>>()?;
+    for name in names {
+        let text = name.to_str().unwrap_or_default();
+        if text != "." && text != ".." && !stays(text) {
+            gl_basic::remove_entry(dir, &name)?;
         }
     }
     Ok(())
+}
+
+/// Whether an open file has this path.
+pub(crate) fn is_same(file: &impl AsFd, path: &Path) -> Result<bool, Errno> {
+    let ours = rustix::fs::fstat(file)?;
+    match rustix::fs::lstat(path) {
+        Ok(there) => Ok((there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }

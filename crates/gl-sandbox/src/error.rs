@@ -85,6 +85,70 @@ pub enum Error {
         #[source]
         source: Errno,
     },
+    /// The name is another sandbox's.
+    #[error("make sandbox {id}: there is one of this name")]
+    Taken {
+        /// The name.
+        id: String,
+    },
+    /// There is no such sandbox.
+    #[error("find sandbox {id}: you have none of this name")]
+    Unknown {
+        /// The name, or its beginning.
+        id: String,
+    },
+    /// The beginning of a name that several sandboxes have.
+    #[error("find sandbox {id}: {} begin with that", candidates.join(", "))]
+    Ambiguous {
+        /// The beginning.
+        id: String,
+        /// Their names.
+        candidates: Vec<String>,
+    },
+    /// The program of the sandbox does not run yet.
+    #[error("{verb} sandbox {id}: it is only being made")]
+    Starting {
+        /// What was to be done.
+        verb: &'static str,
+        /// Its name.
+        id: String,
+    },
+    /// The sandbox has ended.
+    #[error("{verb} sandbox {id}: it has ended")]
+    Over {
+        /// What was to be done.
+        verb: &'static str,
+        /// Its name.
+        id: String,
+    },
+    /// The sandbox has not ended.
+    #[error("remove sandbox {id}: it has not ended")]
+    Alive {
+        /// Its name.
+        id: String,
+    },
+    /// The sandbox does not end, though it was killed.
+    #[error("remove sandbox {id}: it was killed, and has not ended after {seconds} s")]
+    Stuck {
+        /// Its name.
+        id: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The sandbox belongs to a command that runs.
+    #[error("{verb} sandbox {id}: it was started without --detach")]
+    Attached {
+        /// What was to be done.
+        verb: &'static str,
+        /// Its name.
+        id: String,
+    },
+    /// What the sandbox came to is not known any more.
+    #[error("wait for sandbox {id}: it has ended, and was removed")]
+    Gone {
+        /// Its name.
+        id: String,
+    },
     /// The process that runs the sandbox was killed.
     #[error("run the sandbox: the process that looks after it was killed by signal {signal}")]
     Killed {
@@ -142,11 +206,21 @@ impl Classify for Error {
             Self::Launch(err) => err.class(),
             Self::Spec(err) => err.class(),
             Self::Image(err) => err.class(),
-            Self::Path { .. } | Self::User { .. } | Self::Bundle { .. } => Class::Invalid,
-            Self::Tier { .. } => Class::Unsupported,
-            Self::File { .. } | Self::Host { .. } | Self::Killed { .. } | Self::Left { .. } => {
-                Class::Internal
+            Self::Path { .. }
+            | Self::User { .. }
+            | Self::Bundle { .. }
+            | Self::Attached { .. }
+            | Self::Ambiguous { .. } => Class::Invalid,
+            Self::Unknown { .. } | Self::Gone { .. } => Class::NotFound,
+            Self::Taken { .. } | Self::Starting { .. } | Self::Over { .. } | Self::Alive { .. } => {
+                Class::Conflict
             }
+            Self::Tier { .. } => Class::Unsupported,
+            Self::File { .. }
+            | Self::Host { .. }
+            | Self::Killed { .. }
+            | Self::Left { .. }
+            | Self::Stuck { .. } => Class::Internal,
         }
     }
 
@@ -165,6 +239,15 @@ impl Classify for Error {
             Self::Host { .. } => "E_HOST",
             Self::Killed { .. } => "E_KILLED",
             Self::Left { .. } => "E_LEFT",
+            Self::Taken { .. } => "E_TAKEN",
+            Self::Unknown { .. } => "E_UNKNOWN",
+            Self::Ambiguous { .. } => "E_AMBIGUOUS",
+            Self::Starting { .. } => "E_STARTING",
+            Self::Over { .. } => "E_OVER",
+            Self::Alive { .. } => "E_ALIVE",
+            Self::Stuck { .. } => "E_STUCK",
+            Self::Attached { .. } => "E_ATTACHED",
+            Self::Gone { .. } => "E_GONE",
         }
     }
 
@@ -180,6 +263,17 @@ impl Classify for Error {
             Self::Path { .. } => {
                 Some("name a path that exists, without links that lead elsewhere".into())
             }
+            Self::Taken { .. } => {
+                Some("choose another --name, or remove that one with gl rm".into())
+            }
+            Self::Unknown { .. } => Some("gl ps --all lists yours".into()),
+            Self::Ambiguous { .. } => Some("write more of the name".into()),
+            Self::Starting { .. } => Some("wait until gl ps shows that it is running".into()),
+            Self::Alive { .. } => Some("end it first with gl kill, or remove it with --force".into()),
+            Self::Attached { .. } => Some(
+                "what it writes and its status go to the command that runs it; start it with --detach to have them here".into(),
+            ),
+            Self::Gone { .. } => Some("start it without --rm to have its status here".into()),
             _ => None,
         }
     }

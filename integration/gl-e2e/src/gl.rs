@@ -173,10 +173,15 @@ impl User {
 
     /// `gl run` as this user.
     pub fn command(&self, args: &[&str]) -> Command {
+        self.bare(&[&["run"], args].concat())
+    }
+
+    /// `gl` with these arguments as this user.
+    pub fn bare(&self, args: &[&str]) -> Command {
         let mut command = Command::new("setpriv");
         let id = SOMEBODY.to_string();
         command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
-        command.args([&self.program, "run"]).args(args);
+        command.arg(&self.program).args(args);
         command
             .env("XDG_RUNTIME_DIR", self.dir.path("runtime"))
             .env("HOME", self.dir.path("home"))

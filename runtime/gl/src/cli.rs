@@ -1,12 +1,20 @@
 //! The command line.
 
+mod sandboxes;
+mod settings;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::sandboxes::{Exec, Forget, Kill, Listing, Logs, Ps, Rm, Wait};
+pub(crate) use self::settings::Settings;
+
 /// Runs and checks sandboxes for programs that are not trusted.
 #[derive(Debug, Parser)]
 #[command(name = "gl", version, disable_help_subcommand = true)]
+// All of it on a screen of 24 lines.
+#[command(help_template = "{about-with-newline}{usage-heading} {usage}\n{all-args}")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -39,6 +47,25 @@ pub(crate) enum Command {
     /// Wait to be found: what probes look for.
     #[command(hide = true)]
     ProbeTarget,
+    /// List sandboxes.
+    Ps(Ps),
+    /// Print what the program of a detached sandbox has written.
+    ///
+    /// Standard output to standard output, standard error to standard error. The newest 2 MiB of each are always
+    /// there, and never more than 4; what is not kept any more is said.
+    Logs(Logs),
+    /// Signal the program of a sandbox.
+    Kill(Kill),
+    /// Run another program in a sandbox, under the same profile.
+    ///
+    /// Status: the program's own, or 128 and the number of the signal that ended it; 125 it never ran.
+    Exec(Box<Exec>),
+    /// Wait for the end of a detached sandbox; the status is what gl run would have ended with.
+    Wait(Wait),
+    /// Remove what detached sandboxes have left.
+    Rm(Rm),
+    /// Remove what all detached sandboxes have left that have ended.
+    Prune(Forget),
     /// Say in sentences what a report of gl run holds.
     ///
     /// Status 0: the program ended by itself, nothing was denied or given up. 1: something was.
@@ -350,6 +377,13 @@ pub(crate) struct Run {
     /// with text.
     #[arg(long, value_name = "FILE|-|text")]
     pub(crate) report: Option<String>,
+    /// Print the name of the sandbox and return once the program runs: what it writes is kept for gl logs, its
+    /// status for gl ps and gl wait.
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    /// With --detach, leave nothing after the end. Without it nothing is ever left.
+    #[arg(long)]
+    pub(crate) rm: bool,
     /// Note the run in an audit log: a file, or journald. A run that cannot be noted does not start.
     #[arg(long, value_name = "FILE|journald")]
     pub(crate) audit: Option<String>,
@@ -442,67 +476,4 @@ pub(crate) enum Tty {
     Always,
     /// Never.
     Never,
-}
-
-/// Settings of a profile as options.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Settings of the profile")]
-pub(crate) struct Settings {
-    /// The tier: basic, namespace, container or gvisor.
-    #[arg(long)]
-    pub(crate) tier: Option<String>,
-    /// The level whose presets fill what the profile leaves open.
-    #[arg(long)]
-    pub(crate) level: Option<String>,
-    /// enforcing or permissive.
-    #[arg(long)]
-    pub(crate) mode: Option<String>,
-    /// refuse or degrade, where the host lacks something.
-    #[arg(long, value_name = "WORD")]
-    pub(crate) on_missing: Option<String>,
-    /// Memory, such as 256MiB.
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) memory: Option<String>,
-    /// Address space of each process.
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) virtual_memory: Option<String>,
-    /// CPUs, such as 0.5.
-    #[arg(long, value_name = "N")]
-    pub(crate) cpus: Option<String>,
-    /// CPU time of all processes, such as 30s.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) cpu_time: Option<String>,
-    /// Wall-clock time, such as 5m.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) timeout: Option<String>,
-    /// Processes.
-    #[arg(long, value_name = "N")]
-    pub(crate) pids: Option<String>,
-    /// Threads of all processes.
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<String>,
-    /// Open files of each process.
-    #[arg(long, value_name = "N")]
-    pub(crate) files: Option<String>,
-    /// Size of each file that is written.
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) file_size: Option<String>,
-    /// Everything writable together.
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) disk: Option<String>,
-    /// on or off.
-    #[arg(long, value_name = "WORD")]
-    pub(crate) net: Option<String>,
-    /// Show a path, read-only.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) ro: Vec<String>,
-    /// Show a path, writable.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) rw: Vec<String>,
-    /// Show a path of the host at another place: HOST:INSIDE, with :rw writable.
-    #[arg(long, value_name = "HOST:INSIDE[:rw]")]
-    pub(crate) bind: Vec<String>,
-    /// Hide a path.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) hide: Vec<String>,
 }

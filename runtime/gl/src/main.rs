@@ -16,6 +16,7 @@ mod probe;
 mod profile;
 mod record;
 mod run;
+mod sandboxes;
 mod verify;
 mod why;
 
@@ -53,6 +54,13 @@ fn main() -> ExitCode {
         Command::Profile(command) => profile::perform(&command),
         Command::Run(options) => return run::perform(&options),
         Command::Record(options) => return record::perform(&options),
+        Command::Ps(options) => sandboxes::ps(&options),
+        Command::Logs(options) => sandboxes::logs(&options),
+        Command::Kill(options) => sandboxes::kill(&options),
+        Command::Exec(options) => return sandboxes::exec(&options),
+        Command::Wait(options) => return sandboxes::wait(&options),
+        Command::Rm(options) => sandboxes::rm(&options),
+        Command::Prune(options) => sandboxes::prune(&options),
         Command::Verify(options) => return verify::perform(&options),
         Command::Probe(options) => probe::perform(&options),
         Command::ProbeTarget => return probe::target(),

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use gl_container::HostProfiles;
 use gl_profile::{ENVIRONMENT_WORDS, Loosened, Options, Profile};
-use gl_sandbox::{Loosening, Report, Request, Sandboxes, Terminal};
+use gl_sandbox::{After, Detach, Loosening, Outcome, Report, Request, Sandboxes, Terminal, Told};
 use gl_spec::{ContainerId, chain};
 
 use self::ground::{Ground, Wanted};
@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::{output, profile};
 
 /// The status of a run that never was.
-const SETUP: u8 = 125;
+pub(crate) const SETUP: u8 = 125;
 
 /// Does what was asked; the status is the program's.
 pub(crate) fn perform(options: &cli::Run) -> ExitCode {
@@ -72,6 +72,7 @@ fn attempt(options: &cli::Run) -> Result<u8, Error> {
 /// What is to be run, and what on. The program may begin anew here.
 fn request(options: &cli::Run) -> Result<(Request, Ground), Error> {
     let wanted = Wanted::of(options)?;
+    let detach = detach(options)?;
     let (profile, mut loosened) = allowed(options)?;
     let id = match &options.name {
         Some(name) => Some(ContainerId::new(name).map_err(gl_sandbox::Error::from)?),
@@ -98,22 +99,23 @@ fn request(options: &cli::Run) -> Result<(Request, Ground), Error> {
         profile,
         loosened,
         command: ground.command(&options.command)?,
-        env: environment::of(options, ground.environment(), terminal(options.tty))?,
+        env: environment::of(options, ground.environment(), terminal(options))?,
         cwd: ground.working_directory(options.chdir.as_deref())?,
         root: ground.root(),
-        terminal: terminal(options.tty),
+        terminal: terminal(options),
+        detach,
     };
     Ok((request, ground))
 }
 
 fn execute(request: &Request, options: &cli::Run, output: &Output) -> Result<u8, Error> {
-    let target = options.audit.as_deref();
-    let trail = target.map(|target| Trail::new(target, request));
+    let target = options.audit.as_deref().map(Trail::target).transpose()?;
+    let trail = target.as_deref().map(|target| Trail::new(target, request));
     let sandboxes = Sandboxes::open()?;
     if let Some(trail) = &trail {
         trail.start()?;
     }
-    let status = gl_sandbox::run(&sandboxes, request, |result| {
+    let outcome = gl_sandbox::run(&sandboxes, request, |result| {
         let report = match result {
             Ok(report) => report,
             Err((report, err)) => {
@@ -125,14 +127,56 @@ fn execute(request: &Request, options: &cli::Run, output: &Output) -> Result<u8,
         let noted = trail.as_ref().map_or(Ok(()), |trail| trail.end(report));
         // Both are tried.
         match output.write(report).and(noted) {
-            Ok(()) => report.exit.status,
+            Ok(()) => Told {
+                status: report.exit.status,
+                problem: None,
+            },
             Err(err) => {
-                output::error(&chain(&err), None);
-                SETUP
+                let problem = chain(&err);
+                output::error(&problem, None);
+                Told {
+                    status: SETUP,
+                    problem: Some(problem),
+                }
             }
         }
     })?;
-    Ok(status)
+    match outcome {
+        Outcome::Ended(status) => Ok(status),
+        Outcome::Detached => output::text(&format!("{}\n", request.id.as_str()))
+            .map(|()| 0)
+            .inspect_err(|_| {
+                // It runs, and its name must not be lost.
+                output::note(&format!("gl: the sandbox {} runs\n", request.id.as_str()));
+            }),
+    }
+}
+
+/// Whether it outlives this command; what could not be told to anybody then is refused.
+fn detach(options: &cli::Run) -> Result<Detach, Error> {
+    if !options.detach {
+        return Ok(Detach::No);
+    }
+    let usage = |what: &str, problem: &'static str| Error::Usage {
+        what: what.to_owned(),
+        problem: problem.into(),
+    };
+    if options.tty == Tty::Always {
+        return Err(usage(
+            "--tty always",
+            "with --detach nobody has the other end of the terminal",
+        ));
+    }
+    if matches!(options.report.as_deref(), Some("-" | "text")) {
+        return Err(usage(
+            "--report",
+            "with --detach it is written when nobody has these streams any more: name a file",
+        ));
+    }
+    Ok(Detach::Yes(match options.rm {
+        true => After::Remove,
+        false => After::Keep,
+    }))
 }
 
 /// The profile with the options, refused where they loosen it and nobody says that they may.
@@ -238,9 +282,10 @@ fn absolute(option: &str, value: &str) -> Result<String, Error> {
     })
 }
 
-fn terminal(tty: Tty) -> Terminal {
+fn terminal(options: &cli::Run) -> Terminal {
     let streams = || std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    match tty {
+    match options.tty {
+        _ if options.detach => Terminal::No,
         Tty::Always => Terminal::Yes,
         Tty::Auto if streams() => Terminal::Yes,
         Tty::Auto | Tty::Never => Terminal::No,

@@ -9,14 +9,14 @@ mod worker;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use gl_container::Force;
 use gl_profile::Profile;
 use gl_spec::ContainerId;
 use gl_sys::Sender;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use rustix::pipe::PipeFlags;
+use rustix::process::{Signal, WaitId, WaitIdOptions};
 
-use crate::basic;
+use crate::detach::{self, Begun, Detach};
 use crate::dirs::Sandboxes;
 use crate::error::Error;
 use crate::report::{Loosening, Reason, Report};
@@ -45,6 +45,8 @@ pub struct Request {
     pub root: Root,
     /// Whether it gets a terminal of its own.
     pub terminal: Terminal,
+    /// Whether it outlives the caller.
+    pub detach: Detach,
 }
 
 /// Whether a program gets a terminal of its own.
@@ -56,8 +58,27 @@ pub enum Terminal {
     Yes,
 }
 
-/// Runs a sandbox to its end. `done` is told how it went when nothing is left of it, in the worker or, if that
-/// was killed, here, and gives the exit status; that is returned.
+/// How a run goes on for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is over, with this exit status.
+    Ended(u8),
+    /// Its program runs on by itself.
+    Detached,
+}
+
+/// What became of the report of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The exit status.
+    pub status: u8,
+    /// Why somebody could not be told.
+    pub problem: Option<String>,
+}
+
+/// Runs a sandbox to its end. `done` is told how it went when nothing runs of it any more, in the worker or, if
+/// that was killed, here, and gives the exit status; that is returned. Of a detached one that is later, and
+/// nobody's to hear: the worker keeps it.
 ///
 /// # Errors
 ///
@@ -65,20 +86,36 @@ pub enum Terminal {
 pub fn run(
     sandboxes: &Sandboxes,
     request: &Request,
-    done: impl Fn(Result<&Report, (&Report, &Error)>) -> u8,
-) -> Result<u8, Error> {
-    let (pid, worker) = gl_launch::worker(|front| {
-        let (report, error) = worker::work(request, front);
-        i32::from(match &error {
-            None => done(Ok(&report)),
-            Some(err) => done(Err((&report, err))),
-        })
+    done: impl Fn(Result<&Report, (&Report, &Error)>) -> Told,
+) -> Result<Outcome, Error> {
+    let (ready, tells) = match request.detach {
+        Detach::No => (None, None),
+        Detach::Yes(_) => {
+            let pipe = rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
+            let (ready, tells) = pipe.map_err(Error::host("make a pipe"))?;
+            (Some(ready), Some(tells))
+        }
+    };
+    let (pid, worker) = gl_launch::worker_with(tells, |front, tells| {
+        let work = worker::work(request, front, tells);
+        let told = match &work.error {
+            None => done(Ok(&work.report)),
+            Some(err) => done(Err((&work.report, err))),
+        };
+        i32::from(work.keep(told))
     })?;
-    let ended = wait(&worker).map_err(Error::host("wait for the sandbox"))?;
-    match ended {
-        Ended::Exited(status) => Ok(status),
-        Ended::Signalled(signal) => {
-            let err = match clean_up(sandboxes, &request.id, pid) {
+    let begun = match ready {
+        Some(ready) => detach::wait(&worker, &ready)?,
+        None => match wait(&worker).map_err(Error::host("wait for the sandbox"))? {
+            Ended::Exited(status) => Begun::Ended(status),
+            Ended::Signalled(signal) => Begun::Killed(signal),
+        },
+    };
+    match begun {
+        Begun::Running => Ok(Outcome::Detached),
+        Begun::Ended(status) => Ok(Outcome::Ended(status)),
+        Begun::Killed(signal) => {
+            let err = match sandboxes.take_away_after(&request.id, pid) {
                 Ok(()) => Error::Killed { signal },
                 Err(source) => Error::Left {
                     signal,
@@ -87,31 +124,9 @@ pub fn run(
             };
             let mut report = Report::new(request).failed(&err);
             report.exit.reason = Reason::Killed;
-            Ok(done(Err((&report, &err))))
+            Ok(Outcome::Ended(done(Err((&report, &err))).status))
         }
     }
-}
-
-/// Takes away what a worker has left, and nothing of anybody else's who has the same name in use.
-fn clean_up(sandboxes: &Sandboxes, id: &ContainerId, worker: Pid) -> Result<(), Error> {
-    if !sandboxes.is_of(id, worker)? {
-        return Ok(());
-    }
-    let bundle = sandboxes.dir(id).join("bundle");
-    let own = match sandboxes.store().load(id) {
-        Ok(container) => container.state()?.bundle == bundle,
-        // Its maker has come as far as a directory, or not even that.
-        Err(gl_container::Error::Missing { .. }) => true,
-        Err(err) => return Err(err.into()),
-    };
-    if own {
-        match gl_container::delete(sandboxes.store(), id, Force::Yes) {
-            Ok(_) | Err(gl_container::Error::Missing { .. }) => {}
-            Err(err) => return Err(err.into()),
-        }
-    }
-    basic::clean_up(&sandboxes.dir(id))?;
-    sandboxes.remove(id)
 }
 
 /// Waits for the worker, and passes signals on to it.

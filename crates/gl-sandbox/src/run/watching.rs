@@ -1,16 +1,22 @@
 //! What the worker does and notes while a sandbox runs.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use gl_container::{Beside, Companion, Container, Decision};
 use gl_profile::Limits;
 use gl_seccomp::Policy;
-use rustix::process::{Pid, Signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::{Ended, Request};
 use crate::denials::Denials;
+use crate::detach::{Detach, Detaching};
+use crate::error::Error;
+use crate::home::{Entry, Home, Program};
 use crate::layers;
+use crate::logs::Logs;
 use crate::met::Met;
 use crate::report::{Exit, Layer, Reason, Report};
 use crate::space::Space;
@@ -25,6 +31,13 @@ pub(crate) struct Watching {
     limits: Limits,
     pub(super) agent: Option<Agent>,
     space: Option<Space>,
+    pub(super) home: Option<Home>,
+    /// Until the program of a detached sandbox runs.
+    pub(super) detaching: Option<Detaching>,
+    /// What that writes.
+    pub(super) logs: Option<Logs>,
+    /// Why the program was ended by us.
+    pub(super) failed: Option<Error>,
     begun: Instant,
     started: Option<Instant>,
     pub(super) ended: Option<Instant>,
@@ -59,10 +72,85 @@ impl Watching {
         }
     }
 
-    /// What ends if the front does.
-    pub(crate) fn program_is(&mut self, program: Option<OwnedFd>) {
+    /// The program runs, as this process; it is what ends if the front does.
+    pub(crate) fn program_runs(&mut self, pid: Result<Pid, Error>) {
+        self.started = Some(Instant::now());
+        let told = pid.and_then(|pid| self.tell_program(pid));
+        if let Err(err) = told {
+            // Nobody could find it, or nobody knows of it.
+            self.failed = Some(err);
+            self.end();
+        }
+    }
+
+    fn tell_program(&mut self, pid: Pid) -> Result<(), Error> {
+        let failed = || Error::host("look at the program's process");
         if let Some(agent) = &mut self.agent {
-            agent.init = program;
+            agent.init = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+                Ok(program) => Some(program),
+                // One that has ended already has nobody to be ended.
+                Err(Errno::SRCH | Errno::INVAL) => None,
+                Err(errno) => return Err(failed()(errno)),
+            };
+        }
+        if let Some(home) = &self.home {
+            match Program::of(pid) {
+                Ok(program) => home.program_is(program)?,
+                Err(Errno::NOENT | Errno::SRCH) => {}
+                Err(errno) => return Err(failed()(errno)),
+            }
+        }
+        if let Some(detaching) = self.detaching.take() {
+            detaching.started()?;
+            if let Some(agent) = &mut self.agent {
+                agent.front = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the program. It takes all of its pid namespace with it; who is gone needs no signal.
+    fn end(&self) {
+        let init = self.agent.as_ref().and_then(|agent| agent.init.as_ref());
+        if let Some(init) = init {
+            gl_sys::pidfd_send_signal(init.as_fd(), Signal::KILL.as_raw()).ok();
+        }
+    }
+
+    /// Whether the program ever ran.
+    pub(super) fn ran(&self) -> bool {
+        self.started.is_some()
+    }
+
+    /// The sandbox has a directory; its path.
+    pub(super) fn live_in(&mut self, home: Home) -> PathBuf {
+        let dir = home.dir().to_owned();
+        self.home = Some(home);
+        dir
+    }
+
+    /// Leaves the caller.
+    pub(super) fn detach(&mut self, tells: OwnedFd) -> Result<(), Error> {
+        if let Some(home) = &self.home {
+            let (detaching, logs) = Detaching::begin(home, tells)?;
+            self.detaching = Some(detaching);
+            self.logs = Some(logs);
+        }
+        Ok(())
+    }
+
+    /// What others are told of the sandbox.
+    pub(super) fn entry(&self, request: &Request) -> Entry {
+        let report = &self.report;
+        Entry {
+            id: report.id.clone(),
+            tier: report.tier.clone(),
+            profile: report.profile.clone(),
+            mode: report.mode.clone(),
+            command: report.command.clone(),
+            started: report.started.clone(),
+            detached: request.detach != Detach::No,
+            worker: rustix::process::getpid().as_raw_nonzero().get(),
         }
     }
 
@@ -89,9 +177,7 @@ impl Watching {
         if self.report.tier == "gvisor" {
             return;
         }
-        let first = container.state().ok();
-        let first = first.and_then(|state| Pid::from_raw(state.pid));
-        self.space = first.and_then(|first| Space::of(first).ok());
+        self.space = container.pid().ok().and_then(|first| Space::of(first).ok());
     }
 
     pub(super) fn new(request: &Request, begun: Instant) -> Self {
@@ -101,6 +187,10 @@ impl Watching {
             limits: request.profile.limits.clone(),
             agent: None,
             space: None,
+            home: None,
+            detaching: None,
+            logs: None,
+            failed: None,
             begun,
             started: None,
             ended: None,
@@ -122,14 +212,9 @@ impl Companion for Watching {
     }
 
     fn started(&mut self, container: &Container) {
-        let now = Instant::now();
-        self.report.times.setup_us = micros(self.begun, now);
-        self.started = Some(now);
+        self.report.times.setup_us = micros(self.begun, Instant::now());
         self.report.layers.extend(layers::of_runsc(container));
-        if let Some(agent) = &mut self.agent {
-            // One that has ended already has nobody to be ended.
-            agent.init = container.pidfd().ok();
-        }
+        self.program_runs(container.pid().map_err(Error::from));
     }
 
     fn agent(&mut self) -> &mut dyn Beside {
@@ -150,29 +235,34 @@ impl Companion for Watching {
 
 impl Beside for Watching {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let Some(agent) = &self.agent else {
-            return Vec::new();
-        };
-        let mut all: Vec<_> = agent.front.iter().map(AsFd::as_fd).collect();
-        all.extend(agent.denials.descriptors());
+        let mut all: Vec<_> = self.logs.iter().flat_map(Logs::descriptors).collect();
+        if let Some(agent) = &self.agent {
+            all.extend(agent.front.iter().map(AsFd::as_fd));
+            all.extend(agent.denials.descriptors());
+        }
         all
     }
 
     fn ready(&mut self, position: usize) {
+        let mut position = position;
+        if let Some(logs) = &mut self.logs {
+            let own = logs.descriptors().count();
+            match position.checked_sub(own) {
+                Some(rest) => position = rest,
+                None => return logs.ready(position),
+            }
+        }
         let Some(agent) = &mut self.agent else {
             return;
         };
         let fronts = usize::from(agent.front.is_some());
         match position.checked_sub(fronts) {
             Some(position) => agent.denials.ready(position),
-            None => {
-                if let Some(init) = &agent.init {
-                    // It takes all of its pid namespace with it. Who is gone needs no signal.
-                    match gl_sys::pidfd_send_signal(init.as_fd(), Signal::KILL.as_raw()) {
-                        Ok(()) | Err(_) => agent.front = None,
-                    }
-                }
+            None if agent.init.is_some() => {
+                agent.front = None;
+                self.end();
             }
+            None => {}
         }
     }
 }

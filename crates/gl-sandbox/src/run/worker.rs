@@ -10,38 +10,100 @@ use gl_plan::{Keyring, Pivot};
 use gl_profile::{Isolation, Profile};
 
 use super::Request;
+use super::Told;
 use super::watching::{Agent, Watching, micros};
 use crate::basic;
 use crate::bundle::{self, AGENT};
 use crate::denials::Denials;
+use crate::detach::{After, Detach, Detaching};
 use crate::dirs::Sandboxes;
 use crate::error::Error;
+use crate::home::Home;
 use crate::layers;
 use crate::report::Report;
 use crate::root::Root;
 
-/// All of it; what came of it.
-pub(super) fn work(request: &Request, front: OwnedFd) -> (Report, Option<Error>) {
+/// What came of it.
+pub(super) struct Work {
+    pub(super) report: Report,
+    pub(super) error: Option<Error>,
+    /// The directory of a detached sandbox that leaves something. Its lock is held until that is there.
+    kept: Option<Home>,
+}
+
+impl Work {
+    /// Keeps what is to be kept, now that all were told; the exit status.
+    pub(super) fn keep(mut self, told: Told) -> u8 {
+        let Some(home) = self.kept else {
+            return told.status;
+        };
+        self.report.exit.status = told.status;
+        if let Some(problem) = told.problem {
+            self.report.exit.error.get_or_insert(problem);
+        }
+        match home.keep(&self.report) {
+            Ok(()) => told.status,
+            // Nobody is there who could be told; it reads as one whose worker was killed.
+            Err(_) => 125,
+        }
+    }
+}
+
+/// All of it.
+pub(super) fn work(request: &Request, front: OwnedFd, tells: Option<OwnedFd>) -> Work {
     let begun = Instant::now();
     let mut watching = Watching::new(request, begun);
-    let result = sandbox(request, front, &mut watching);
+    let (kept, result) = sandbox(request, (front, tells), &mut watching);
     let mut report = watching.report;
     if let Some(ended) = watching.ended {
         report.times.cleanup_us = micros(ended, Instant::now());
     }
-    if let Err(err) = &result {
+    let error = result.err();
+    if let Some(err) = &error {
         report.exit.error = Some(gl_spec::chain(err));
     }
-    (report, result.err())
+    // The caller is still there to be told why.
+    let back = watching.detaching.map_or(Ok(()), Detaching::failed);
+    Work {
+        report,
+        error: error.or(back.err()),
+        kept,
+    }
 }
 
-fn sandbox(request: &Request, front: OwnedFd, watching: &mut Watching) -> Result<(), Error> {
+/// Runs it; also gives the directory of one that leaves something.
+fn sandbox(
+    request: &Request,
+    (front, tells): (OwnedFd, Option<OwnedFd>),
+    watching: &mut Watching,
+) -> (Option<Home>, Result<(), Error>) {
     // Opened anew: nothing that the front has open came along.
-    let sandboxes = Sandboxes::open()?;
-    let dir = sandboxes.make(&request.id)?;
-    let result = in_dir(&sandboxes, &dir, request, front, watching);
-    let removed = sandboxes.remove(&request.id);
-    result.and(removed)
+    let made = Sandboxes::open().and_then(|sandboxes| {
+        let home = sandboxes.make(&request.id, &watching.entry(request))?;
+        Ok((sandboxes, watching.live_in(home)))
+    });
+    let (sandboxes, dir) = match made {
+        Ok(made) => made,
+        Err(err) => return (None, Err(err)),
+    };
+    let result = match tells {
+        Some(tells) => watching.detach(tells),
+        None => Ok(()),
+    };
+    let result = result.and_then(|()| in_dir(&sandboxes, &dir, request, front, watching));
+    if let Some(logs) = &mut watching.logs {
+        logs.drain();
+    }
+    // One that was ended because its caller was gone is nobody's.
+    let ran = watching.ran() && watching.failed.is_none();
+    let keeps = request.detach == Detach::Yes(After::Keep) && ran;
+    let result = result.and(watching.failed.take().map_or(Ok(()), Err));
+    let home = watching.home.take().filter(|_| keeps);
+    let removed = match &home {
+        Some(home) => home.place().strip(),
+        None => sandboxes.remove(&request.id),
+    };
+    (home, result.and(removed))
 }
 
 fn in_dir(

@@ -19,8 +19,7 @@ pub(super) fn of(
     let mut env = base;
     let has_term = env.iter().any(|one| one.starts_with("TERM="));
     if terminal == Terminal::Yes && !has_term {
-        let term = std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned());
-        env.push(format!("TERM={term}"));
+        env.push(term());
     }
     let of_image = image.iter().filter(|one| one.contains('='));
     let of_image = of_image.map(|one| ("--image", one.clone())).collect();
@@ -40,6 +39,12 @@ pub(crate) fn with_options(
     }
     given.extend(variables.iter().map(|one| ("--env", one.clone())));
     with(env, given)
+}
+
+/// What the caller's terminal is called.
+pub(crate) fn term() -> String {
+    let term = std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned());
+    format!("TERM={term}")
 }
 
 fn with(mut env: Vec<String>, given: Vec<Given>) -> Result<Vec<String>, Error> {

@@ -22,6 +22,20 @@ impl<'a> Trail<'a> {
         Self { target, request }
     }
 
+    /// The log by its absolute path: the end may be noted from elsewhere.
+    pub(crate) fn target(given: &str) -> Result<String, Error> {
+        if given == JOURNAL {
+            return Ok(given.to_owned());
+        }
+        let usage = |problem: String| Error::Usage {
+            what: format!("--audit {given}"),
+            problem: problem.into(),
+        };
+        let full = std::path::absolute(given).map_err(|err| usage(err.to_string()))?;
+        let full = full.to_str().map(str::to_owned);
+        full.ok_or_else(|| usage("it is not UTF-8".to_owned()))
+    }
+
     /// Notes that it starts, before anything is made: a run that cannot be noted is none.
     pub(crate) fn start(&self) -> Result<(), Error> {
         let data = json!({ "command": self.request.command });
