@@ -1,4 +1,4 @@
-//! Profiles from what programs do: a run that is recorded ([`record`]), and the union of several
+//! Profiles from what programs do: a run that is recorded ([`prepare`]), and the union of several
 //! profiles ([`merge`]).
 //!
 //! A program runs on the host's own namespaces, under a filter that tells of nearly every call
@@ -28,5 +28,5 @@ mod write;
 pub use draft::{Draft, Line, Tier};
 pub use error::Error;
 pub use merge::{Merged, merge};
-pub use run::{Recorded, Request, record};
+pub use run::{Prepared, Recorded, Request, prepare};
 pub use write::{Existing, write};

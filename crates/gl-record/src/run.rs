@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gl_basic::{Ended, Finished, Host, HostFiles};
+use gl_basic::{Ended, Finished, Host, HostFiles, Intent, Plan};
 use gl_profile::{Format, Layer, Name, Profile};
 use gl_seccomp::{Builder, Call, NATIVE, Policy, Syscall, Verdict};
 
@@ -70,20 +70,23 @@ const LEAST_FILES: u64 = 64;
 const LEAST_PROCESSES: u64 = 4;
 const LEAST_THREADS: u64 = 8;
 
-/// Runs a program and records it; `front` becomes readable when nobody waits for that any more, and the
-/// program is ended then.
-///
-/// The caller's signals are passed on, and its end is the program's: a guard between the two ends what is
-/// left. This process must have one thread.
+/// A recording that nothing has been made for yet.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    request: &'a Request,
+    plan: Plan,
+    intent: Intent,
+    landlock: Option<u32>,
+}
+
+/// Decides how a program is run, and makes nothing.
 ///
 /// # Errors
 ///
-/// What kept the program from running; nothing is left of it then. [`Error::Name`], [`Error::Include`],
-/// [`Error::Nul`] before anything is made. [`Error::Abandoned`].
-pub fn record(request: &Request, front: OwnedFd) -> Result<Recorded, Error> {
+/// What will keep the program from running; [`Error::Name`], [`Error::Include`], [`Error::Nul`].
+pub fn prepare(request: &Request) -> Result<Prepared<'_>, Error> {
     check_name(&request.name)?;
-    let classes = Classes::new()?;
-    check_included(&classes, &request.include)?;
+    check_included(&Classes::new()?, &request.include)?;
     let profile = Profile::resolve(Layer::parse("recording", OPEN, Format::Toml)?, &())?;
     let host = Host::detect();
     let wanted = gl_basic::Request {
@@ -96,28 +99,57 @@ pub fn record(request: &Request, front: OwnedFd) -> Result<Recorded, Error> {
     };
     let mut plan = gl_basic::plan(&profile, &host, &HostFiles, &wanted)?;
     plan.filter_by(telling()?);
-    let temp = request.temp.join(format!("gl-{}-", request.id));
-    let files = Seen::new(request.tier, temp);
-    let mut agent = Agent::new(classes, files, request.include.clone());
-    agent.look_after(front);
-    let has_cgroup = plan.cgroup().is_some();
-    let mut finished = gl_basic::run(&plan, &mut agent)?;
-    if agent.abandoned {
-        return Err(Error::Abandoned);
-    }
-    let left = std::mem::take(&mut finished.left);
-    let known = Known {
+    Ok(Prepared {
         request,
-        has_cgroup,
+        intent: Intent::of(&plan)?,
+        plan,
         landlock: host.landlock_abi,
-    };
-    let draft = known.draft(agent, &finished);
-    draft.check()?;
-    Ok(Recorded {
-        ended: finished.ended,
-        draft,
-        left: left.into_iter().map(Error::from).collect(),
     })
+}
+
+impl Prepared<'_> {
+    /// Runs the program and records it; `front` becomes readable when nobody waits for that any more, and the
+    /// program is ended then.
+    ///
+    /// The caller's signals are passed on, and its end is the program's: a guard between the two ends what is
+    /// left. This process must have one thread.
+    ///
+    /// # Errors
+    ///
+    /// What kept the program from running; nothing is left of it then. [`Error::Abandoned`].
+    pub fn record(&self, front: OwnedFd) -> Result<Recorded, Error> {
+        let request = self.request;
+        let temp = request.temp.join(format!("gl-{}-", request.id));
+        let files = Seen::new(request.tier, temp);
+        let mut agent = Agent::new(Classes::new()?, files, request.include.clone());
+        agent.look_after(front);
+        let mut finished = gl_basic::run(&self.plan, &mut agent)?;
+        if agent.abandoned {
+            return Err(Error::Abandoned);
+        }
+        let left = std::mem::take(&mut finished.left);
+        let known = Known {
+            request,
+            has_cgroup: self.plan.cgroup().is_some(),
+            landlock: self.landlock,
+        };
+        let draft = known.draft(agent, &finished);
+        draft.check()?;
+        Ok(Recorded {
+            ended: finished.ended,
+            draft,
+            left: left.into_iter().map(Error::from).collect(),
+        })
+    }
+
+    /// Takes away what a process that was killed has left of [`Prepared::record`].
+    ///
+    /// # Errors
+    ///
+    /// The first that it meets; all is tried.
+    pub fn clean_up(&self) -> Result<(), Error> {
+        Ok(self.intent.clean_up()?)
+    }
 }
 
 /// A name that a profile of one's own can have.

@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use gl_record::{Existing, Recorded, Request, Tier};
+use gl_record::{Existing, Prepared, Recorded, Request, Tier};
 use gl_sandbox::Ended;
 use gl_spec::chain;
 
@@ -68,16 +68,17 @@ fn attempt(options: &cli::Record) -> Result<u8, Error> {
         temp: temp.clone(),
         include: options.include.clone(),
     };
-    let status = in_worker(&request, (&out, existing));
+    let prepared = gl_record::prepare(&request)?;
+    let status = in_worker(&prepared, &temp, (&out, existing));
     removed(&temp).and(status)
 }
 
 /// Records in a process of its own, as this one looks after that and that after this one: whichever of the two
 /// is killed, nothing is left.
-fn in_worker(request: &Request, to: (&Path, Existing)) -> Result<u8, Error> {
+fn in_worker(prepared: &Prepared<'_>, temp: &Path, to: (&Path, Existing)) -> Result<u8, Error> {
     let worker = gl_launch::worker(|front| {
-        let recorded = in_front(request, front, to);
-        let removed = removed(&request.temp);
+        let recorded = work(prepared, front, (temp, to));
+        let removed = removed(temp);
         let status = recorded.and_then(|status| removed.map(|()| status));
         i32::from(status.unwrap_or_else(|err| {
             output::error(&chain(&err), err.hint().as_deref());
@@ -91,18 +92,26 @@ fn in_worker(request: &Request, to: (&Path, Existing)) -> Result<u8, Error> {
     })?;
     match ended {
         Ended::Exited(status) => Ok(status),
-        Ended::Signalled(signal) => Err(gl_sandbox::Error::Killed { signal }.into()),
+        Ended::Signalled(signal) => {
+            prepared.clean_up()?;
+            Err(gl_sandbox::Error::Killed { signal }.into())
+        }
     }
 }
 
-fn in_front(request: &Request, front: OwnedFd, to: (&Path, Existing)) -> Result<u8, Error> {
+/// The worker.
+fn work(
+    prepared: &Prepared<'_>,
+    front: OwnedFd,
+    (temp, to): (&Path, (&Path, Existing)),
+) -> Result<u8, Error> {
     let (out, existing) = to;
-    let made = DirBuilder::new().mode(0o700).create(&request.temp);
+    let made = DirBuilder::new().mode(0o700).create(temp);
     made.map_err(|source| Error::Seen {
-        what: format!("make {}", request.temp.display()),
+        what: format!("make {}", temp.display()),
         source,
     })?;
-    let recorded = gl_record::record(request, front)?;
+    let recorded = prepared.record(front)?;
     gl_record::write(out, &recorded.draft.text(), existing)?;
     output::note(&told(&recorded, out));
     for left in &recorded.left {
