@@ -18,6 +18,7 @@ mod setup;
 mod shape;
 mod size;
 mod stats;
+mod tiers;
 mod worker;
 
 use std::fs;
@@ -114,6 +115,10 @@ fn measure(options: &Options, peers: &mut [Peer]) -> Results {
     if options.wants("gvisor") {
         eprintln!("gvisor …");
         results.gvisor = gvisor::measure(peers, options.rounds);
+    }
+    if options.wants("tiers") {
+        eprintln!("tiers …");
+        results.tiers = tiers::measure(peers, options.rounds);
     }
     let single = [
         ("run true", Scenario::Run(1)),

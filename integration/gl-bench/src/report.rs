@@ -7,6 +7,7 @@ use crate::profiles::Line;
 use crate::rows::{Calls, Cell};
 use crate::size::Size;
 use crate::stats::Summary;
+use crate::tiers::Table;
 
 /// Everything that was measured.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub(crate) struct Results {
     pub(crate) profiles: Option<Result<Vec<Line>, String>>,
     /// By whom, and nanoseconds; the first is runsc itself.
     pub(crate) gvisor: Option<Result<Vec<Line>, String>>,
+    /// What `gl run` costs, by tier.
+    pub(crate) tiers: Option<Vec<Table>>,
     /// Title and KiB of each memory row.
     pub(crate) memory: Vec<(&'static str, Vec<Cell<u64>>)>,
     /// Title and counts of each system-call row.
@@ -37,6 +40,11 @@ impl Results {
         }
         if let Some(Err(reason)) = &self.gvisor {
             failures.push(format!("gvisor: {reason}"));
+        }
+        for (title, lines) in self.tiers.iter().flatten() {
+            if let Err(reason) = lines {
+                failures.push(format!("{title}: {reason}"));
+            }
         }
         collect(&mut failures, peers, &self.memory);
         collect(&mut failures, peers, &self.calls);
@@ -76,6 +84,8 @@ const METHOD: &str = "\
 - The tier gvisor is measured beside runsc itself, on the same bundle with the same options, in the same way. runsc
   makes a cgroup and takes no filter of system calls; greenlang makes the cgroup, and its profile adds a filter, a
   launcher and the process that watches.
+- What `gl run` costs is measured on this host, with the built-in profile `compute_only`, in rounds of their own for
+  each table. bubblewrap makes the same namespaces over a view of `/usr`, and no cgroup, filter, limit or report.
 - Peak memory is `ru_maxrss` of the runtime and all that it waits for, started by a static program
   of about 1 MiB, which is the least that can show.
 - System calls are those that `strace -f` counts, the container's own process included; `execs`
@@ -118,6 +128,12 @@ pub(crate) fn tables(results: &Results, peers: &[Peer]) -> String {
     if let Some(Ok(lines)) = &results.gvisor {
         text.push_str("\n## The tier gvisor: `run true` in ms\n\n");
         profiles(&mut text, lines);
+    }
+    for (title, lines) in results.tiers.iter().flatten() {
+        if let Ok(lines) = lines {
+            push(&mut text, format_args!("\n## {title}\n\n"));
+            profiles(&mut text, lines);
+        }
     }
     if !results.memory.is_empty() {
         text.push_str("\n## Peak memory in KiB\n\n");

@@ -1,6 +1,7 @@
 //! The bench's folder: the bundles, the C programs, and the list of programs to measure.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -154,6 +155,11 @@ pub(crate) fn programs(
         });
     };
     if let Some(binary) = greenlang {
+        let beside = binary.with_file_name("gl");
+        match folder.bring(&beside, "gl").map(drop) {
+            Err(Error::File { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            other => other?,
+        }
         add(
             "greenlang",
             Kind::Oci,

@@ -1,0 +1,119 @@
+//! What `gl run` costs in each tier: a start beside others that make sandboxes, and programs that run in one.
+
+use crate::error::{Error, chain};
+use crate::peer::Peer;
+use crate::profiles::Line;
+use crate::rows::WARM_UP;
+use crate::stats::summarise;
+
+/// `gl`, as every worker sees it.
+pub(crate) const GL: &str = "/tmp/gl";
+
+/// A table: its title and what was measured, the line that the others are compared with first.
+pub(crate) type Table = (&'static str, Result<Vec<Line>, String>);
+
+/// A table to be: its title and the ways to do the same, by name and command.
+type Ways = (&'static str, Vec<(&'static str, Vec<String>)>);
+
+/// Measures all tables, each in `rounds` interleaved rounds. `None` where greenlang is not among the peers, or
+/// comes without `gl`.
+pub(crate) fn measure(peers: &mut [Peer], rounds: usize) -> Option<Vec<Table>> {
+    let mut peers = peers.iter_mut();
+    let peer = peers.find(|peer| peer.program.key == "greenlang")?;
+    peer.output(words(&format!("{GL} --version"))).ok()?;
+    let mut tables = vec![basic(), namespace()];
+    if peer.output(words("runsc --version")).is_ok() {
+        tables.push(gvisor());
+    }
+    tables.extend([busy(), calling()]);
+    let tables = tables.into_iter().map(|(title, ways)| {
+        let lines = lines(peer, rounds, &ways);
+        (title, lines.map_err(|err| chain(&err)))
+    });
+    Some(tables.collect())
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// `gl run` of a tier, with the profile for pure computation.
+fn sandboxed(tier: &str, command: &[String]) -> Vec<String> {
+    let options = match tier {
+        "basic" => "--tier basic --allow",
+        "gvisor" => "--tier gvisor --rootfs /tmp/rootfs",
+        _ => "",
+    };
+    let mut line = words(&format!("{GL} run --profile compute_only {options} --"));
+    line.extend_from_slice(command);
+    line
+}
+
+fn basic() -> Ways {
+    let program = words("/usr/bin/true");
+    let tier = sandboxed("basic", &program);
+    let ways = vec![("no sandbox", program), ("gl run, tier basic", tier)];
+    ("`gl run`: a start in the tier basic, in ms", ways)
+}
+
+fn namespace() -> Ways {
+    let program = words("/usr/bin/true");
+    let bubblewrap = "bwrap --unshare-user --unshare-ipc --unshare-pid --unshare-net --unshare-uts --unshare-cgroup \
+        --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 \
+        --proc /proc --dev /dev --tmpfs /tmp /usr/bin/true";
+    let ways = vec![
+        ("bubblewrap, the same namespaces", words(bubblewrap)),
+        ("gl run, tier namespace", sandboxed("namespace", &program)),
+    ];
+    ("`gl run`: a start in the tier namespace, in ms", ways)
+}
+
+fn gvisor() -> Ways {
+    let program = words("/bin/true");
+    let ways = vec![
+        (
+            "runsc do",
+            words("runsc --network none --platform ptrace do /bin/true"),
+        ),
+        ("gl run, tier gvisor", sandboxed("gvisor", &program)),
+    ];
+    ("`gl run`: a start in the tier gvisor, in ms", ways)
+}
+
+/// A program in all the tiers that run it on the host's kernel.
+fn everywhere(program: &[String]) -> Vec<(&'static str, Vec<String>)> {
+    vec![
+        ("no sandbox", program.to_vec()),
+        ("gl run, tier basic", sandboxed("basic", program)),
+        ("gl run, tier namespace", sandboxed("namespace", program)),
+    ]
+}
+
+fn busy() -> Ways {
+    let program = ["python3", "-c", "sum(i * i for i in range(5_000_000))"].map(str::to_owned);
+    let title = "`gl run`: a program that only computes (Python, five million rounds), in ms";
+    (title, everywhere(&program))
+}
+
+fn calling() -> Ways {
+    let program = words("dd if=/dev/zero of=/dev/null bs=1 count=500000 status=none");
+    let title = "`gl run`: a program of a million system calls (dd), in ms";
+    (title, everywhere(&program))
+}
+
+fn lines(peer: &mut Peer, rounds: usize, ways: &[(&str, Vec<String>)]) -> Result<Vec<Line>, Error> {
+    let mut samples = vec![Vec::with_capacity(rounds); ways.len()];
+    for round in 0..WARM_UP + rounds {
+        for turn in 0..ways.len() {
+            let way = (round + turn) % ways.len();
+            let nanos = peer.time(vec![ways[way].1.clone()])?;
+            if round >= WARM_UP {
+                samples[way].push(nanos);
+            }
+        }
+    }
+    let lines = ways.iter().zip(samples);
+    Ok(lines
+        .filter_map(|((name, _), samples)| Some(((*name).to_owned(), summarise(&samples)?)))
+        .collect())
+}
