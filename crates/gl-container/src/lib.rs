@@ -38,7 +38,7 @@ pub use delete::{Force, HookFailures, delete};
 pub use error::Error;
 pub use exec::{ExecRequest, Outcome, Paused, exec};
 pub use gl_launch::{Beside, Ended, Init, Tie, in_user_namespace};
-pub use profile::{HostProfiles, minimum_profile, profile_host};
+pub use profile::{HostProfiles, audit_target, minimum_profile, profile_host};
 pub use rootless::{prepare_alone, prepare_create, prepare_delete, prepare_exec, prepare_start};
 pub use run::{Companion, RunRequest, run, run_beside};
 pub use signal::{Reached, Whom};

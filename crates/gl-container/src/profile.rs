@@ -324,6 +324,16 @@ pub fn minimum_profile() -> Result<Option<String>, Error> {
     Ok(floor.map(|name| name.value.as_str().to_owned()))
 }
 
+/// Where the host wants every run noted, by `/etc/greenlang/config.toml`: a path, or `journald`.
+///
+/// # Errors
+///
+/// As [`minimum_profile`].
+pub fn audit_target() -> Result<Option<String>, Error> {
+    let audit = settings()?.audit;
+    Ok(audit.map(|target| target.value.as_str().to_owned()))
+}
+
 fn settings() -> Result<Settings, Error> {
     match trusted(Path::new(SETTINGS)) {
         Ok(text) => Ok(Settings::parse(SETTINGS, &text)?),

@@ -44,7 +44,8 @@ pub use resolve::{MAX_DEPTH, Source, SourceText, Start};
 pub use schema::schema;
 pub use settings::Settings;
 pub use value::{
-    AbsolutePath, ApparmorName, BindMount, Bytes, Capability, Chain, ConnectionState, Count, Host,
-    IptablesRule, Isolation, Level, List, Mode, Name, Net, OnMissing, Origin, Ports, Protocol,
-    RunscPlatform, SeccompAction, SelinuxContext, Setting, SourceKind, SyscallName, Umask, Verdict,
+    AbsolutePath, ApparmorName, AuditTarget, BindMount, Bytes, Capability, Chain, ConnectionState,
+    Count, Host, IptablesRule, Isolation, Level, List, Mode, Name, Net, OnMissing, Origin, Ports,
+    Protocol, RunscPlatform, SeccompAction, SelinuxContext, Setting, SourceKind, SyscallName,
+    Umask, Verdict,
 };

@@ -1,5 +1,5 @@
 //! The host's own word on profiles, `/etc/greenlang/config.toml`: which one a container gets that names
-//! none, and the floor that none goes below.
+//! none, and the floor that none goes below; and where runs are noted.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::decode::Reader;
 use crate::error::Error;
 use crate::layer::SCHEMA_VERSION;
 use crate::node::{Format, Kind, read};
-use crate::value::{AbsolutePath, Name, RunscPlatform, Setting, SourceKind};
+use crate::value::{AbsolutePath, AuditTarget, Name, RunscPlatform, Setting, SourceKind};
 
 /// What the host says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Settings {
     pub runsc: Option<Setting<AbsolutePath>>,
     /// How runsc intercepts system calls.
     pub runsc_platform: Option<Setting<RunscPlatform>>,
+    /// Where every run of `gl` is noted, beside what its caller asks for.
+    pub audit: Option<Setting<AuditTarget>>,
 }
 
 const KEYS: &[&str] = &[
@@ -28,6 +30,7 @@ const KEYS: &[&str] = &[
     "minimum_profile",
     "runsc",
     "runsc_platform",
+    "audit",
 ];
 
 impl Settings {
@@ -57,6 +60,7 @@ impl Settings {
                 "runsc_platform" => {
                     settings.runsc_platform = Some(reader.value("runsc_platform", node)?);
                 }
+                "audit" => settings.audit = Some(reader.value("audit", node)?),
                 _ => return Err(reader.unknown("", member, KEYS)),
             }
         }
@@ -99,6 +103,19 @@ mod tests {
             err.to_string()
                 .starts_with("read c:2: runsc: expected an absolute path"),
             "{err}"
+        );
+    }
+
+    #[test]
+    fn audit_is_a_file_or_the_journal() {
+        let audit = |word: &str| Settings::parse("c", &format!("version = 1\naudit = {word:?}\n"));
+        for word in ["/var/log/gl.jsonl", "journald"] {
+            let settings = audit(word).unwrap();
+            assert_eq!(settings.audit.unwrap().value.as_str(), word);
+        }
+        assert_eq!(
+            audit("gl.jsonl").unwrap_err().to_string(),
+            "read c:2: audit: expected an absolute path without . and .., or journald, found \"gl.jsonl\""
         );
     }
 

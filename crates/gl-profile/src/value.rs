@@ -19,7 +19,7 @@ use crate::node::{Kind, Node};
 pub use host::{Host, Net, Ports};
 pub use iptables::{Chain, ConnectionState, IptablesRule, Protocol, Verdict};
 pub use kinds::{ApparmorName, Bytes, Capability, Count, Name, SelinuxContext, Umask};
-pub use path::{AbsolutePath, BindMount};
+pub use path::{AbsolutePath, AuditTarget, BindMount};
 pub(crate) use path::{Fragment, Missing, Variables, is_variable};
 pub use seccomp::{SeccompAction, SyscallName};
 pub(crate) use seccomp::{errno, errnos};

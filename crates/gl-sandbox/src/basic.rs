@@ -53,7 +53,7 @@ pub(crate) fn run(request: &Request, dir: &Path, watching: &mut Watching) -> Res
         steps: plan.steps().to_vec(),
         section: None,
     };
-    watching.report.layers = layers::of_profile(&decision);
+    watching.report.layers = layers::of_basic(&decision);
     watching.explain_by(decision);
     if let Some(policy) = plan.filter().cloned() {
         plan.observe();

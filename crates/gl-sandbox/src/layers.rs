@@ -1,15 +1,20 @@
 //! Every layer of a sandbox as lines of the report: what it sets up by itself, read from the config that
 //! it hands on, and what the profile asks for.
 
+mod told;
+
 use std::path::Path;
 
 use gl_container::{Container, Decision};
 use gl_profile::translate::{Effect, Step};
+use gl_profile::{Origin, Profile};
 use rustix::io::Errno;
 use serde_json::Value as Json;
 
 use crate::error::Error;
 use crate::report::{Applied, Layer};
+
+pub(crate) use told::Told;
 
 /// Where the lines come from that no profile has.
 const SELF: &str = "gl run";
@@ -101,31 +106,49 @@ fn words(of: &Json, key: &str) -> String {
 }
 
 /// What the profile asks for.
-pub(crate) fn of_profile(decision: &Decision) -> Vec<Layer> {
-    let mut all: Vec<Layer> = decision.steps.iter().map(line).collect();
-    for profile in &decision.profiles {
-        let policy = &profile.seccomp;
-        let lines = policy
-            .groups
-            .iter()
-            .map(|one| ("seccomp.groups", one.value.as_str(), &one.origin));
-        let lines = lines.chain(
-            (policy.deny_groups.iter())
-                .map(|one| ("seccomp.deny_groups", one.value.as_str(), &one.origin)),
+pub(crate) fn of_profile(decision: &Decision, told: &Told) -> Vec<Layer> {
+    let steps = decision.steps.iter();
+    let mut all: Vec<Layer> = steps.flat_map(|step| told.lines(step)).collect();
+    all.extend(told.bound());
+    all.extend(decision.profiles.iter().flat_map(filter));
+    all
+}
+
+/// The same of a program in the tier `basic`, whose plan says it as it is.
+pub(crate) fn of_basic(decision: &Decision) -> Vec<Layer> {
+    let steps = decision.steps.iter().map(line);
+    steps
+        .chain(decision.profiles.iter().flat_map(filter))
+        .collect()
+}
+
+fn filter(profile: &Profile) -> Vec<Layer> {
+    let policy = &profile.seccomp;
+    let one = |key: &str, word: &str, origin: &Origin| Layer {
+        layer: "seccomp".to_owned(),
+        requested: key.to_owned(),
+        origin: origin.to_string(),
+        applied: Applied::Yes,
+        how: format!("{word}, in the filter"),
+    };
+    let mut all = Vec::new();
+    for (key, list) in [
+        ("seccomp.groups", &policy.groups),
+        ("seccomp.deny_groups", &policy.deny_groups),
+    ] {
+        all.extend(
+            list.iter()
+                .map(|word| one(key, word.value.as_str(), &word.origin)),
         );
-        let lines = lines.chain(
-            (policy.allow.iter()).map(|one| ("seccomp.allow", one.value.as_str(), &one.origin)),
+    }
+    for (key, list) in [
+        ("seccomp.allow", &policy.allow),
+        ("seccomp.deny", &policy.deny),
+    ] {
+        all.extend(
+            list.iter()
+                .map(|word| one(key, word.value.as_str(), &word.origin)),
         );
-        let lines = lines.chain(
-            (policy.deny.iter()).map(|one| ("seccomp.deny", one.value.as_str(), &one.origin)),
-        );
-        all.extend(lines.map(|(key, word, origin)| Layer {
-            layer: "seccomp".to_owned(),
-            requested: key.to_owned(),
-            origin: origin.to_string(),
-            applied: Applied::Yes,
-            how: format!("{word}, in the filter"),
-        }));
     }
     all
 }

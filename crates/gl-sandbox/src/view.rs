@@ -111,7 +111,6 @@ impl View {
         for dir in ["/proc", "/dev", "/tmp", "/run", "/var", "/etc"] {
             self.place(Path::new(dir), Leaf::Directory)?;
         }
-        self.link("../tmp", "/var/tmp")?;
         self.mounts.extend(basic_mounts());
         Ok(())
     }
@@ -300,6 +299,11 @@ impl View {
         };
         self.bind(cwd, cwd, &found, Access::ReadOnly)?;
         Ok(true)
+    }
+
+    /// Leads from `/var/tmp` to `/tmp`, unless something is shown there.
+    pub(crate) fn temporary(&mut self) -> Result<(), Error> {
+        self.link("../tmp", "/var/tmp")
     }
 
     /// Hides the paths that the profile blocks, where something above them is seen.

@@ -35,6 +35,9 @@ fn main() -> ExitCode {
         options_that_contradict_each_other_are_refused_by_name,
         host_without_the_tier_is_told,
         closed_streams_are_no_obstacle,
+        layers_are_true_of_a_view_of_the_host,
+        writable_paths_leave_tmp_to_the_program,
+        log_of_the_host_has_every_run,
         front_killed_at_any_point_leaves_nothing,
         worker_killed_at_any_point_leaves_nothing,
     ])
@@ -358,6 +361,124 @@ fn closed_streams_are_no_obstacle() -> Outcome {
             assert_eq!(output.stdout, "", "{tier} {closing}: {output}");
         }
     }
+    Ok(())
+}
+
+/// The lines of a report about this key or option.
+fn told<'a>(report: &'a Value, requested: &str) -> Vec<(&'a str, &'a str)> {
+    let layers = report["layers"].as_array().unwrap().iter();
+    let lines = layers.filter(|one| one["requested"] == requested);
+    lines
+        .map(|one| {
+            (
+                one["applied"].as_str().unwrap(),
+                one["how"].as_str().unwrap(),
+            )
+        })
+        .collect()
+}
+
+fn layers_are_true_of_a_view_of_the_host() -> Outcome {
+    let bind = ["--allow", "--bind", "/usr/share:/inside", "--pids", "7"];
+    let (_, report) = reported(&bind, "true")?;
+    for layer in report["layers"].as_array().unwrap() {
+        let how = layer["how"].as_str().unwrap();
+        for word in ["image", "engine", "container"] {
+            assert!(!how.contains(word), "{word} in {layer}");
+        }
+    }
+    let read_only = told(&report, "filesystem.read_only_paths");
+    assert!(
+        read_only.contains(&("yes", "/usr of the host, read-only")),
+        "{read_only:?}"
+    );
+    let blocked = told(&report, "filesystem.blocked_paths");
+    assert_eq!(
+        blocked,
+        ["/root", "/home", "/boot"]
+            .map(|path| format!("{path} of the host is not to be seen"))
+            .iter()
+            .map(|how| ("yes", how.as_str()))
+            .collect::<Vec<_>>()
+    );
+    assert_eq!(told(&report, "isolation"), [("yes", "tier namespace")]);
+    let bound = "/usr/share of the host at /inside, read-only";
+    assert_eq!(told(&report, "--bind"), [("yes", bound)]);
+    let counted = "8 processes, the sandbox's own first one among them";
+    assert_eq!(told(&report, "--pids"), [("yes", counted)]);
+    Ok(())
+}
+
+fn writable_paths_leave_tmp_to_the_program() -> Outcome {
+    let dir = Dir::new("writable");
+    let path = dir.path("");
+    let path = path.trim_end_matches('/');
+    let script =
+        format!("echo a >/tmp/a && echo b >/var/tmp/b && echo c >{path}/c && cat /tmp/a /tmp/b");
+    let output = sh(&["--allow", "--rw", path], &script)?;
+    assert_eq!(output.ok(), "a\nb", "{output}");
+    assert_eq!(fs::read_to_string(dir.path("c")).unwrap(), "c\n");
+    // What is shown at /var/tmp is there, and nothing of it at /tmp.
+    let name = format!("{}shown", bundle::tag());
+    let script = format!("echo x >/var/tmp/{name} && ls -A /tmp && ls /var/tmp/{name}");
+    let output = sh(&["--allow", "--rw", "/var/tmp", "--chdir", "/"], &script);
+    let removed = fs::remove_file(format!("/var/tmp/{name}"));
+    let output = output?;
+    assert_eq!(output.ok(), format!("/var/tmp/{name}"), "{output}");
+    removed.unwrap();
+    Ok(())
+}
+
+fn log_of_the_host_has_every_run() -> Outcome {
+    let dir = Dir::new("hostlog");
+    let (log, own) = (dir.path("host.jsonl"), dir.path("own.jsonl"));
+    let events = |path: &str| -> Vec<Value> {
+        let text = fs::read_to_string(path).unwrap();
+        let lines = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|line| line["event"].clone()).collect()
+    };
+    {
+        let text = format!("version = 1\naudit = {log:?}\n");
+        let _setting = bundle::settings::Setting::new("config.toml", &text);
+        sh(&[], "true")?.ok();
+        sh(&["--audit", &own], "true")?.ok();
+        // The same file twice is one log.
+        sh(&["--audit", &log], "true")?.ok();
+        // A user cannot write to it, and so cannot run anything.
+        let user = User::new("noted")?;
+        let output = process::output(user.command(&[
+            "--allow",
+            "--tier",
+            "basic",
+            "--on-missing",
+            "degrade",
+            "--",
+            "true",
+        ]));
+        assert_eq!(output.status, 125, "{output}");
+        assert!(output.stderr.contains(&log), "{output}");
+    }
+    assert_eq!(
+        events(&log),
+        ["start", "exit", "start", "exit", "start", "exit"]
+    );
+    assert_eq!(events(&own), ["start", "exit"]);
+    process::output(bare(&["audit", "verify", &log])?).ok();
+    {
+        let text = "version = 1\naudit = \"/no/such/dir/log\"\n";
+        let _setting = bundle::settings::Setting::new("config.toml", text);
+        let output = sh(&[], "echo ran")?;
+        assert_eq!(
+            (output.status, output.stdout.as_str()),
+            (125, ""),
+            "{output}"
+        );
+        assert!(output.stderr.contains("/no/such/dir/log"), "{output}");
+    }
+    sh(&[], "true")?.ok();
+    assert_eq!(events(&log).len(), 6, "it is noted without being told to");
     Ok(())
 }
 

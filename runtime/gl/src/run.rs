@@ -109,12 +109,9 @@ fn request(options: &cli::Run) -> Result<(Request, Ground), Error> {
 }
 
 fn execute(request: &Request, options: &cli::Run, output: &Output) -> Result<u8, Error> {
-    let target = options.audit.as_deref().map(Trail::target).transpose()?;
-    let trail = target.as_deref().map(|target| Trail::new(target, request));
+    let trail = Trail::new(options.audit.as_deref(), request)?;
     let sandboxes = Sandboxes::open()?;
-    if let Some(trail) = &trail {
-        trail.start()?;
-    }
+    trail.start()?;
     let outcome = gl_sandbox::run(&sandboxes, request, |result| {
         let report = match result {
             Ok(report) => report,
@@ -124,7 +121,7 @@ fn execute(request: &Request, options: &cli::Run, output: &Output) -> Result<u8,
                 report
             }
         };
-        let noted = trail.as_ref().map_or(Ok(()), |trail| trail.end(report));
+        let noted = trail.end(report);
         // Both are tried.
         match output.write(report).and(noted) {
             Ok(()) => Told {

@@ -33,6 +33,12 @@ const CLEAN: &str = "an absolute path without \"..\", \".\", \"//\" or a slash a
 pub struct AbsolutePath(String);
 
 impl AbsolutePath {
+    /// Takes a path that begins with `/` and has no empty part, no `.` and no `..`.
+    #[must_use]
+    pub fn new(path: &str) -> Option<Self> {
+        is_clean(path).then(|| Self(path.to_owned()))
+    }
+
     /// The path as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -51,6 +57,47 @@ fn is_clean(path: &str) -> bool {
     path.len() < PATH_MAX
         && !path.chars().any(char::is_control)
         && (rest.is_empty() || rest.split('/').all(|part| !["", ".", ".."].contains(&part)))
+}
+
+/// Where the host wants runs noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditTarget {
+    /// A file.
+    File(AbsolutePath),
+    /// The journal of systemd.
+    Journald,
+}
+
+impl AuditTarget {
+    /// As it is written: the path, or `journald`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::File(path) => path.as_str(),
+            Self::Journald => "journald",
+        }
+    }
+}
+
+impl Value for AuditTarget {
+    fn decode(node: &Node) -> Result<Self, Mismatch> {
+        text(
+            node,
+            "an absolute path without . and .., or journald",
+            |text| match text {
+                "journald" => Some(Self::Journald),
+                path => AbsolutePath::new(path).map(Self::File),
+            },
+        )
+    }
+
+    fn json(&self) -> Json {
+        Json::from(self.as_str())
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string"})
+    }
 }
 
 /// The text with `of` in the place of each `${name}`; nothing if a name is none or does not end.

@@ -42,6 +42,7 @@ pub(super) fn config_of(root: &OwnedFd, dir: &Path, request: &Request) -> Result
         .map(|line| line.value.as_path())
         .collect();
     let cwd = working_directory(&mut view, &blocked, request)?;
+    view.temporary()?;
     view.hide(&blocked)?;
     let map = |inside: u32| match owner {
         Owner::Root => json!([{ "containerID": 0, "hostID": FIRST_ID, "size": IDS }]),

@@ -15,7 +15,7 @@ use crate::denials::Denials;
 use crate::detach::{Detach, Detaching};
 use crate::error::Error;
 use crate::home::{Entry, Home, Program};
-use crate::layers;
+use crate::layers::{self, Told};
 use crate::logs::Logs;
 use crate::met::Met;
 use crate::report::{Exit, Layer, Reason, Report};
@@ -27,6 +27,7 @@ pub(crate) struct Watching {
     pub(crate) report: Report,
     /// What the sandbox sets up by itself.
     pub(super) own: Vec<Layer>,
+    told: Told,
     /// The limits that a cgroup counts.
     limits: Limits,
     pub(super) agent: Option<Agent>,
@@ -184,6 +185,7 @@ impl Watching {
         Self {
             report: Report::new(request),
             own: Vec::new(),
+            told: Told::of(request),
             limits: request.profile.limits.clone(),
             agent: None,
             space: None,
@@ -201,7 +203,8 @@ impl Watching {
 impl Companion for Watching {
     fn decided(&mut self, decision: Decision) {
         self.report.layers = std::mem::take(&mut self.own);
-        self.report.layers.extend(layers::of_profile(&decision));
+        let of_profile = layers::of_profile(&decision, &self.told);
+        self.report.layers.extend(of_profile);
         if let Some(agent) = &mut self.agent {
             agent.denials.decided(decision);
         }

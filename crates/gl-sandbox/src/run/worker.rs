@@ -7,7 +7,7 @@ use std::time::Instant;
 use gl_cgroup::Driver;
 use gl_container::{CreateRequest, Denials as Observing, Init, RunRequest, Tie};
 use gl_plan::{Keyring, Pivot};
-use gl_profile::{Isolation, Profile};
+use gl_profile::{AbsolutePath, Isolation, Profile, Setting};
 
 use super::Request;
 use super::Told;
@@ -170,6 +170,17 @@ fn for_container(request: &Request) -> Profile {
     profile.filesystem.bind_mounts = None;
     if request.root == Root::Host {
         profile.filesystem.temp_root_path = None;
+    }
+    if let (Some(list), Root::Host | Root::Directory(_) | Root::Image(_)) =
+        (&mut profile.filesystem.read_write_paths, &request.root)
+    {
+        // It is empty and the program's own, whatever else may be written.
+        let origin = &list.origin;
+        list.items
+            .extend(AbsolutePath::new("/tmp").map(|value| Setting {
+                value,
+                origin: origin.clone(),
+            }));
     }
     if profile.isolation.value == Isolation::Gvisor {
         return profile;

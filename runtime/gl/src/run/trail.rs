@@ -11,19 +11,25 @@ use crate::error::Error;
 /// The word for the journal instead of a file.
 const JOURNAL: &str = "journald";
 
-/// The log of one run.
+/// The logs of one run.
 pub(crate) struct Trail<'a> {
-    target: &'a str,
+    /// That of the host, and that of the caller.
+    targets: Vec<String>,
     request: &'a Request,
 }
 
 impl<'a> Trail<'a> {
-    pub(crate) fn new(target: &'a str, request: &'a Request) -> Self {
-        Self { target, request }
+    /// The caller's log, if there is one, and the one that the host wants every run in.
+    pub(crate) fn new(given: Option<&str>, request: &'a Request) -> Result<Self, Error> {
+        let host = gl_container::audit_target().map_err(gl_sandbox::Error::from)?;
+        let mut targets: Vec<String> = host.into_iter().collect();
+        let given = given.map(Self::target).transpose()?;
+        targets.extend(given.filter(|given| !targets.contains(given)));
+        Ok(Self { targets, request })
     }
 
     /// The log by its absolute path: the end may be noted from elsewhere.
-    pub(crate) fn target(given: &str) -> Result<String, Error> {
+    fn target(given: &str) -> Result<String, Error> {
         if given == JOURNAL {
             return Ok(given.to_owned());
         }
@@ -49,7 +55,7 @@ impl<'a> Trail<'a> {
             .iter()
             .map(|one| {
                 let event = match one.layer.as_str() {
-                    "cgroup" => Event::Limit,
+                    "cgroup" | "rlimit" | "mounts" => Event::Limit,
                     _ => Event::Denial,
                 };
                 let data = json!({
@@ -73,9 +79,18 @@ impl<'a> Trail<'a> {
         self.append(&events)
     }
 
-    /// Opened anew each time: the process that ends a run has nothing of the one that began it.
+    /// All are tried; the first that fails is told.
     fn append(&self, events: &[(Event, Value)]) -> Result<(), Error> {
-        let mut sink = match self.target {
+        let written = self
+            .targets
+            .iter()
+            .map(|target| self.append_to(target, events));
+        written.fold(Ok(()), Result::and)
+    }
+
+    /// Opened anew each time: the process that ends a run has nothing of the one that began it.
+    fn append_to(&self, target: &str, events: &[(Event, Value)]) -> Result<(), Error> {
+        let mut sink = match target {
             JOURNAL => Sink::Journal(Journal::open()?),
             file => Sink::File(Log::open(Path::new(file), Durability::Kernel)?),
         };
