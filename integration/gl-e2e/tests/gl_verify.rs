@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         weak_profile_is_expected_to_be_weak,
         no_sandbox_contradicts_every_denial_that_is_two_sided,
         short_times_are_measured,
+        small_limits_are_measured,
         what_cannot_be_measured_is_said_with_125,
         probes_are_listed,
         table_says_the_same_as_the_document,
@@ -277,6 +278,34 @@ fn short_times_are_measured() -> Outcome {
         let found = probe(&document, name);
         assert_eq!(found["verdict"], "denied", "{document:#}");
         assert_eq!(found["inside"]["how"], reason, "{document:#}");
+    }
+    Ok(())
+}
+
+fn small_limits_are_measured() -> Outcome {
+    let dir = Dir::new("small");
+    // A file may not be as large as what all may have together, so each limit has a profile.
+    for (name, line, how) in [
+        ("file_size", "max_file_size_bytes = \"1MiB\"", "signal 25"),
+        ("disk_quota", "disk_quota_bytes = \"8MiB\"", "ENOSPC"),
+        (
+            "threads",
+            "max_threads = 12\nmax_processes = 4",
+            "EAGAIN after 12 tasks, 12 allowed",
+        ),
+        ("processes", "max_threads = 12\nmax_processes = 4", "pids"),
+        ("memory", "memory_limit_bytes = \"96MiB\"", "oom"),
+    ] {
+        let file = dir.path(&format!("{name}.toml"));
+        let text = format!(
+            "version = 1\nname = \"{name}\"\nextends = [\"data_processing\"]\n[limits]\n{line}\n"
+        );
+        fs::write(&file, text).unwrap();
+        let (output, document) = measured(&["--profile", &file, "--only", name])?;
+        assert_eq!(output.status, 0, "{output}");
+        let probe = probe(&document, name);
+        assert_eq!(probe["verdict"], "denied", "{document:#}");
+        assert_eq!(probe["inside"]["how"], how, "{document:#}");
     }
     Ok(())
 }

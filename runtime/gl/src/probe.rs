@@ -66,6 +66,8 @@ pub(crate) struct Bait {
     pub(crate) files: u32,
     /// Bytes that a file may have.
     pub(crate) file_size: Option<u64>,
+    /// Bytes of files that are allowed together.
+    pub(crate) disk_quota: Option<u64>,
     /// Seconds of CPU time that are allowed.
     pub(crate) cpu_seconds: u64,
     /// Seconds that a run may take.

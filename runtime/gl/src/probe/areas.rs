@@ -231,6 +231,7 @@ const LIMITS: &[Probe] = &[
     Probe::deny("memory", "use more than memory_limit_bytes", limits::memory, &[Limit(Key::Memory)]).alone(Company::Alone),
     Probe::deny("open_files", "open more files than max_open_files", limits::open_files, &[Limit(Key::Files)]),
     Probe::deny("file_size", "write past max_file_size_bytes", limits::file_size, &[Limit(Key::FileSize)]).alone(Company::Alone),
+    Probe::deny("disk_quota", "write more than disk_quota_bytes", limits::disk, &[Limit(Key::Disk)]).alone(Company::AloneInside),
     Probe::deny("cpu_time", "use more than cpu_time_limit_seconds", limits::cpu_time, &[Limit(Key::CpuTime)]).alone(Company::AloneInside),
     Probe::deny("time", "run longer than execution_timeout", limits::time, &[Limit(Key::Time)]).alone(Company::AloneInside),
 ];

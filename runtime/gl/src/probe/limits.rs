@@ -1,6 +1,7 @@
 //! Limits, each passed by a little.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
 use std::thread;
@@ -171,6 +172,34 @@ pub(super) fn file_size(bait: &Bait) -> Seen {
         Ok(()) => Seen::io(written),
         Err(err) => Seen::Unable(format!("remove a file: {err}")),
     }
+}
+
+/// Largest quota that is tried.
+const SOME_DISK: u64 = 1 << 30;
+
+/// More in files together than the limit.
+pub(super) fn disk(bait: &Bait) -> Seen {
+    let Some(limit) = bait.disk_quota else {
+        return Seen::Unable("the profile sets none".to_owned());
+    };
+    if limit > SOME_DISK {
+        return Seen::Unable(format!("it is {} MiB; try --disk 16MiB", limit >> 20));
+    }
+    let path = temp("disk");
+    let written = fill(&path, limit.saturating_add(CHUNK as u64));
+    match fs::remove_file(&path) {
+        Ok(()) => Seen::io(written),
+        Err(err) => Seen::Unable(format!("remove a file: {err}")),
+    }
+}
+
+fn fill(path: &str, bytes: u64) -> std::io::Result<()> {
+    let mut file = File::create_new(path)?;
+    let chunk = vec![1; 1 << 20];
+    for _ in 0..bytes >> 20 {
+        file.write_all(&chunk)?;
+    }
+    Ok(())
 }
 
 /// Limits up to this are tried.

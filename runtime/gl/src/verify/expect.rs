@@ -10,7 +10,7 @@ mod tests;
 use std::path::PathBuf;
 
 use gl_profile::seccomp::{Answers, Filter};
-use gl_profile::{Host, Isolation, Mode, Profile};
+use gl_profile::{Host, Isolation, Mode, OPTIONS, Profile};
 use gl_sandbox::{Applied, Layer};
 use gl_seccomp::{NATIVE, Policy, Syscall, Verdict};
 use serde::Serialize;
@@ -107,6 +107,7 @@ pub(crate) enum Key {
     Memory,
     Files,
     FileSize,
+    Disk,
     CpuTime,
     Time,
 }
@@ -184,8 +185,16 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// Takes what a run says openly.
-    pub(crate) fn told(&mut self, layers: Vec<Layer>) {
+    /// Takes what a run says openly. A line that an option has set is known there by the option's name.
+    pub(crate) fn told(&mut self, mut layers: Vec<Layer>) {
+        for layer in &mut layers {
+            let named = OPTIONS
+                .iter()
+                .find(|(option, _)| *option == layer.requested);
+            if let Some((_, key)) = named {
+                (*key).clone_into(&mut layer.requested);
+            }
+        }
         self.layers = layers;
     }
 
@@ -305,14 +314,28 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// What Landlock holds in the tier `basic`; `key` is the line that asks for it, or any.
-    fn landlock(&self, key: Option<&str>) -> Stands {
-        let asked = |layer: &&Layer| key.is_none_or(|key| layer.requested == key);
-        let mut lines = self.layers.iter().filter(asked);
-        let lost = lines.find(|one| one.layer == "landlock" && one.applied != Applied::Yes);
+    /// What Landlock holds of files in the tier `basic`, as long as it holds any.
+    fn landlock(&self) -> Stands {
+        let mut lines = self.layers.iter().filter(|one| one.layer == "landlock");
+        let in_force = |one: &&Layer| one.applied == Applied::Yes;
+        match lines.clone().find(in_force) {
+            Some(_) => self.in_basic("Landlock"),
+            None => match lines.next() {
+                Some(lost) => Stands::Open(lost.how.clone()),
+                None => self.in_basic("Landlock"),
+            },
+        }
+    }
+
+    /// What Landlock holds of signals.
+    fn scope(&self) -> Stands {
+        let mut lines = self.layers.iter();
+        let lost = lines.find(|one| {
+            one.layer == "landlock" && one.requested == "isolation" && one.applied != Applied::Yes
+        });
         match lost {
             Some(lost) => Stands::Open(lost.how.clone()),
-            None => self.in_basic("Landlock"),
+            None => self.landlock(),
         }
     }
 
@@ -326,24 +349,16 @@ impl<'a> Facts<'a> {
     fn on_the_host(&self, wall: Wall) -> Stands {
         let open = |why: &str| Stands::Open(why.to_owned());
         match wall {
-            Wall::Others(Other::See | Other::Memory) => self.landlock(Some(self.files_line())),
-            Wall::Others(Other::Signal) => self.landlock(Some("isolation")),
+            Wall::Others(Other::See | Other::Memory) => self.landlock(),
+            Wall::Others(Other::Signal) => self.scope(),
             Wall::Others(Other::Limits) | Wall::Ipc => self.in_basic("seccomp"),
             Wall::Others(Other::Cpus) => {
                 open("the tier basic does not keep a program from its user's other processes' CPUs")
             }
-            Wall::KernelFile | Wall::Device => self.landlock(Some(self.files_line())),
+            Wall::KernelFile | Wall::Device => self.landlock(),
             Wall::OwnDevices => open("the tier basic has the host's /dev"),
             Wall::HostName => open("the tier basic has the host's names"),
             other => self.in_namespaces(other),
-        }
-    }
-
-    /// The line on which the report notes that there is no Landlock.
-    fn files_line(&self) -> &'static str {
-        match self.profile.filesystem.read_only_paths {
-            Some(_) => "filesystem.read_only_paths",
-            None => "filesystem.blocked_paths",
         }
     }
 
@@ -420,6 +435,10 @@ impl<'a> Facts<'a> {
             Key::FileSize if limits.max_file_size_bytes.is_none() => {
                 return Stands::Open("the profile sets none".to_owned());
             }
+            Key::Disk if limits.disk_quota_bytes.is_none() => {
+                return Stands::Open("the profile sets none".to_owned());
+            }
+            Key::Disk => ("limits.disk_quota_bytes", "the size of what is writable"),
             Key::FileSize => ("limits.max_file_size_bytes", "RLIMIT_FSIZE"),
             Key::CpuTime => ("limits.cpu_time_limit_seconds", "whoever watches"),
             Key::Time => ("execution_timeout", "whoever watches"),

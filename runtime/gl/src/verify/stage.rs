@@ -118,6 +118,7 @@ impl Stage {
                 processes: limits.max_processes.value.0,
                 files: limits.max_open_files.value.0,
                 file_size: limits.max_file_size_bytes.as_ref().map(|line| line.value.0),
+                disk_quota: limits.disk_quota_bytes.as_ref().map(|line| line.value.0),
                 cpu_seconds: limits.cpu_time_limit_seconds.value.as_secs(),
                 seconds: profile.execution_timeout.value.as_secs(),
             },

@@ -75,7 +75,7 @@ impl Facts<'_> {
             return Stands::Open("the caller's home is /".to_owned());
         }
         match (self.shown(&place), path) {
-            (Shown::No, _) if self.is_basic() => self.landlock(Some(self.files_line())),
+            (Shown::No, _) if self.is_basic() => self.landlock(),
             (Shown::No, _) => Stands::Yes("it is not shown"),
             (_, Path::Owned(_)) => {
                 Stands::Open("the profile shows it, and its mode decides".to_owned())
@@ -90,7 +90,7 @@ impl Facts<'_> {
         }
         match self.shown(&self.place(path)) {
             Shown::Write => Stands::Open("the profile shows it writable".to_owned()),
-            _ if self.is_basic() => self.landlock(Some(self.files_line())),
+            _ if self.is_basic() => self.landlock(),
             Shown::Read => Stands::Yes("it is shown read-only"),
             Shown::No => Stands::Yes("it is not shown, or read-only"),
         }

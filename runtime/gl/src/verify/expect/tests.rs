@@ -127,25 +127,41 @@ fn what_a_tier_does_not_promise_is_open() {
     );
 }
 
+fn layer(requested: &str, applied: Applied, how: &str) -> Layer {
+    Layer {
+        layer: "landlock".to_owned(),
+        requested: requested.to_owned(),
+        origin: String::new(),
+        applied,
+        how: how.to_owned(),
+    }
+}
+
 #[test]
 fn what_a_report_gives_up_is_no_promise() {
     let basic = profile("default", &[("--tier", "basic")]);
     let mut facts = facts(&basic);
-    facts.told(vec![Layer {
-        layer: "landlock".to_owned(),
-        requested: "isolation".to_owned(),
-        origin: String::new(),
-        applied: Applied::No,
-        how: "the kernel's Landlock does not hold signals".to_owned(),
-    }]);
-    assert_eq!(
-        must(&facts, "signal_process"),
-        (
-            "open",
-            "the kernel's Landlock does not hold signals".to_owned()
-        )
-    );
-    assert_musts(&facts, &[("see_process", "deny")]);
+    let shown = || layer("filesystem.read_only_paths", Applied::Yes, "");
+    let open = |why: &str| ("open", why.to_owned());
+    // An old Landlock, which holds some of it; the tier was set by an option.
+    facts.told(vec![
+        layer("filesystem.read_only_paths", Applied::No, "no truncate"),
+        shown(),
+        layer("--tier", Applied::Yes, "tracing"),
+        layer("--tier", Applied::No, "no signals"),
+    ]);
+    assert_eq!(must(&facts, "signal_process"), open("no signals"));
+    assert_musts(&facts, &[("see_process", "deny"), ("read_secret", "deny")]);
+    // None at all.
+    facts.told(vec![layer("level", Applied::No, "no Landlock")]);
+    for name in ["signal_process", "see_process", "read_secret", "disk"] {
+        assert_eq!(must(&facts, name), open("no Landlock"), "{name}");
+    }
+    assert_musts(&facts, &[("mount", "deny"), ("attach_segment", "deny")]);
+    let limited = profile("default", &[("--memory", "64MiB")]);
+    let mut facts = self::facts(&limited);
+    facts.told(vec![layer("--memory", Applied::No, "no cgroup")]);
+    assert_eq!(must(&facts, "memory"), open("no cgroup"));
 }
 
 #[test]
