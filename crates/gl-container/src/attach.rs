@@ -2,16 +2,19 @@
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use gl_launch::{Beside, Ended, RawMode, Signals, copy, copy_size, wait_beside};
+use gl_sys::Sender;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
 };
 use rustix::process::{WaitId, WaitIdOptions};
 
+use crate::container::Container;
 use crate::error::Error;
+use crate::signal::Whom;
 
 /// Our end of the socket pair over which the terminal's master arrives.
 #[derive(Debug)]
@@ -54,12 +57,41 @@ impl Attached {
     }
 }
 
+/// Who gets the signals of the caller.
+#[derive(Clone, Copy)]
+pub(crate) enum To<'a> {
+    /// The child that is waited for.
+    Child,
+    /// The first process of a container in gVisor, which the child only waits for: runsc leaves them out.
+    Inside(&'a Container),
+}
+
+impl To<'_> {
+    fn pass(
+        self,
+        signals: &Signals,
+        child: BorrowedFd<'_>,
+        master: Option<BorrowedFd<'_>>,
+    ) -> Result<(), Errno> {
+        let Self::Inside(container) = self else {
+            return signals.pass(child, master);
+        };
+        signals.pass_by(master, &mut |signal, sender| {
+            // What a terminal sends runsc has itself.
+            if sender == Sender::Kernel || container.kill(signal, Whom::Init).is_ok() {
+                return Ok(());
+            }
+            gl_sys::pidfd_send_signal(child, signal)
+        })
+    }
+}
+
 /// Waits for a child to end; passes signals on to it and, with a terminal, bytes to and fro.
 ///
 /// Returns how it ended; does what comes up beside.
 pub(crate) fn wait(
     child: &OwnedFd,
-    signals: &Signals,
+    (signals, to): (&Signals, To<'_>),
     terminal: Option<Attached>,
     beside: &mut dyn Beside,
 ) -> Result<Ended, Error> {
@@ -76,7 +108,7 @@ pub(crate) fn wait(
     if let Some(master) = &master {
         copy_size(master.as_fd());
     }
-    let status = relay(child, signals, master.as_ref(), beside).map_err(failed);
+    let status = relay(child, (signals, to), master.as_ref(), beside).map_err(failed);
     drop(raw);
     status
 }
@@ -84,7 +116,7 @@ pub(crate) fn wait(
 /// Moves what can be moved until the child has ended and its terminal is empty.
 fn relay(
     child: &OwnedFd,
-    signals: &Signals,
+    (signals, to): (&Signals, To<'_>),
     master: Option<&OwnedFd>,
     beside: &mut dyn Beside,
 ) -> Result<Ended, Errno> {
@@ -102,7 +134,7 @@ fn relay(
         let ready = wait_beside(&fds, beside)?;
         let is_ready = |index: usize| ready.get(index).copied().unwrap_or(false);
         if is_ready(1) {
-            signals.pass(child.as_fd(), master.map(AsFd::as_fd))?;
+            to.pass(signals, child.as_fd(), master.map(AsFd::as_fd))?;
         }
         if let Some(master) = master {
             if output_open && is_ready(2) {

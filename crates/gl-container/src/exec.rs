@@ -10,7 +10,7 @@ use gl_spec::oci::{Process, Spec};
 use gl_spec::{ContainerId, Extras, Status};
 use rustix::process::Signal;
 
-use crate::attach::{self, Attached};
+use crate::attach::{self, Attached, To};
 use crate::container::Container;
 use crate::error::Error;
 use crate::gvisor;
@@ -129,7 +129,7 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
     match signals {
         None => Ok(Outcome::Detached),
         Some(signals) => {
-            let ended = attach::wait(&executed.pidfd, &signals, terminal, &mut ())?;
+            let ended = attach::wait(&executed.pidfd, (&signals, To::Child), terminal, &mut ())?;
             Ok(Outcome::Exited(ended.status()))
         }
     }

@@ -139,8 +139,7 @@ fn check_request(request: &CreateRequest, spec: &Spec) -> Result<(), Error> {
 }
 
 /// Changes what greenlang itself would enforce on processes of the host: labels are none of the
-/// sandbox's, and its cgroup has runsc's own threads besides the container's, each of which may have
-/// two on the host.
+/// sandbox's, and its cgroup has runsc's own threads besides those that each task may have on the host.
 pub(crate) fn adapt_to_host(spec: &mut Spec, plan: &Plan) {
     if let Some(process) = spec.process_mut() {
         process.set_apparmor_profile(None);
@@ -152,7 +151,7 @@ pub(crate) fn adapt_to_host(spec: &mut Spec, plan: &Plan) {
     let asked = resources.pids().as_ref().map(LinuxPids::limit);
     if let Some(limit) = asked.filter(|limit| *limit > 0) {
         let mut pids = LinuxPids::default();
-        pids.set_limit(limit.saturating_mul(2).saturating_add(OWN_TASKS));
+        pids.set_limit(limit.saturating_mul(tasks_each()).saturating_add(OWN_TASKS));
         resources.set_pids(Some(pids));
     }
     if plan.sandbox.platform == Platform::Kvm {
@@ -164,6 +163,17 @@ pub(crate) fn adapt_to_host(spec: &mut Spec, plan: &Plan) {
 
 /// Tasks that runsc has at most for itself: sandbox, gofer, and the command that makes them.
 const OWN_TASKS: i64 = 96;
+
+/// Tasks of the host that a process of the container may take: its platform has in each address space a
+/// thread for every processor that has run it, and some of its own (ten in all were seen on two processors).
+/// One that gVisor's kernel allows must never find the cgroup full: the sandbox would end.
+fn tasks_each() -> i64 {
+    let processors = rustix::thread::sched_getaffinity(None).map_or(MANY, |set| set.count());
+    i64::from(processors).saturating_mul(4).saturating_add(8)
+}
+
+/// As many processors are assumed where nobody knows.
+const MANY: u32 = 256;
 
 fn kvm() -> Option<LinuxDeviceCgroup> {
     let device = LinuxDeviceCgroupBuilder::default()

@@ -5,7 +5,7 @@ use gl_plan::Starts;
 use gl_spec::ContainerId;
 use rustix::process::Signal;
 
-use crate::attach::{self, Attached};
+use crate::attach::{self, Attached, To};
 use crate::container::Container;
 use crate::create::{Caller, Console, CreateRequest, Created, Decision, create_with};
 use crate::delete::{Force, HookFailures, delete, delete_loaded};
@@ -159,7 +159,11 @@ fn wait(
         }
         Err(err) => return Err(err),
     };
-    let status = attach::wait(&init, signals, terminal, beside.agent())?;
+    let to = match container.record.gvisor {
+        None => To::Child,
+        Some(_) => To::Inside(container),
+    };
+    let status = attach::wait(&init, (signals, to), terminal, beside.agent())?;
     if !container.record.private_pids {
         match container.kill(Signal::KILL.as_raw(), Whom::All) {
             // It has just ended; with no cgroup there is nobody else to be found.

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use gl_sys::Sender;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -82,7 +83,22 @@ impl Signals {
     ///
     /// What reading or sending says, but for a process that is gone or somebody else's by now.
     pub fn pass(&self, child: BorrowedFd<'_>, master: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
-        while let Some(signal) = gl_sys::read_signal(self.0.as_fd())? {
+        self.pass_by(master, &mut |signal, _| {
+            gl_sys::pidfd_send_signal(child, signal)
+        })
+    }
+
+    /// [`Signals::pass`] in another way: `send` is given each signal, and who has sent it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Signals::pass`].
+    pub fn pass_by(
+        &self,
+        master: Option<BorrowedFd<'_>>,
+        send: &mut dyn FnMut(i32, Sender) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        while let Some((signal, sender)) = gl_sys::read_signal_from(self.0.as_fd())? {
             if signal == Signal::CHILD.as_raw() {
                 continue;
             }
@@ -90,7 +106,7 @@ impl Signals {
                 copy_size(master);
                 continue;
             }
-            match gl_sys::pidfd_send_signal(child, signal) {
+            match send(signal, sender) {
                 // It may just have ended, or have become another user.
                 Ok(()) | Err(Errno::SRCH | Errno::PERM) => {}
                 Err(errno) => return Err(errno),

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::{lacking, refused};
-use crate::attach;
+use crate::attach::{self, To};
 use crate::container::Container;
 use crate::create::encode;
 use crate::error::Error;
@@ -144,7 +144,7 @@ pub(crate) fn exec(
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pidfd = rustix::process::pidfd_open(pid.ok_or(failed(Errno::SRCH))?, PidfdFlags::empty());
     let pidfd = pidfd.map_err(&failed)?;
-    let status = attach::wait(&pidfd, &signals, None, &mut ())?.status();
+    let status = attach::wait(&pidfd, (&signals, To::Child), None, &mut ())?.status();
     match (status, exec.failure()) {
         (FAILED, Some(said)) => Err(gl_runsc::Error::Failed {
             verb: "run the process",
