@@ -17,6 +17,7 @@ use gl_e2e::gl::{
     started,
 };
 use gl_e2e::schema::faults;
+use gl_e2e::terminal::Terminal;
 use gl_e2e::{Outcome, Skip, tests};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -38,6 +39,8 @@ fn main() -> ExitCode {
         layers_are_true_of_a_view_of_the_host,
         writable_paths_leave_tmp_to_the_program,
         log_of_the_host_has_every_run,
+        help_fits_a_screen,
+        colours_are_for_terminals,
         front_killed_at_any_point_leaves_nothing,
         worker_killed_at_any_point_leaves_nothing,
     ])
@@ -479,6 +482,58 @@ fn log_of_the_host_has_every_run() -> Outcome {
     }
     sh(&[], "true")?.ok();
     assert_eq!(events(&log).len(), 6, "it is noted without being told to");
+    Ok(())
+}
+
+fn help_fits_a_screen() -> Outcome {
+    let help = process::output(bare(&["--help"])?);
+    let lines: Vec<&str> = help.ok().lines().collect();
+    assert!(lines.len() <= 24, "{} lines: {help}", lines.len());
+    let wide: Vec<_> = lines
+        .iter()
+        .filter(|line| line.chars().count() > 80)
+        .collect();
+    assert_eq!(wide, Vec::<&&str>::new());
+    Ok(())
+}
+
+fn colours_are_for_terminals() -> Outcome {
+    const COLOUR: &str = "\u{1b}[";
+    let args = ["run", "--tty", "never", "--report", "text", "--", "false"];
+    let with = |name: &str, value: &str| -> Result<Command, Skip> {
+        let mut command = bare(&args)?;
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        command.env("TERM", "xterm").env(name, value);
+        Ok(command)
+    };
+    for (name, value, coloured) in [
+        ("TERM", "xterm", true),
+        ("TERM", "dumb", false),
+        ("NO_COLOR", "1", false),
+        ("NO_COLOR", "", true),
+    ] {
+        let mut terminal = Terminal::start(&with(name, value)?);
+        let seen = terminal.expect("exited with 1");
+        assert_eq!(seen.contains(COLOUR), coloured, "{name}={value}: {seen:?}");
+        assert_eq!(terminal.wait(), 1);
+    }
+    for (name, value, coloured) in [
+        ("TERM", "xterm", false),
+        ("CLICOLOR_FORCE", "1", true),
+        ("CLICOLOR_FORCE", "0", false),
+    ] {
+        let output = process::output(with(name, value)?);
+        assert!(output.stderr.contains("exited with 1"), "{output}");
+        assert_eq!(
+            output.stderr.contains(COLOUR),
+            coloured,
+            "{name}={value}: {output}"
+        );
+    }
+    let mut both = with("CLICOLOR_FORCE", "1")?;
+    both.env("NO_COLOR", "1");
+    let output = process::output(both);
+    assert!(!output.stderr.contains(COLOUR), "{output}");
     Ok(())
 }
 

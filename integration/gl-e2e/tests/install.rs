@@ -41,6 +41,8 @@ fn main() -> ExitCode {
         install_for_an_old_podman_edits_containers_conf,
         install_for_containerd_keeps_all_its_settings,
         install_puts_gl_beside_greenlang,
+        install_puts_man_pages_and_completions_beside_gl,
+        install_leaves_pages_of_others_as_they_are,
         install_leaves_gl_out_on_demand_and_where_there_is_none,
         install_refuses_a_gl_that_it_did_not_put_there,
         uninstall_takes_gl_even_where_an_engine_keeps_greenlang,
@@ -272,6 +274,73 @@ fn install_puts_gl_beside_greenlang() -> Outcome {
     assert!(scratch.read(GL).contains("gl 2"));
     scratch.uninstall();
     assert_eq!(scratch.snapshot(), before);
+    Ok(())
+}
+
+/// A `gl` that writes pages and completions, as the real one does.
+const TALKING: &str = "#!/bin/sh
+case $1 in
+man) mkdir -p \"$2\" && for page in gl gl-run; do echo \"page $page\" >\"$2/$page.1\"; done ;;
+completions) echo \"for $2\" ;;
+esac
+";
+const PAGES: [(&str, &str); 5] = [
+    ("usr/local/share/man/man1/gl.1", "page gl\n"),
+    ("usr/local/share/man/man1/gl-run.1", "page gl-run\n"),
+    (
+        "usr/local/share/bash-completion/completions/gl",
+        "for bash\n",
+    ),
+    ("usr/local/share/zsh/site-functions/_gl", "for zsh\n"),
+    (
+        "usr/local/share/fish/vendor_completions.d/gl.fish",
+        "for fish\n",
+    ),
+];
+
+fn install_puts_man_pages_and_completions_beside_gl() -> Outcome {
+    let scratch = Scratch::new();
+    scratch.program("gl", TALKING);
+    scratch.write("usr/local/share/man/man1/other.1", "other");
+    let before = scratch.snapshot();
+    let said = scratch.install(&["--binary-only"]);
+    assert!(
+        said.contains("man pages and completions are below /usr/local/share"),
+        "{said}"
+    );
+    for (path, text) in PAGES {
+        assert_eq!(scratch.read(path), text, "{path}");
+        let mode = fs::metadata(scratch.root.join(path)).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o7777, 0o644, "{path}");
+    }
+    let first = scratch.snapshot();
+    scratch.install(&["--binary-only"]);
+    assert_eq!(scratch.snapshot(), first, "a second time changes nothing");
+    scratch.program("gl", &TALKING.replace("page $page", "new $page"));
+    scratch.install(&["--binary-only"]);
+    assert_eq!(scratch.read(PAGES[0].0), "new gl\n");
+    scratch.uninstall();
+    assert_eq!(scratch.snapshot(), before);
+    Ok(())
+}
+
+fn install_leaves_pages_of_others_as_they_are() -> Outcome {
+    let scratch = Scratch::new();
+    scratch.program("gl", TALKING);
+    scratch.write(PAGES[0].0, "somebody's");
+    let before = scratch.snapshot();
+    let said = scratch.install(&["--binary-only"]);
+    assert!(
+        said.contains("gl.1 is there and was not put there"),
+        "{said}"
+    );
+    assert_eq!(scratch.read(PAGES[0].0), "somebody's");
+    assert_eq!(scratch.read(PAGES[1].0), PAGES[1].1);
+    scratch.uninstall();
+    assert_eq!(scratch.snapshot(), before);
+    // Without gl there is nothing of it.
+    scratch.install(&["--binary-only", "--no-gl"]);
+    assert!(!scratch.has(PAGES[1].0));
     Ok(())
 }
 

@@ -60,7 +60,7 @@ pub(crate) enum Command {
     ///
     /// Status: the program's own, or 128 and the number of the signal that ended it; 125 it never ran.
     Exec(Box<Exec>),
-    /// Wait for the end of a detached sandbox; the status is what gl run would have ended with.
+    /// Wait for the end of a detached sandbox, and end as it does.
     Wait(Wait),
     /// Remove what detached sandboxes have left.
     Rm(Rm),
@@ -70,7 +70,9 @@ pub(crate) enum Command {
     ///
     /// Status 0: the program ended by itself, nothing was denied or given up. 1: something was.
     Why(Why),
-    /// Say what this host can enforce, what each profile would lose here, and how to fix it.
+    /// Say what this host can enforce, and how to fix the rest.
+    ///
+    /// Also what each profile would lose here.
     ///
     /// Status 0: nothing that the default profile needs is missing. 1: something is.
     Doctor(Doctor),
@@ -87,7 +89,7 @@ pub(crate) enum Command {
     /// Check audit logs.
     #[command(subcommand)]
     Audit(Audit),
-    /// Unpack images that are on disk, and look after those that are kept.
+    /// Unpack images on disk, and look after those that are kept.
     #[command(subcommand)]
     Image(Image),
 }

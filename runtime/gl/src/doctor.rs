@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::error::Error;
-use crate::output;
+use crate::output::{self, Tone, tone};
 
 pub(crate) use probe::cgroups;
 pub(crate) use user::try_namespaces;
@@ -33,11 +33,11 @@ pub(crate) enum State {
 }
 
 impl State {
-    fn word(self) -> &'static str {
+    fn word(self) -> String {
         match self {
-            Self::Ok => "ok",
-            Self::Partly => "partly",
-            Self::Missing => "missing",
+            Self::Ok => tone(Tone::Good, "ok"),
+            Self::Partly => tone(Tone::Partly, "partly"),
+            Self::Missing => tone(Tone::Bad, "missing"),
         }
     }
 }
@@ -101,7 +101,7 @@ fn table(report: &Report) -> String {
             vec![
                 finding.area.to_owned(),
                 finding.name.to_owned(),
-                finding.state.word().to_owned(),
+                finding.state.word(),
                 finding.seen.clone(),
             ]
         })
@@ -140,10 +140,10 @@ fn table(report: &Report) -> String {
 fn profile_rows(profiles: &[Loss]) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for profile in profiles {
-        let mut head = [profile.name.as_str(), profile.state.word()];
+        let mut head = [profile.name.clone(), profile.state.word()];
         for line in profile.words() {
-            rows.push(vec![head[0].to_owned(), head[1].to_owned(), line]);
-            head = ["", ""];
+            let [name, state] = std::mem::take(&mut head);
+            rows.push(vec![name, state, line]);
         }
     }
     rows

@@ -1,19 +1,25 @@
 //! Everything that is printed.
 #![expect(clippy::print_stderr, reason = "this is where a command speaks")]
 
+mod colour;
+
 use std::borrow::Cow;
 use std::io::{self, Write as _};
 
 use serde::Serialize;
 
+use self::colour::Colours;
 use crate::error::Error;
+
+pub(crate) use self::colour::{Tone, tone};
 
 /// Prints text; a reader that has gone away is not an error.
 ///
 /// What a file put into it cannot drive a terminal: control characters are spelled out.
 pub(crate) fn text(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(visible(text).as_bytes());
+    let shown = painted(text, colour::wanted(&stdout));
+    let written = stdout.write_all(shown.as_bytes());
     // What is left in the buffer at the end of the program would be lost without a word.
     match written.and_then(|()| stdout.flush()) {
         Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -31,20 +37,25 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Error> {
 
 /// Says why a command failed.
 pub(crate) fn error(what: &str, hint: Option<&str>) {
-    eprintln!("gl: {}", visible(what));
+    note(&format!("{} {what}\n", tone(Tone::Bad, "gl:")));
     if let Some(hint) = hint {
-        eprintln!("    {}", visible(hint));
+        note(&format!("    {hint}\n"));
     }
 }
 
 /// Says something that is no failure.
 pub(crate) fn note(text: &str) {
-    eprint!("{}", visible(text));
+    eprint!("{}", painted(text, colour::wanted(&io::stderr())));
 }
 
 /// Writes over the last line that this has written, on a terminal.
 pub(crate) fn over(text: &str) {
     eprint!("\r{}\u{1b}[K", visible(text));
+}
+
+/// The text as it is written: control characters spelled out, and its tones as colours or not at all.
+fn painted(text: &str, colours: Colours) -> String {
+    colour::apply(&visible(text), colours)
 }
 
 /// The same with control characters spelled out, but newlines.
@@ -87,14 +98,16 @@ pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        cells.map(|cell| colour::width(cell)).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..count).map(width).collect();
     let mut out = String::new();
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{cell:width$}  "));
+            line.push_str(cell);
+            let padding = width.saturating_sub(colour::width(cell)) + 2;
+            line.extend(std::iter::repeat_n(' ', padding));
         }
         out.push_str(line.trim_end());
         out.push('\n');

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::error::Error;
-use crate::output;
+use crate::output::{self, Tone, tone};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -40,9 +40,9 @@ struct Finding {
 impl Finding {
     fn line(&self) -> String {
         let severity = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Note => "note",
+            Severity::Error => tone(Tone::Bad, "error"),
+            Severity::Warning => tone(Tone::Partly, "warning"),
+            Severity::Note => "note".to_owned(),
         };
         match &self.hint {
             Some(hint) => format!("{severity}: {}\n    {hint}\n", self.message),

@@ -2,6 +2,8 @@
 
 use gl_sandbox::{Applied, Reason, Report};
 
+use crate::output::{Tone, tone};
+
 /// How it ended, what was denied and what is not in force.
 pub(crate) fn short(report: &Report) -> String {
     let mut out = format!(
@@ -9,7 +11,7 @@ pub(crate) fn short(report: &Report) -> String {
         report.id,
         report.tier,
         report.profile,
-        ended(report),
+        tone(good(report), &ended(report)),
         report.times.run_us / 1000,
     );
     if let Some(usage) = &report.usage {
@@ -25,7 +27,8 @@ pub(crate) fn short(report: &Report) -> String {
             process => format!(" to {process}"),
         };
         out.push_str(&format!(
-            "  denied {}({}) {} times{by}: {}\n",
+            "  {} {}({}) {} times{by}: {}\n",
+            tone(Tone::Bad, "denied"),
             denial.what,
             denial.arguments.join(", "),
             denial.count,
@@ -38,17 +41,30 @@ pub(crate) fn short(report: &Report) -> String {
         .filter(|layer| layer.applied == Applied::No)
     {
         out.push_str(&format!(
-            "  not in force: {} ({})\n",
-            layer.requested, layer.how
+            "  {} {} ({})\n",
+            tone(Tone::Partly, "not in force:"),
+            layer.requested,
+            layer.how
         ));
     }
     for one in &report.loosened {
         out.push_str(&format!(
-            "  loosened: {} {} (profile: {})\n",
-            one.option, one.to, one.from
+            "  {} {} {} (profile: {})\n",
+            tone(Tone::Partly, "loosened:"),
+            one.option,
+            one.to,
+            one.from
         ));
     }
     out
+}
+
+fn good(report: &Report) -> Tone {
+    match (report.exit.reason, report.exit.code) {
+        (Reason::Exited, Some(0)) => Tone::Good,
+        (Reason::Exited, _) => Tone::Partly,
+        _ => Tone::Bad,
+    }
 }
 
 fn ended(report: &Report) -> String {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::judge::{Control, Finding, Verdict};
 use crate::cli::Form;
 use crate::error::Error;
-use crate::output;
+use crate::output::{self, Tone, tone};
 use crate::probe::{self, AREAS, Seen};
 
 /// The document.
@@ -99,10 +99,10 @@ pub(super) fn show(form: Form, profile: &Profile, findings: &[Finding]) -> Resul
 
 fn row(finding: &Finding) -> Vec<String> {
     let verdict = match finding.verdict {
-        Verdict::Denied | Verdict::Works => "ok",
-        Verdict::Contradicts => "FAIL",
-        Verdict::NotPromised => "not promised",
-        Verdict::NotProvable => "not provable",
+        Verdict::Denied | Verdict::Works => tone(Tone::Good, "ok"),
+        Verdict::Contradicts => tone(Tone::Bad, "FAIL"),
+        Verdict::NotPromised => tone(Tone::Partly, "not promised"),
+        Verdict::NotProvable => tone(Tone::Partly, "not provable"),
     };
     let mut row = vec![
         format!("  {verdict}"),
