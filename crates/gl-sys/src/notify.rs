@@ -105,20 +105,17 @@ pub fn seccomp_answer(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> Resu
 ///
 /// # Kernel
 ///
-/// `SECCOMP_IOCTL_NOTIF_ID_VALID`, by this number since 5.17.
+/// `SECCOMP_IOCTL_NOTIF_ID_VALID`, since 5.0. Its number was corrected later; this is the first one, which every
+/// kernel takes (`SECCOMP_IOCTL_NOTIF_ID_VALID_WRONG_DIR`).
 ///
 /// # Errors
 ///
 /// What `ioctl(2)` says, but for a call that has gone away.
 pub fn seccomp_is_waiting(listener: BorrowedFd<'_>, id: u64) -> Result<bool, Errno> {
+    /// `_IOR('!', 2, __u64)`.
+    const ID_VALID: libc::Ioctl = 0x8008_2102;
     // SAFETY: the borrow keeps the listener open, and `id` is a live 64-bit integer, which the kernel reads.
-    let ret = unsafe {
-        libc::ioctl(
-            listener.as_raw_fd(),
-            libc::SECCOMP_IOCTL_NOTIF_ID_VALID,
-            &raw const id,
-        )
-    };
+    let ret = unsafe { libc::ioctl(listener.as_raw_fd(), ID_VALID, &raw const id) };
     match check(ret.into()) {
         Ok(_) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
