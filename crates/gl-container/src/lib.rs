@@ -39,7 +39,9 @@ pub use error::Error;
 pub use exec::{ExecRequest, Outcome, Paused, exec};
 pub use gl_launch::{Beside, Ended, Init, Tie, in_user_namespace};
 pub use profile::{HostProfiles, audit_target, minimum_profile, profile_host};
-pub use rootless::{prepare_alone, prepare_create, prepare_delete, prepare_exec, prepare_start};
+pub use rootless::{
+    prepare_alone, prepare_create, prepare_delete, prepare_exec, prepare_ids, prepare_start,
+};
 pub use run::{Companion, RunRequest, run, run_beside};
 pub use signal::{Reached, Whom};
 pub use store::{Store, Warnings, check_user_dir};

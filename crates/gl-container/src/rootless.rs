@@ -37,6 +37,22 @@ pub fn prepare_create(bundle: &Path, config: Option<&Path>) -> Result<(), Error>
     Ok(gl_launch::reexec_readonly(Namespace::Entered)?)
 }
 
+/// As [`prepare_create`], for containers whose files may belong to anybody: whatever there is of a bundle, the
+/// user has to have been given ids.
+///
+/// # Errors
+///
+/// As [`prepare_create`].
+pub fn prepare_ids() -> Result<(), Error> {
+    if !rootless::is_plain_user() {
+        return Ok(gl_launch::reexec_readonly(Namespace::AsStarted)?);
+    }
+    let user = User::current().map_err(gl_launch::Error::from)?;
+    let maps = user.maps().map_err(gl_launch::Error::from)?;
+    rootless::become_root(&maps).map_err(gl_launch::Error::from)?;
+    Ok(gl_launch::reexec_readonly(Namespace::Entered)?)
+}
+
 /// As [`prepare_create`], for containers that have no ids but the user's own, so that nobody has to have given
 /// the user any; where root's all have `ids` outside, and none other. If those cannot write to the program,
 /// root needs no copy of it.

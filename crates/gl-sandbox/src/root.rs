@@ -69,7 +69,7 @@ pub fn prepare(files: Files<'_>) -> Result<(), Error> {
         // It stays where it is, and its program cannot write to ours.
         Files::Host(Isolation::Basic) => Ok(()),
         Files::Host(_) => Ok(gl_container::prepare_alone(crate::bundle::ids())?),
-        Files::Anybodys => Ok(gl_container::prepare_create(Path::new("."), None)?),
+        Files::Anybodys => Ok(gl_container::prepare_ids()?),
         Files::Bundle(dir) => Ok(gl_container::prepare_create(dir, None)?),
     }
 }

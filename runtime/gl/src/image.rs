@@ -51,7 +51,20 @@ fn list(format: &cli::Json) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Makes a user root of a namespace with all ids that the user owns, to whom files of images may belong; the
+/// program may begin anew in it. Whoever owns no other ids has no such files.
+fn enter_own_namespace() {
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    match gl_sandbox::prepare(gl_sandbox::Files::Anybodys) {
+        // What cannot be removed is told when that is tried.
+        Ok(()) | Err(_) => {}
+    }
+}
+
 fn prune(options: &cli::Prune) -> Result<ExitCode, Error> {
+    enter_own_namespace();
     let pruned = cache()?.prune(DAY * options.unused_days)?;
     if options.format.json {
         output::json(&pruned)?;

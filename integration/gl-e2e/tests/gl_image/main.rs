@@ -10,11 +10,12 @@ mod bundles;
 mod images;
 mod made;
 mod refused;
+mod users;
 
 use std::process::ExitCode;
 
 use gl_e2e::bundle;
 
 fn main() -> ExitCode {
-    bundle::main(&[images::TESTS, bundles::TESTS, refused::TESTS].concat())
+    bundle::main(&[images::TESTS, bundles::TESTS, refused::TESTS, users::TESTS].concat())
 }
