@@ -1,5 +1,6 @@
 //! The agent that answers the calls which a filter denies, and so sees them.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -40,6 +41,9 @@ pub(crate) struct Denials {
     decision: Option<Decision>,
     policy: Option<Policy>,
     seen: Vec<(Kind, String, u64)>,
+    /// Which arguments tell one kind of a call from another, of those calls that were seen: it takes a walk
+    /// through all groups to know, and a program can make denied calls as fast as they are answered.
+    telling: HashMap<Syscall, Vec<usize>>,
     not_listed: u64,
 }
 
@@ -150,7 +154,7 @@ impl Denials {
         let kind = Kind {
             audit: call.audit,
             number: call.number,
-            raw: telling(call),
+            raw: self.telling(call),
             answer,
         };
         if let Some(known) = self.seen.iter_mut().find(|known| known.0 == kind) {
@@ -160,6 +164,21 @@ impl Denials {
         } else {
             self.not_listed = self.not_listed.saturating_add(1);
         }
+    }
+
+    /// The arguments that tell one kind of a call from another; of the rest, addresses among them, nothing.
+    fn telling(&mut self, call: &Notification) -> [u64; 6] {
+        let mut out = [0; 6];
+        let Some(known) = Syscall::numbered(call.audit, call.number) else {
+            return out;
+        };
+        let telling = self.telling.entry(known);
+        for index in telling.or_insert_with(|| explain::telling(known)) {
+            if let (Some(to), Some(from)) = (out.get_mut(*index), call.arguments.get(*index)) {
+                *to = *from;
+            }
+        }
+        out
     }
 
     /// What was seen, and how much more.
@@ -189,20 +208,6 @@ impl Denials {
         });
         (denials.collect(), self.not_listed)
     }
-}
-
-/// The arguments that tell one kind of a call from another; of the rest, addresses among them, nothing.
-fn telling(call: &Notification) -> [u64; 6] {
-    let mut out = [0; 6];
-    let Some(known) = Syscall::numbered(call.audit, call.number) else {
-        return out;
-    };
-    for index in explain::telling(known) {
-        if let (Some(to), Some(from)) = (out.get_mut(index), call.arguments.get(index)) {
-            *to = *from;
-        }
-    }
-    out
 }
 
 /// The name of the program that a thread runs.

@@ -129,7 +129,7 @@ impl Report {
 
 /// What no run sees.
 const NOT_OBSERVED: [&str; 3] = [
-    "denials of Landlock: the kernel tells its audit log alone, since 6.15",
+    "denials of Landlock: the kernel tells its audit log alone, since 6.15, and that is on or off for the whole host",
     "calls that fail at a limit of one process (RLIMIT_AS, RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_FSIZE where its signal is ignored): the kernel counts none",
     "writes that fail for want of space, where there is some again at the end: the kernel counts none",
 ];
