@@ -30,7 +30,7 @@ pub struct More {
 /// it from running.
 pub fn exec(id: &ContainerId, more: &More) -> Result<u8, Error> {
     let sandboxes = Sandboxes::open()?;
-    let (_, known) = sandboxes.one(id)?;
+    let (_, known) = sandboxes.begun(id, "run in")?;
     if known.entry.tier == "basic" {
         return Err(Error::Tier {
             tier: "basic",

@@ -239,12 +239,16 @@ impl Sandboxes {
     ///
     /// # Errors
     ///
-    /// [`Error::Unknown`]; [`Error::Starting`], but for SIGKILL; [`Error::Over`] if it has ended;
+    /// [`Error::Unknown`]; [`Error::Starting`], but for SIGKILL, if it does not run after a few seconds;
+    /// [`Error::Over`] if it has ended;
     /// [`Error::Container`].
     pub fn kill(&self, id: &ContainerId, signal: i32) -> Result<(), Error> {
-        let (place, known) = self.one(id)?;
-        let over = || over("signal", id);
         let kills = signal == Signal::KILL.as_raw();
+        let (place, known) = match kills {
+            true => self.one(id)?,
+            false => self.begun(id, "signal")?,
+        };
+        let over = || over("signal", id);
         match known.state {
             State::Starting if kills => match place.worker()? {
                 Some(worker) => send(&worker, signal, over),

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod basic;
+mod begun;
 mod bundle;
 mod denials;
 mod detach;
