@@ -25,7 +25,7 @@ CMD [\"cat\", \"/built\", \"/job/who\"]
 ";
 
 /// Where the cgroups of a build's steps go.
-fn parent(engine: &Engine) -> String {
+pub(super) fn parent(engine: &Engine) -> String {
     match (engine.kind, engine.sandbox.driver) {
         // Podman hands a slice over as the container's own cgroup, which is no scope's name.
         (Kind::Podman, Driver::Systemd) => "--cgroup-parent=".to_owned(),

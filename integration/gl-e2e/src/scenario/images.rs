@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use super::build::parent;
 use crate::bundle;
 use crate::command::{output, output_of};
 use crate::engine::{Engine, IMAGE, Kind, text};
@@ -44,7 +45,7 @@ pub fn saved_image_unpacks_to_what_is_exported(engine: &Engine) -> Outcome {
     )
     .expect("write Dockerfile");
     let tag = "gl-e2e-saved:one";
-    let parent = format!("--cgroup-parent={}/build", engine.sandbox.cgroup);
+    let parent = parent(engine);
     let build = [
         "build",
         "--no-cache",
