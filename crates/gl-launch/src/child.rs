@@ -366,11 +366,23 @@ impl Waiting<'_> {
         if let Err(fault) = self.take_network() {
             return report(&starter, &fault);
         }
+        let inherited = Labels::default();
+        let labels = match self.init {
+            Init::Program => &self.labels,
+            Init::Reaper => {
+                // What takes effect at an execve is inherited by fork, and only who has opened an attribute
+                // file may write to it (the opener's `mm`, since Linux 5.13).
+                if let Err(fault) = self.labels.apply() {
+                    return report(&starter, &fault);
+                }
+                &inherited
+            }
+        };
         let last = LastSteps {
             process: &self.plan.process,
             preserve_fds: self.plan.options.preserve_fds,
             seccomp: self.seccomp,
-            labels: &self.labels,
+            labels,
             landlock: &self.landlock,
             program: &self.program,
             args: &self.args,

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         program_writes_to_tmp_and_nowhere_else,
         program_has_no_network,
         program_has_no_capability_and_other_ids_outside,
+        profile_of_apparmor_confines_the_program,
         environment_is_clean_but_for_what_is_given,
         working_directory_is_shown_read_only,
         paths_are_shown_only_if_that_is_said_aloud,
@@ -150,6 +151,21 @@ fn program_has_no_capability_and_other_ids_outside() -> Outcome {
     assert!(text.contains("NoNewPrivs:\t1\nSeccomp:\t2"), "{output}");
     let map: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
     assert_eq!(map, ["0", "2000000000", "65536"], "{output}");
+    Ok(())
+}
+
+fn profile_of_apparmor_confines_the_program() -> Outcome {
+    let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    if enabled.unwrap_or_default().trim() != "Y" {
+        return Err(Skip("AppArmor is off".to_owned()));
+    }
+    let (output, report) = reported(&[], "cat /proc/self/attr/current")?;
+    // As its own policy namespace shows it.
+    let shown = format!("{} (enforce)", report["profile"].as_str().unwrap());
+    assert_eq!(output.ok(), shown, "{output} {report:#}");
+    let loaded = fs::read_to_string("/sys/kernel/security/apparmor/profiles").unwrap();
+    let id = report["id"].as_str().unwrap();
+    assert!(!loaded.contains(id), "{id} has left a profile in {loaded}");
     Ok(())
 }
 
