@@ -90,7 +90,12 @@ fn everywhere(program: &[String]) -> Vec<(&'static str, Vec<String>)> {
 }
 
 fn busy() -> Ways {
-    let program = ["python3", "-c", "sum(i * i for i in range(5_000_000))"].map(str::to_owned);
+    let program = [
+        "/usr/bin/python3",
+        "-Ic",
+        "sum(i * i for i in range(5_000_000))",
+    ]
+    .map(str::to_owned);
     let title = "`gl run`: a program that only computes (Python, five million rounds), in ms";
     (title, everywhere(&program))
 }

@@ -24,6 +24,10 @@ use crate::protocol::{Answer, Request};
 
 /// Where the worker's programs write their standard error.
 const STDERR: &str = "/run/stderr";
+/// What they read, and where they write what nobody reads. Not the null device, which is the host's: runsc gives
+/// what it has as a stream to the user that it becomes.
+const STDIN: &str = "/run/stdin";
+const STDOUT: &str = "/run/stdout";
 
 /// How long one command may take before it counts as hanging.
 const LIMIT: Timespec = Timespec {
@@ -114,7 +118,7 @@ fn time(commands: &[Vec<String>]) -> Result<u64, Error> {
     let mut prepared = Vec::with_capacity(commands.len());
     for command in commands {
         let mut process = prepare(command)?;
-        process.stdout(Stdio::null());
+        process.stdout(make(STDOUT)?);
         prepared.push((process, command));
     }
     let mut children = Vec::with_capacity(prepared.len());
@@ -183,10 +187,19 @@ fn prepare(command: &[String]) -> Result<Command, Error> {
     let (program, arguments) = command.split_first().ok_or_else(|| Error::Usage {
         reason: "a request with an empty command".to_owned(),
     })?;
-    let stderr = File::create(STDERR).map_err(|source| file("make", STDERR, source))?;
     let mut process = Command::new(program);
-    process.args(arguments).stdin(Stdio::null()).stderr(stderr);
+    process.args(arguments).stdin(make(STDIN)?);
+    process.stderr(make(STDERR)?);
     Ok(process)
+}
+
+/// An empty file, to read and to write.
+fn make(path: &'static str) -> Result<File, Error> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(true);
+    options
+        .open(path)
+        .map_err(|source| file("make", path, source))
 }
 
 fn check(status: io::Result<ExitStatus>, command: &[String]) -> Result<(), Error> {
