@@ -146,7 +146,12 @@ pub fn wait_returns_the_status_at_the_end(engine: &Engine) -> Outcome {
 pub fn memory_limit_kills_and_is_reported(engine: &Engine) -> Outcome {
     let limits = ["--memory=32m", "--memory-swap=32m"];
     // dd fills a buffer of the size of a block.
-    let hog = ["dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"];
+    // The engine begins to watch for it when the container runs already.
+    let hog = [
+        "sh",
+        "-c",
+        "sleep 1; exec dd if=/dev/zero of=/dev/null bs=200M count=1",
+    ];
     let (container, out) = engine.run_and_keep(&limits, &hog);
     let state = container.inspect("{{.State.ExitCode}} {{.State.OOMKilled}}");
     assert_eq!(out.status, 137, "{out}");
