@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use gl_spec::HOOKS;
 use gl_spec::oci::{LinuxNamespaceType, LinuxSeccompAction, Spec};
 use rustix::io::Errno;
 use serde_json::{Value as Json, json};
@@ -18,15 +19,6 @@ pub struct Bundle {
     dir: PathBuf,
     config: Json,
 }
-
-const HOOKS: [&str; 6] = [
-    "prestart",
-    "createRuntime",
-    "createContainer",
-    "startContainer",
-    "poststart",
-    "poststop",
-];
 
 impl Bundle {
     /// Reads the config of the bundle in `dir`.
