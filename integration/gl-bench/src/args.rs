@@ -45,15 +45,18 @@ usage: gl-bench [--rounds N] [--quick] [--only ROW]... [--greenlang FILE] [--sid
 
   --rounds N        measured rounds of every timed row (40)
   --quick           5 rounds: to see whether it works, not for figures
-  --only ROW        only this row; may be repeated: run lifecycle exec state kill run8 run32
-                    profiles gvisor tiers memory calls size
+  --only ROW        only this row; may be repeated: run lifecycle exec state kill run8 run32 run128
+                    unfiltered mounts50 mounts200 among100 among1000 profiles gvisor tiers memory calls
+                    floor size
   --greenlang FILE  the greenlang binary to measure
   --sid DIR         root directory of a Debian sid with crun, runc, bubblewrap and strace
-  --out FILE        write the report as Markdown
+  --out FILE        write the report as Markdown, and a picture of each table into the folder bench beside it
 ";
 
 /// Keys of what has a table of its own.
-pub(crate) const OTHERS: [&str; 6] = ["profiles", "gvisor", "tiers", "memory", "calls", "size"];
+pub(crate) const OTHERS: [&str; 7] = [
+    "profiles", "gvisor", "tiers", "memory", "calls", "floor", "size",
+];
 
 impl Options {
     /// Whether the row with this key is to run.

@@ -10,6 +10,7 @@ mod error;
 mod gvisor;
 mod host;
 mod peer;
+mod picture;
 mod profiles;
 mod protocol;
 mod report;
@@ -22,6 +23,7 @@ mod tiers;
 mod worker;
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::args::{Asked, HELP, Options};
@@ -80,15 +82,20 @@ fn bench(options: &Options) -> Result<ExitCode, Error> {
     let labels: Vec<&str> = peers.iter().map(|peer| peer.label.as_str()).collect();
     eprintln!("measuring {}", labels.join(", "));
     let machine = host::describe();
-    let results = measure(options, &mut peers);
+    let results = measure(options, &folder, &mut peers);
     let text = report::markdown(&results, &peers, &machine);
     println!("{}", report::tables(&results, &peers).trim());
     if let Some(out) = &options.out {
-        fs::write(out, text).map_err(|source| Error::File {
-            action: "write",
-            path: out.clone(),
+        write(out, &text)?;
+        let folder = out.with_file_name(report::FOLDER);
+        fs::create_dir_all(&folder).map_err(|source| Error::File {
+            action: "make",
+            path: folder.clone(),
             source,
         })?;
+        for (name, picture) in report::pictures(&results, &peers) {
+            write(&folder.join(name), &picture)?;
+        }
     }
     let failed = !results.failures(&peers).is_empty();
     for peer in peers {
@@ -97,8 +104,16 @@ fn bench(options: &Options) -> Result<ExitCode, Error> {
     Ok(ExitCode::from(u8::from(failed)))
 }
 
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(|source| Error::File {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
 #[expect(clippy::print_stderr, reason = "progress of a run that takes minutes")]
-fn measure(options: &Options, peers: &mut [Peer]) -> Results {
+fn measure(options: &Options, folder: &Folder, peers: &mut [Peer]) -> Results {
     let mut results = Results {
         rounds: options.rounds,
         ..Results::default()
@@ -135,6 +150,10 @@ fn measure(options: &Options, peers: &mut [Peer]) -> Results {
             let cells = rows::count_calls(scenario, peers);
             results.calls.push((title, cells));
         }
+    }
+    if options.wants("floor") {
+        let cells = rows::memory_floor(folder, peers);
+        results.memory_floor.push(("least memory limit", cells));
     }
     if options.wants("size") {
         results.sizes = Some(size::measure(peers));

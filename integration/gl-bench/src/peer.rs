@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::error::Error;
 use crate::protocol::{Answer, Request};
+use crate::shape::Shape;
 
 /// Name of this run's folder below the temporary one, and of its group in every cgroup hierarchy.
 ///
@@ -115,6 +116,11 @@ impl Peer {
     /// Waits for the end of a created container's process.
     pub(crate) fn reap(&mut self, pid_file: String) -> Result<(), Error> {
         self.ask(&Request::Reap { pid_file }).map(drop)
+    }
+
+    /// Has this many mounts more than at the start.
+    pub(crate) fn mounts(&mut self, count: usize) -> Result<(), Error> {
+        self.ask(&Request::Mounts { count }).map(drop)
     }
 
     fn ask(&mut self, request: &Request) -> Result<Answer, Error> {
@@ -237,6 +243,8 @@ pub(crate) enum Slot {
     Short(usize),
     /// Sleeps until it is killed.
     Long,
+    /// Runs `true` in a bundle of another shape.
+    Shaped(Shape),
 }
 
 impl Slot {
@@ -244,6 +252,7 @@ impl Slot {
         match self {
             Self::Short(number) => number.to_string(),
             Self::Long => "long".to_owned(),
+            Self::Shaped(shape) => shape.name(),
         }
     }
 }

@@ -15,6 +15,11 @@ pub(crate) enum Request {
         /// Program with its arguments.
         command: Vec<String>,
     },
+    /// Have this many mounts more than at the start, and answer [`Answer::Done`].
+    Mounts {
+        /// How many; none takes all away.
+        count: usize,
+    },
     /// Wait for the end of the container process whose pid is in this file.
     Reap {
         /// Path as the worker sees it.
@@ -25,7 +30,7 @@ pub(crate) enum Request {
 /// A worker's answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// The worker's filesystem is in place, or the process was reaped.
+    /// The worker's filesystem is in place, its mounts are made, or the process was reaped.
     Done,
     /// From before the first start to after the last wait.
     Nanos(u64),

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::peer::{Kind, Peer};
+use crate::picture::{self, Bar, Group};
 use crate::profiles::Line;
 use crate::rows::{Calls, Cell};
 use crate::size::Size;
@@ -24,6 +25,8 @@ pub(crate) struct Results {
     pub(crate) tiers: Option<Vec<Table>>,
     /// Title and KiB of each memory row.
     pub(crate) memory: Vec<(&'static str, Vec<Cell<u64>>)>,
+    /// Title and KiB of the least memory limit.
+    pub(crate) memory_floor: Vec<(&'static str, Vec<Cell<u64>>)>,
     /// Title and counts of each system-call row.
     pub(crate) calls: Vec<(&'static str, Vec<Cell<Calls>>)>,
     /// Sizes on disk.
@@ -47,6 +50,7 @@ impl Results {
             }
         }
         collect(&mut failures, peers, &self.memory);
+        collect(&mut failures, peers, &self.memory_floor);
         collect(&mut failures, peers, &self.calls);
         if let Some(sizes) = &self.sizes {
             collect(&mut failures, peers, &[("size on disk", sizes.clone())]);
@@ -64,6 +68,18 @@ fn collect<T>(failures: &mut Vec<String>, peers: &[Peer], rows: &[(&str, Vec<Cel
         }
     }
 }
+
+/// The folder of the pictures, beside the report.
+pub(crate) const FOLDER: &str = "bench";
+
+/// Titles of the tables and their pictures.
+const TIME: &str = "Time in ms: median (ratio to the newest crun)";
+const PROFILES: &str = "What a profile costs: greenlang's `run true` in ms";
+const GVISOR: &str = "The tier gvisor: `run true` in ms";
+const MEMORY: &str = "Peak memory in KiB";
+const FLOOR: &str = "The least memory limit of a container that runs `true`, in KiB";
+const CALLS: &str = "System calls";
+const SIZE: &str = "Size on disk in KiB: program + shared libraries";
 
 const METHOD: &str = "\
 - One run measures all: in each round every runtime runs once, and another one goes first.
@@ -86,6 +102,8 @@ const METHOD: &str = "\
   launcher and the process that watches.
 - What `gl run` costs is measured on this host, with the built-in profile `compute_only`, in rounds of their own for
   each table. bubblewrap makes the same namespaces over a view of `/usr`, and no cgroup, filter, limit or report.
+- Rows with other mounts: of the bundle, binds of a directory beside the ten; of the host, binds in the runtime's
+  mount namespace. The least memory limit is found by halving, to a sixteenth; each try is a `run`.
 - Peak memory is `ru_maxrss` of the runtime and all that it waits for, started by a static program
   of about 1 MiB, which is the least that can show.
 - System calls are those that `strace -f` counts, the container's own process included; `execs`
@@ -110,46 +128,52 @@ pub(crate) fn tables(results: &Results, peers: &[Peer]) -> String {
     let mut text = String::new();
     let median = |summary: &Summary| summary.median;
     if !results.timed.is_empty() {
-        text.push_str("\n## Time in ms: median (ratio to the newest crun)\n\n");
+        heading(&mut text, TIME, "time");
         table(&mut text, peers, &results.timed, |cell, base| {
             let ratio = ratio(cell.median, base.map(median));
             format!("{}{ratio}", milliseconds(cell.median))
         });
-        text.push_str("\n## Spread in ms: 10th to 90th percentile\n\n");
+        text.push_str("\n## Spread in ms: 10th to 95th percentile\n\n");
         table(&mut text, peers, &results.timed, |cell, _| {
-            format!("{} – {}", milliseconds(cell.p10), milliseconds(cell.p90))
+            format!("{} – {}", milliseconds(cell.p10), milliseconds(cell.p95))
         });
         text.push_str(&harness(results, peers));
     }
     if let Some(Ok(lines)) = &results.profiles {
-        text.push_str("\n## What a profile costs: greenlang's `run true` in ms\n\n");
+        heading(&mut text, PROFILES, "profiles");
         profiles(&mut text, lines);
     }
     if let Some(Ok(lines)) = &results.gvisor {
-        text.push_str("\n## The tier gvisor: `run true` in ms\n\n");
+        heading(&mut text, GVISOR, "gvisor");
         profiles(&mut text, lines);
     }
-    for (title, lines) in results.tiers.iter().flatten() {
+    for (number, (title, lines)) in results.tiers.iter().flatten().enumerate() {
         if let Ok(lines) = lines {
-            push(&mut text, format_args!("\n## {title}\n\n"));
+            heading(&mut text, title, &format!("tiers-{number}"));
             profiles(&mut text, lines);
         }
     }
     if !results.memory.is_empty() {
-        text.push_str("\n## Peak memory in KiB\n\n");
+        heading(&mut text, MEMORY, "memory");
         table(&mut text, peers, &results.memory, |&cell, base| {
             format!("{cell}{}", ratio(cell, base.copied()))
         });
     }
+    if !results.memory_floor.is_empty() {
+        heading(&mut text, FLOOR, "floor");
+        table(&mut text, peers, &results.memory_floor, |&cell, base| {
+            format!("{cell}{}", ratio(cell, base.copied()))
+        });
+    }
     if !results.calls.is_empty() {
-        text.push_str("\n## System calls\n\n");
+        heading(&mut text, CALLS, "calls");
         table(&mut text, peers, &results.calls, |cell, base| {
             let ratio = ratio(cell.all, base.map(|base| base.all));
             format!("{}{ratio}, {} execs", cell.all, cell.execs)
         });
     }
     if let Some(sizes) = &results.sizes {
-        text.push_str("\n## Size on disk in KiB: program + shared libraries\n\n");
+        heading(&mut text, SIZE, "size");
         let rows = [("size", sizes.clone())];
         table(&mut text, peers, &rows, |cell, _| {
             format!("{} + {}", cell.binary / 1024, cell.libraries / 1024)
@@ -163,6 +187,85 @@ pub(crate) fn tables(results: &Results, peers: &[Peer]) -> String {
         push(&mut text, format_args!("- {failure}\n"));
     }
     text
+}
+
+/// Begins a table: its title, and its picture in the folder beside the report.
+fn heading(text: &mut String, title: &str, picture: &str) {
+    let picture = format_args!("\n## {title}\n\n![{title}]({FOLDER}/{picture}.svg)\n\n");
+    push(text, picture);
+}
+
+/// Pictures of the tables: the name of each file, and what is in it.
+pub(crate) fn pictures(results: &Results, peers: &[Peer]) -> Vec<(String, String)> {
+    let mut pictures = Vec::new();
+    let mut add = |name: &str, title: &str, groups: Vec<Group>| {
+        if groups.iter().any(|group| !group.bars.is_empty()) {
+            let name = format!("{name}.svg");
+            pictures.push((name, picture::svg(title, &groups)));
+        }
+    };
+    let median = |summary: &Summary| (summary.median, milliseconds(summary.median));
+    add("time", TIME, groups(peers, &results.timed, median));
+    if let Some(Ok(lines)) = &results.profiles {
+        add("profiles", PROFILES, vec![ways(lines)]);
+    }
+    if let Some(Ok(lines)) = &results.gvisor {
+        add("gvisor", GVISOR, vec![ways(lines)]);
+    }
+    for (number, (title, lines)) in results.tiers.iter().flatten().enumerate() {
+        if let Ok(lines) = lines {
+            add(&format!("tiers-{number}"), title, vec![ways(lines)]);
+        }
+    }
+    let plain = |value: &u64| (*value, value.to_string());
+    add("memory", MEMORY, groups(peers, &results.memory, plain));
+    let floor = groups(peers, &results.memory_floor, plain);
+    add("floor", FLOOR, floor);
+    let all = |calls: &Calls| plain(&calls.all);
+    add("calls", CALLS, groups(peers, &results.calls, all));
+    let whole = |size: &Size| plain(&((size.binary + size.libraries) / 1024));
+    let sizes = results.sizes.clone().map(|sizes| ("", sizes));
+    let sizes: Vec<_> = sizes.into_iter().collect();
+    add("size", SIZE, groups(peers, &sizes, whole));
+    pictures
+}
+
+/// A group of bars for each row of a table of peers.
+fn groups<T>(
+    peers: &[Peer],
+    rows: &[(&'static str, Vec<Cell<T>>)],
+    show: impl Fn(&T) -> (u64, String),
+) -> Vec<Group> {
+    let group = |(title, cells): &(&'static str, Vec<Cell<T>>)| {
+        let measured = peers.iter().zip(cells);
+        let bars = measured.filter(|(peer, _)| peer.program.kind != Kind::Nothing);
+        let bars = bars.filter_map(|(peer, cell)| {
+            let (value, text) = show(cell.as_ref()?.as_ref().ok()?);
+            Some(Bar {
+                name: peer.label.clone(),
+                value,
+                text,
+            })
+        });
+        Group {
+            title: (*title).to_owned(),
+            bars: bars.collect(),
+        }
+    };
+    rows.iter().map(group).collect()
+}
+
+/// The bars of ways to do the same.
+fn ways(lines: &[Line]) -> Group {
+    let bar = |(name, summary): &Line| Bar {
+        name: name.clone(),
+        value: summary.median,
+        text: milliseconds(summary.median),
+    };
+    Group {
+        title: String::new(),
+        bars: lines.iter().map(bar).collect(),
+    }
 }
 
 /// Appends formatted text.
@@ -182,7 +285,7 @@ fn versions(peers: &[Peer]) -> String {
 /// One line for each way to run, with its ratio to the first.
 fn profiles(text: &mut String, lines: &[Line]) {
     let base = lines.first().map(|(_, summary)| summary.median);
-    let head = ["", "median", "ratio", "10th to 90th percentile"];
+    let head = ["", "median", "ratio", "10th to 95th percentile"];
     let mut cells = vec![head.map(str::to_owned).to_vec()];
     cells.extend(lines.iter().map(|(title, summary)| {
         vec![
@@ -192,7 +295,7 @@ fn profiles(text: &mut String, lines: &[Line]) {
             format!(
                 "{} – {}",
                 milliseconds(summary.p10),
-                milliseconds(summary.p90)
+                milliseconds(summary.p95)
             ),
         ]
     }));
@@ -222,7 +325,7 @@ fn harness(results: &Results, peers: &[Peer]) -> String {
          subtracted.\n",
         milliseconds(summary.median),
         milliseconds(summary.p10),
-        milliseconds(summary.p90)
+        milliseconds(summary.p95)
     )
 }
 

@@ -2,16 +2,25 @@
 
 use crate::error::{Error, chain};
 use crate::peer::{Kind, Peer, Slot};
+use crate::setup::Folder;
+use crate::shape::Shape;
 use crate::stats::{Summary, summarise};
 
 /// Rounds before the measured ones, so that caches are as warm for the first as for the last.
 pub(crate) const WARM_UP: usize = 3;
+
+/// A memory limit that is enough for every runtime.
+const MOST_MEMORY_KIB: u64 = 65_536;
 
 /// What one timed row does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scenario {
     /// So many times `run`, all at once.
     Run(usize),
+    /// `run` of a bundle of another shape.
+    RunShaped(Shape),
+    /// `run` on a host with so many mounts more.
+    RunAmong(usize),
     /// `create`, `start`, wait outside the clock, `delete`.
     Lifecycle,
     /// `exec` of `true` in a running container.
@@ -34,7 +43,7 @@ pub(crate) struct Row {
 }
 
 /// All timed rows in the order of the table.
-pub(crate) const ROWS: [Row; 7] = [
+pub(crate) const ROWS: [Row; 13] = [
     row("run", "run true", Scenario::Run(1)),
     row("lifecycle", "create + start + delete", Scenario::Lifecycle),
     row("exec", "exec true", Scenario::Exec),
@@ -42,7 +51,36 @@ pub(crate) const ROWS: [Row; 7] = [
     row("kill", "kill 0", Scenario::KillZero),
     row("run8", "8 × run true at once", Scenario::Run(8)),
     row("run32", "32 × run true at once", Scenario::Run(32)),
+    row("run128", "128 × run true at once", Scenario::Run(128)),
+    row(
+        "unfiltered",
+        "run true, no seccomp",
+        Scenario::RunShaped(SHAPES[0]),
+    ),
+    row(
+        "mounts50",
+        "run true, 50 mounts in the bundle",
+        Scenario::RunShaped(SHAPES[1]),
+    ),
+    row(
+        "mounts200",
+        "run true, 200 mounts in the bundle",
+        Scenario::RunShaped(SHAPES[2]),
+    ),
+    row(
+        "among100",
+        "run true, 100 mounts more on the host",
+        Scenario::RunAmong(100),
+    ),
+    row(
+        "among1000",
+        "run true, 1000 mounts more on the host",
+        Scenario::RunAmong(1000),
+    ),
 ];
+
+/// Shapes of bundles that have a row.
+pub(crate) const SHAPES: [Shape; 3] = [Shape::Unfiltered, Shape::Mounts(50), Shape::Mounts(200)];
 
 const fn row(key: &'static str, title: &'static str, scenario: Scenario) -> Row {
     Row {
@@ -60,7 +98,7 @@ impl Scenario {
     fn suits(self, kind: Kind) -> bool {
         match kind {
             Kind::Oci => true,
-            Kind::Bubblewrap | Kind::Floor => matches!(self, Self::Run(_)),
+            Kind::Bubblewrap | Kind::Floor => matches!(self, Self::Run(_) | Self::RunAmong(_)),
             Kind::Nothing => self == Self::Run(1),
         }
     }
@@ -74,7 +112,8 @@ impl Scenario {
     fn command(self, peer: &Peer) -> Option<Vec<String>> {
         let program = &peer.program;
         match self {
-            Self::Run(_) => Some(program.run(Slot::Short(0))),
+            Self::Run(_) | Self::RunAmong(_) => Some(program.run(Slot::Short(0))),
+            Self::RunShaped(shape) => Some(program.run(Slot::Shaped(shape))),
             Self::Lifecycle => None,
             Self::Exec => Some(program.verb(&["exec"], Slot::Long, &["true"])),
             Self::State => Some(program.verb(&["state"], Slot::Long, &[])),
@@ -91,7 +130,7 @@ impl Scenario {
                 peer.time(commands)
             }
             Self::Lifecycle => lifecycle(peer),
-            Self::Exec | Self::State | Self::KillZero => {
+            Self::RunShaped(_) | Self::RunAmong(_) | Self::Exec | Self::State | Self::KillZero => {
                 let command = self.command(peer).unwrap_or_default();
                 peer.time(vec![command])
             }
@@ -152,10 +191,11 @@ where
         if !scenario.suits(peer.program.kind) {
             return None;
         }
-        if !scenario.needs_long() {
-            return Some(Ok(T::default()));
-        }
-        let started = start_long(peer);
+        let started = match scenario {
+            Scenario::RunAmong(count) => peer.mounts(count),
+            _ if scenario.needs_long() => start_long(peer),
+            _ => Ok(()),
+        };
         Some(started.map(|()| T::default()).map_err(|err| chain(&err)))
     };
     peers.iter_mut().map(ready).collect()
@@ -165,7 +205,9 @@ where
 fn finish<T>(scenario: Scenario, peers: &mut [Peer], cells: &mut [Cell<T>]) {
     for (peer, cell) in peers.iter_mut().zip(cells) {
         let Some(outcome) = cell else { continue };
+        let among = matches!(scenario, Scenario::RunAmong(_));
         let cleaned = match (&outcome, scenario.needs_long()) {
+            (_, _) if among => peer.mounts(0),
             (Ok(_), true) => stop_long(peer),
             (Ok(_), false) => Ok(()),
             (Err(_), _) if peer.program.kind == Kind::Oci => {
@@ -240,6 +282,37 @@ pub(crate) fn peak_memory(scenario: Scenario, peers: &mut [Peer]) -> Vec<Cell<u6
         }
         Ok(summarise(&samples).map_or(0, |summary| summary.median))
     })
+}
+
+/// The least memory limit in KiB under which a container runs `true`, to the nearest sixteenth.
+pub(crate) fn memory_floor(folder: &Folder, peers: &mut [Peer]) -> Vec<Cell<u64>> {
+    let floor = |peer: &mut Peer| {
+        let oci = peer.program.kind == Kind::Oci;
+        oci.then(|| least_memory(folder, peer).map_err(|err| chain(&err)))
+    };
+    peers.iter_mut().map(floor).collect()
+}
+
+/// Halves the distance between a limit that is too small and one that is not.
+fn least_memory(folder: &Folder, peer: &mut Peer) -> Result<u64, Error> {
+    let (mut small, mut enough) = (0, MOST_MEMORY_KIB);
+    let mut tried = enough;
+    while enough - small > (enough / 16).max(4) {
+        let slot = Slot::Shaped(Shape::Memory(tried));
+        folder.bundle(&peer.program, slot)?;
+        let command = peer.program.run(slot);
+        match peer.time(vec![command]) {
+            Ok(_) => enough = tried,
+            Err(err) if tried == MOST_MEMORY_KIB => return Err(err),
+            Err(_) => {
+                small = tried;
+                // What a runtime that was killed has left would be in the way of the next.
+                drop(delete_forced(peer, slot));
+            }
+        }
+        tried = small.midpoint(enough);
+    }
+    Ok(enough)
 }
 
 fn with_prefix(prefix: &str, command: Vec<String>) -> Vec<String> {

@@ -8,11 +8,12 @@ use std::process::Command;
 
 use crate::error::Error;
 use crate::peer::{Kind, Program, Slot, own_name};
-use crate::shape::{Container, config};
+use crate::rows::SHAPES;
+use crate::shape::{Container, Shape, config};
 use crate::{calls, host};
 
 /// Most containers that any row runs at once.
-const SLOTS: usize = 32;
+const SLOTS: usize = 128;
 
 /// Sources of the C programs, and of the headers they include.
 const SOURCES: [(&str, &str); 5] = [
@@ -37,7 +38,15 @@ impl Folder {
             path: std::env::temp_dir().join(own_name()),
         };
         let path = &folder.path;
-        for directory in ["roots", "files", "bundles", "c", "rootfs/bin", "rootfs/etc"] {
+        for directory in [
+            "roots",
+            "files",
+            "bundles",
+            "c",
+            "rootfs/bin",
+            "rootfs/etc",
+            "rootfs/volumes",
+        ] {
             make_directory(&path.join(directory))?;
         }
         for directory in ["proc", "sys", "dev", "tmp"] {
@@ -98,19 +107,30 @@ impl Folder {
         if program.kind != Kind::Oci {
             return Ok(());
         }
-        let short = (0..SLOTS).map(|number| (Slot::Short(number), ["true"].as_slice()));
-        let long = [(Slot::Long, ["sleep", "86400"].as_slice())];
-        for (slot, args) in short.chain(long) {
-            let container = Container {
-                args,
-                cgroup: &program.cgroup(slot),
-                folder: "/tmp",
-            };
-            let bundle = self.path.join("bundles").join(program.id(slot));
-            make_directory(&bundle)?;
-            write(&bundle.join("config.json"), &config(&container).to_string())?;
+        let short = (0..SLOTS).map(Slot::Short);
+        let shaped = SHAPES.map(Slot::Shaped);
+        for slot in short.chain([Slot::Long]).chain(shaped) {
+            self.bundle(program, slot)?;
         }
         Ok(())
+    }
+
+    /// Writes the bundle of a slot.
+    pub(crate) fn bundle(&self, program: &Program, slot: Slot) -> Result<(), Error> {
+        let (args, shape) = match slot {
+            Slot::Short(_) => (["true"].as_slice(), Shape::Docker),
+            Slot::Long => (["sleep", "86400"].as_slice(), Shape::Docker),
+            Slot::Shaped(shape) => (["true"].as_slice(), shape),
+        };
+        let container = Container {
+            shape,
+            args,
+            cgroup: &program.cgroup(slot),
+            folder: "/tmp",
+        };
+        let bundle = self.path.join("bundles").join(program.id(slot));
+        make_directory(&bundle)?;
+        write(&bundle.join("config.json"), &config(&container).to_string())
     }
 
     /// Copies a binary into the folder, where every worker sees it as `/tmp/NAME`.

@@ -8,9 +8,62 @@ use serde_json::{Value, json};
 
 use crate::calls;
 
+/// What a bundle is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// As Docker makes it.
+    Docker,
+    /// The same without a filter of system calls.
+    Unfiltered,
+    /// The same with so many mounts.
+    Mounts(usize),
+    /// The same with a memory limit of so many KiB.
+    Memory(u64),
+}
+
+impl Shape {
+    /// Part of the bundle's name.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Docker => "docker".to_owned(),
+            Self::Unfiltered => "unfiltered".to_owned(),
+            Self::Mounts(count) => format!("mounts{count}"),
+            Self::Memory(_) => "memory".to_owned(),
+        }
+    }
+
+    fn apply(self, config: &mut Value, folder: &str) {
+        match self {
+            Self::Docker => {}
+            Self::Unfiltered => {
+                config["linux"]["seccomp"] = Value::Null;
+            }
+            Self::Mounts(count) => {
+                if let Some(mounts) = config["mounts"].as_array_mut() {
+                    let volumes = (mounts.len()..count).map(|number| volume(folder, number));
+                    mounts.extend(volumes);
+                }
+            }
+            Self::Memory(kib) => {
+                config["linux"]["resources"]["memory"] = json!({"limit": kib * 1024});
+            }
+        }
+    }
+}
+
+/// A mount of a directory, as of a volume.
+fn volume(folder: &str, number: usize) -> Value {
+    json!({
+        "destination": format!("/volumes/{number}"), "type": "bind",
+        "source": format!("{folder}/files"), "options": ["rbind", "ro", "rprivate"],
+    })
+}
+
 /// What one container's config.json says beyond the shape.
 #[derive(Debug)]
 pub(crate) struct Container<'a> {
+    /// What it is like.
+    pub(crate) shape: Shape,
     /// The program and its arguments.
     pub(crate) args: &'a [&'a str],
     /// Path below every cgroup hierarchy.
@@ -38,6 +91,12 @@ const CAPABILITIES: [&str; 14] = [
 
 /// The whole config.json of one container.
 pub(crate) fn config(container: &Container<'_>) -> Value {
+    let mut config = docker(container);
+    container.shape.apply(&mut config, container.folder);
+    config
+}
+
+fn docker(container: &Container<'_>) -> Value {
     json!({
         "ociVersion": "1.0.2-dev",
         "process": process(container.args),

@@ -7,8 +7,8 @@ pub(crate) struct Summary {
     pub(crate) p10: u64,
     /// Half of the samples are below.
     pub(crate) median: u64,
-    /// A tenth of the samples are above.
-    pub(crate) p90: u64,
+    /// A twentieth of the samples are above.
+    pub(crate) p95: u64,
 }
 
 /// Summarises `samples`; `None` if there are none.
@@ -18,7 +18,7 @@ pub(crate) fn summarise(samples: &[u64]) -> Option<Summary> {
     Some(Summary {
         p10: quantile(&sorted, 10)?,
         median: quantile(&sorted, 50)?,
-        p90: quantile(&sorted, 90)?,
+        p95: quantile(&sorted, 95)?,
     })
 }
 
@@ -43,13 +43,13 @@ mod tests {
 
     #[test]
     fn summary_is_of_the_sorted_samples() {
-        for (samples, p10, median, p90) in [
+        for (samples, p10, median, p95) in [
             (vec![7], 7, 7, 7),
-            (vec![30, 10, 20], 12, 20, 28),
+            (vec![30, 10, 20], 12, 20, 29),
             (vec![4, 1, 3, 2], 1, 2, 3),
-            ((0..=100).rev().collect(), 10, 50, 90),
+            ((0..=100).rev().collect(), 10, 50, 95),
         ] {
-            let want = Summary { p10, median, p90 };
+            let want = Summary { p10, median, p95 };
             assert_eq!(summarise(&samples), Some(want), "{samples:?}");
         }
     }

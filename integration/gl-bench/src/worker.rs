@@ -29,6 +29,9 @@ const STDERR: &str = "/run/stderr";
 const STDIN: &str = "/run/stdin";
 const STDOUT: &str = "/run/stdout";
 
+/// Below it are the mounts that a host may have many of.
+const MOUNTS: &str = "/run/mounts";
+
 /// How long one command may take before it counts as hanging.
 const LIMIT: Timespec = Timespec {
     tv_sec: 60,
@@ -108,6 +111,7 @@ fn handle(request: Request) -> Result<Answer, Error> {
     match request {
         Request::Time { commands } => time(&commands).map(Answer::Nanos),
         Request::Output { command } => output(&command).map(Answer::Text),
+        Request::Mounts { count } => mounts(count).map(|()| Answer::Done),
         Request::Reap { pid_file } => reap(&pid_file).map(|()| Answer::Done),
     }
 }
@@ -214,6 +218,28 @@ fn check(status: io::Result<ExitStatus>, command: &[String]) -> Result<(), Error
         status,
         stderr: text.trim().lines().last().unwrap_or_default().to_owned(),
     })
+}
+
+/// Makes so many mounts below one of their own, and takes away those that were there before.
+fn mounts(count: usize) -> Result<(), Error> {
+    let step = |what| move |source| Error::Mount { what, source };
+    fs::create_dir_all(MOUNTS).map_err(|source| file("make", MOUNTS, source))?;
+    match unmount(MOUNTS, UnmountFlags::DETACH) {
+        Ok(()) | Err(Errno::INVAL) => {}
+        Err(source) => return Err(step("fewer")(source)),
+    }
+    if count == 0 {
+        return Ok(());
+    }
+    // They go with this one.
+    mount("tmpfs", MOUNTS, "tmpfs", MountFlags::empty(), None)
+        .map_err(step("the place of many"))?;
+    for number in 1..count {
+        let target = format!("{MOUNTS}/{number}");
+        fs::create_dir(&target).map_err(|source| file("make", &target, source))?;
+        mount_bind("/tmp/files", &target).map_err(step("one of many"))?;
+    }
+    Ok(())
 }
 
 /// Waits for a container's first process, which `create` left to the worker.
