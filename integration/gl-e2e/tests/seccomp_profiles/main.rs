@@ -28,6 +28,8 @@ use serde_json::{Value, json};
 fn main() -> ExitCode {
     bundle::main(tests![
         python_computes,
+        numpy_computes,
+        numpy_computes_under_the_whole_profile,
         python_starts_no_process_where_it_may_not,
         python_starts_processes,
         python_connects,
@@ -143,7 +145,7 @@ const PYTHON: &str = "/usr/bin/python3";
 
 fn python_computes() -> Outcome {
     need(PYTHON)?;
-    // Threads and their locks, files in the temp root, mappings, randomness, and numpy where it is.
+    // Threads and their locks, files in the temp root, mappings, randomness.
     let script = r#"
 import concurrent.futures, decimal, hashlib, json, mmap, os, random, sqlite3, tempfile, threading, time
 with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -157,11 +159,6 @@ with tempfile.TemporaryFile() as file:
 db = sqlite3.connect(tempfile.mktemp()); db.execute("create table t (n)")
 db.executemany("insert into t values (?)", [(n,) for n in squares]); db.commit()
 total = db.execute("select sum(n) from t").fetchone()[0]
-try:
-    import numpy
-    total = int(numpy.array(squares) @ numpy.ones(100, dtype=int))
-except ImportError:
-    pass
 random.seed(os.urandom(8)); hashlib.scrypt(b"a", salt=b"b", n=16, r=1, p=1); time.sleep(0.001)
 print(json.dumps({"total": total, "pi": str(decimal.Decimal(22) / 7)[:4]}))
 "#;
@@ -170,6 +167,51 @@ print(json.dumps({"total": total, "pi": str(decimal.Decimal(22) / 7)[:4]}))
         &[PYTHON, "-c", script],
         r#"{"total": 328350, "pi": "3.14"}"#,
     );
+    Ok(())
+}
+
+/// A product and an inverse by `OpenBLAS` and its threads, a spectrum, randomness, an array in a file.
+const NUMPY: &str = r#"
+import os, numpy as np
+a = np.random.default_rng().random((300, 300)) + 300 * np.eye(300)
+print(np.allclose(a @ np.linalg.inv(a), np.eye(300)))
+print(len(os.listdir("/proc/self/task")) == min(4, len(os.sched_getaffinity(0))))
+wave = np.sin(2 * np.pi * 5 * np.arange(256) / 256)
+print(np.argmax(np.abs(np.fft.rfft(wave))))
+np.save("/tmp/wave.npy", wave)
+print(np.load("/tmp/wave.npy", mmap_mode="r").shape)
+"#;
+
+/// Skips where Python has no numpy; `OpenBLAS` starts a thread for each processor.
+fn need_numpy() -> Outcome {
+    need(PYTHON)?;
+    need("/usr/lib/python3/dist-packages/numpy")
+}
+
+fn with_threads(bundle: Bundle) -> Bundle {
+    let environment = json!(["PATH=/usr/bin", "OPENBLAS_NUM_THREADS=4"]);
+    bundle
+        .set("/process/env", environment)
+        .args(&[PYTHON, "-c", NUMPY])
+}
+
+const NUMPY_PRINTS: &str = "True\nTrue\n5\n(256,)";
+
+fn numpy_computes() -> Outcome {
+    need_numpy()?;
+    for profile in ALL {
+        prints(profile, &with_threads(under(profile)).run(), NUMPY_PRINTS);
+    }
+    Ok(())
+}
+
+fn numpy_computes_under_the_whole_profile() -> Outcome {
+    need_numpy()?;
+    for profile in ["compute_only", "data_processing", "default"] {
+        let choice = json!({"dev.greenlang.profile": profile});
+        let bundle = with_threads(with_programs()).set("/annotations", choice);
+        prints(profile, &bundle.run(), NUMPY_PRINTS);
+    }
     Ok(())
 }
 
