@@ -16,6 +16,7 @@ use crate::sandbox::Sandbox;
 use crate::terminal::Terminal;
 
 pub mod containerd;
+pub mod cri;
 pub mod docker;
 pub mod image;
 pub mod podman;

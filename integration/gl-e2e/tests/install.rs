@@ -513,6 +513,10 @@ fn install_for_containerd_keeps_all_its_settings() -> Outcome {
         assert!(lost.is_empty(), "{before:?} lost {lost:?}");
         let binary = |line: &&String| line.contains("/usr/local/bin/greenlang");
         assert_eq!(after.iter().filter(binary).count(), 1, "{after:?}");
+        for annotations in ["pod_annotations", "container_annotations"] {
+            let passed = format!("{annotations} = [\"dev.greenlang.*\"]");
+            assert!(after.contains(&passed), "no {passed}: {after:?}");
+        }
         scratch.uninstall();
         assert_eq!(scratch.read(CONTAINERD), before);
     }

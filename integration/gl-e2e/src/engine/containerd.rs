@@ -26,22 +26,35 @@ pub struct Containerd {
     pub sandbox: Sandbox,
     /// Where tasks could leave something behind.
     pub scope: Scope,
-    address: PathBuf,
-    rootfs: PathBuf,
+    pub(super) address: PathBuf,
+    pub(super) rootfs: PathBuf,
     next: AtomicU32,
 }
 
-/// Starts containerd.
+/// Starts containerd for `ctr`.
 ///
 /// # Panics
 ///
 /// If it does not come up; the end of its log is in the message.
 pub fn start(sandbox: &Sandbox) -> (Daemon, Containerd) {
+    let no_cri = "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
+    launch(sandbox, no_cri, "", "default")
+}
+
+/// Starts containerd with keys at the top and sections at the end of its settings; containers of
+/// `namespace` are looked for when traces are.
+pub(super) fn launch(
+    sandbox: &Sandbox,
+    keys: &str,
+    sections: &str,
+    namespace: &str,
+) -> (Daemon, Containerd) {
     let dir = sandbox.dir.join("containerd");
     let rootfs = dir.join("rootfs");
     fs::create_dir_all(&rootfs).expect("make a directory on tmpfs");
     image::make_rootfs(&rootfs);
-    fs::write(dir.join("config.toml"), settings(&dir)).expect("write config.toml");
+    let settings = [keys, &settings(&dir), sections].concat();
+    fs::write(dir.join("config.toml"), settings).expect("write config.toml");
     let log_path = dir.join("log");
     let log = File::create(&log_path).expect("create a log on tmpfs");
     let child = Command::new("containerd")
@@ -53,16 +66,17 @@ pub fn start(sandbox: &Sandbox) -> (Daemon, Containerd) {
         .spawn()
         .unwrap_or_else(|e| fail(&format!("start containerd: {e}")));
     let daemon = Daemon(child);
+    let tasks = format!("io.containerd.runtime.v2.task/{namespace}");
     let containerd = Containerd {
         sandbox: sandbox.clone(),
         scope: Scope {
             init: sandbox.init,
             cgroup: sandbox.cgroup.clone(),
             roots: vec![
-                dir.join("state/io.containerd.runtime.v2.task/default"),
-                dir.join("root/io.containerd.runtime.v2.task/default"),
+                dir.join("state").join(&tasks),
+                dir.join("root").join(&tasks),
                 PathBuf::from("/run/containerd/s"),
-                PathBuf::from("/run/containerd/runc/default"),
+                Path::new("/run/containerd/runc").join(namespace),
                 PathBuf::from("/run/containerd/fifo"),
             ],
             engine_mounts: Vec::new(),
@@ -89,7 +103,6 @@ fn settings(dir: &Path) -> String {
         r#"version = 2
 root = {root:?}
 state = {state:?}
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
 address = {address:?}
 [plugins."io.containerd.internal.v1.opt"]
