@@ -161,7 +161,7 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
         null,
     } = prepared;
     let root = gl_rootfs::attach_root(root, &root_path)?;
-    let proc = gl_rootfs::mount_all(plan, &root, binds, &inherited.cgroup)?;
+    let (proc, tops) = gl_rootfs::mount_all(plan, &root, binds, &inherited.cgroup)?;
     gl_rootfs::make_dev(plan, &root, devices)?;
     set_names(plan)?;
     if !plan.hooks.create_runtime.is_empty() {
@@ -177,7 +177,8 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
     run_hooks(&plan.hooks.create_container, &state, Status::Creating)?;
     let cwd = open_cwd(plan, &root)?;
     gl_rootfs::pivot(&root, &root_path, plan.options.pivot)?;
-    gl_rootfs::hide(plan, &root, null)?;
+    gl_rootfs::hide(plan, &root, &tops, null)?;
+    drop(tops);
     if let (true, Some(socket)) = (plan.process.terminal, &console) {
         stdio::take_terminal(&plan.process, &root, Console::Bind, socket.as_fd())?;
     }

@@ -384,7 +384,10 @@ impl Classify for Error {
             Self::Fork { source } if *source == Errno::NOSPC => {
                 "a limit in /proc/sys/user/max_*_namespaces is reached".into()
             }
-            Self::IdMap { .. } => "ranges must not overlap, and the caller must own the ids".into(),
+            Self::IdMap { .. } => {
+                "ranges must not overlap, must be the caller's, and must fit into one page as text"
+                    .into()
+            }
             Self::Rlimit { .. } => {
                 "raising a hard limit needs CAP_SYS_RESOURCE; lower it to the host's".into()
             }

@@ -1,7 +1,7 @@
 //! Masked and read-only paths: `linux.maskedPaths`, `linux.readonlyPaths`.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use gl_plan::attr;
 use gl_sys::{Depth, MountAttr};
@@ -15,8 +15,58 @@ use crate::label::MountLabel;
 use crate::resolve::Root;
 use crate::stage::is_directory;
 
+/// What was mounted at `/proc` and `/sys`, held open.
+///
+/// A path below them is looked up from here, not from the root: who can rename in the root's
+/// directory while the container is made could else put a link in the place of `/proc`, and the path
+/// would be missing for that moment and stay as it is.
+#[derive(Debug, Default)]
+pub struct Tops(Vec<(&'static str, Root)>);
+
+impl Tops {
+    const NAMES: [&'static str; 2] = ["proc", "sys"];
+
+    /// Remembers `tree` if it was mounted at one of the names.
+    pub(crate) fn keep(&mut self, target: &Path, tree: &OwnedFd) -> Result<(), Failure> {
+        let relative = target.strip_prefix("/").unwrap_or(target);
+        let name = Self::NAMES.into_iter().find(|n| relative == Path::new(n));
+        if let Some(name) = name {
+            let again =
+                rustix::io::fcntl_dupfd_cloexec(tree, 0).map_err(Failure::of(Step::Attach))?;
+            self.0.push((name, Root::new(again)));
+        }
+        Ok(())
+    }
+}
+
+/// Where paths to hide are looked up.
+#[derive(Debug)]
+pub(crate) struct Places<'a> {
+    pub(crate) root: &'a Root,
+    pub(crate) tops: &'a Tops,
+}
+
+impl Places<'_> {
+    /// Opens a path from `/` on, given without its slash.
+    fn open(&self, relative: &Path) -> Result<OwnedFd, Errno> {
+        let plain = relative
+            .components()
+            .all(|c| matches!(c, Component::Normal(_)));
+        // Of two mounts at one place, the later one is seen.
+        let mut tops = self.tops.0.iter().rev().filter(|_| plain);
+        let found = tops.find_map(|(name, top)| Some((top, relative.strip_prefix(name).ok()?)));
+        match found {
+            Some((top, rest)) if rest.as_os_str().is_empty() => {
+                top.open(Path::new("."), OFlags::PATH)
+            }
+            Some((top, rest)) => top.open(rest, OFlags::PATH),
+            None => self.root.open(relative, OFlags::PATH),
+        }
+    }
+}
+
 /// Opens a path to hide; `None` if there is nothing to hide.
-fn find(path: &Path, root: &Root, step: Step) -> Result<Option<OwnedFd>, Failure> {
+fn find(path: &Path, places: &Places<'_>, step: Step) -> Result<Option<OwnedFd>, Failure> {
     let relative = path.strip_prefix("/").unwrap_or(path);
     if relative.as_os_str().is_empty() {
         // The root itself cannot be covered; to say nothing would be to leave it as it is.
@@ -24,7 +74,7 @@ fn find(path: &Path, root: &Root, step: Step) -> Result<Option<OwnedFd>, Failure
             Errno::INVAL,
         ));
     }
-    match root.open(relative, OFlags::PATH) {
+    match places.open(relative) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(Failure::at(step, path.as_os_str().as_encoded_bytes())(
@@ -34,8 +84,8 @@ fn find(path: &Path, root: &Root, step: Step) -> Result<Option<OwnedFd>, Failure
 }
 
 /// Binds `path` onto itself, read-only with everything below it.
-pub(crate) fn make_readonly(path: &Path, root: &Root) -> Result<(), Failure> {
-    let Some(target) = find(path, root, Step::ReadonlyPath)? else {
+pub(crate) fn make_readonly(path: &Path, places: &Places<'_>) -> Result<(), Failure> {
+    let Some(target) = find(path, places, Step::ReadonlyPath)? else {
         return Ok(());
     };
     let failed = Failure::at(Step::ReadonlyPath, path.as_os_str().as_encoded_bytes());
@@ -72,8 +122,8 @@ impl<'a> Masks<'a> {
         }
     }
 
-    pub(crate) fn cover(&mut self, path: &Path, root: &Root) -> Result<(), Failure> {
-        let Some(target) = find(path, root, Step::Mask)? else {
+    pub(crate) fn cover(&mut self, path: &Path, places: &Places<'_>) -> Result<(), Failure> {
+        let Some(target) = find(path, places, Step::Mask)? else {
             return Ok(());
         };
         let failed = Failure::at(Step::Mask, path.as_os_str().as_encoded_bytes());

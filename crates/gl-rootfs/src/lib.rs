@@ -23,6 +23,7 @@ mod stage;
 pub use cgroupfs::{CgroupMounts, Hierarchy};
 pub use console::{Console, Terminal, open_terminal};
 pub use failure::{Failure, Note, Step};
+pub use hide::Tops;
 pub use label::label_new_queues;
 pub use prepare::{Bind, Error, Prepared, new_root, prepare};
 pub use procfs::Procfs;

@@ -14,7 +14,7 @@ use crate::cgroupfs::{self, CgroupMounts};
 use crate::copyup::copy_up;
 use crate::dev;
 use crate::failure::{Failure, Step};
-use crate::hide as hiding;
+use crate::hide::{self as hiding, Places, Tops};
 use crate::hostview::drop_host_views;
 use crate::label::MountLabel;
 use crate::prepare::{Bind, depth};
@@ -41,7 +41,8 @@ pub fn attach_root(tree: OwnedFd, path: &Path) -> Result<Root, Failure> {
 
 /// Makes all mounts of the plan, in order.
 ///
-/// Returns the procfs that was mounted for the container, if one was.
+/// Returns the procfs that was mounted for the container, if one was, and what is at `/proc` and
+/// `/sys`.
 ///
 /// # Errors
 ///
@@ -51,23 +52,30 @@ pub fn mount_all(
     root: &Root,
     binds: Vec<Option<Bind>>,
     cgroup: &CgroupMounts,
-) -> Result<Option<Procfs>, Failure> {
+) -> Result<(Option<Procfs>, Tops), Failure> {
     let mut proc = None;
+    let mut tops = Tops::default();
     for (mount, bind) in plan.mounts.iter().zip(binds) {
         let mounted = mount_one(plan, mount, root, bind, cgroup)
+            .and_then(|mounted| {
+                if let Some(tree) = &mounted {
+                    tops.keep(&mount.target, tree)?;
+                }
+                Ok(mounted)
+            })
             .map_err(|failure| failure.with_index(mount.index))?;
         if let (Some(fd), true) = (mounted, is_type(mount, "proc")) {
             proc = Some(Procfs::new(fd).map_err(|failure| failure.with_index(mount.index))?);
         }
     }
-    Ok(proc)
+    Ok((proc, tops))
 }
 
 fn is_type(mount: &Mount, name: &str) -> bool {
     matches!(&mount.kind, MountKind::Filesystem { fstype, .. } if fstype == name)
 }
 
-/// Makes one mount; returns its descriptor where it is a new filesystem.
+/// Makes one mount; returns its descriptor where it is a new filesystem or a bind.
 fn mount_one(
     plan: &Plan,
     mount: &Mount,
@@ -81,7 +89,7 @@ fn mount_one(
         (MountKind::Bind { .. }, Some(bind)) => {
             attach(bind.tree.as_fd(), target.as_fd()).map_err(Failure::of(Step::Attach))?;
             make_unbindable(mount, &bind.tree)?;
-            return Ok(None);
+            return Ok(Some(bind.tree));
         }
         (MountKind::Remount, _) => {
             change_attributes(mount, &target)?;
@@ -298,15 +306,16 @@ pub fn write_sysctls(plan: &Plan, proc: &Procfs) -> Result<(), Failure> {
 /// # Errors
 ///
 /// [`Failure`] with the path's position as its index. A path that does not exist is none.
-pub fn hide(plan: &Plan, root: &Root, null: OwnedFd) -> Result<(), Failure> {
+pub fn hide(plan: &Plan, root: &Root, tops: &Tops, null: OwnedFd) -> Result<(), Failure> {
+    let places = Places { root, tops };
     for (index, path) in plan.readonly_paths.iter().enumerate() {
-        hiding::make_readonly(path, root).map_err(|failure| failure.with_index(index))?;
+        hiding::make_readonly(path, &places).map_err(|failure| failure.with_index(index))?;
     }
     let label = MountLabel::new(plan.mount_label.as_deref(), Labelling::Parameter);
     let mut masks = hiding::Masks::new(null, label);
     for (index, path) in plan.masked_paths.iter().enumerate() {
         masks
-            .cover(path, root)
+            .cover(path, &places)
             .map_err(|failure| failure.with_index(index))?;
     }
     Ok(())
