@@ -39,6 +39,11 @@ const IN_NAMESPACE: &str = "GL_E2E_NAMESPACE";
 
 /// Runs bundle tests: as root, in a private mount namespace, as the reaper of all orphans.
 pub fn main(tests: &[Test]) -> ExitCode {
+    main_around(tests, |test| (test.run)())
+}
+
+/// [`main`], with `around` called for each test, to run it between what it does itself.
+pub fn main_around(tests: &[Test], around: fn(&Test) -> Outcome) -> ExitCode {
     // Says early that the variable is missing.
     runtime();
     if std::env::var_os(IN_NAMESPACE).is_none() && rustix::process::geteuid().is_root() {
@@ -53,7 +58,7 @@ pub fn main(tests: &[Test]) -> ExitCode {
         return ExitCode::from(u8::from(!status.success()));
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
-    let status = crate::main(tests);
+    let status = crate::main_around(tests, around);
     process::kill_descendants();
     status
 }

@@ -14,6 +14,7 @@ pub mod command;
 pub mod engine;
 pub mod gl;
 pub mod kernel;
+pub mod random;
 pub mod sandbox;
 pub mod scenario;
 pub mod schema;
@@ -47,8 +48,13 @@ macro_rules! tests {
 ///
 /// Prints `ok`, `FAIL` or `SKIP name: reason` for each and closes with
 /// `N passed, N failed, N skipped`. `--list` prints the names only.
-#[expect(clippy::print_stdout, reason = "the report of a test run")]
 pub fn main(tests: &[Test]) -> ExitCode {
+    main_around(tests, |test| (test.run)())
+}
+
+/// [`main`], with `around` called for each test, to run it between what it does itself.
+#[expect(clippy::print_stdout, reason = "the report of a test run")]
+pub fn main_around(tests: &[Test], around: fn(&Test) -> Outcome) -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let (flags, words): (Vec<_>, Vec<_>) = words.into_iter().partition(|w| w.starts_with("--"));
     let chosen = tests
@@ -61,7 +67,7 @@ pub fn main(tests: &[Test]) -> ExitCode {
             continue;
         }
         let begin = Instant::now();
-        let result = catch_unwind(AssertUnwindSafe(test.run));
+        let result = catch_unwind(AssertUnwindSafe(|| around(test)));
         let took = begin.elapsed().as_secs_f32();
         match result {
             Ok(Ok(())) => {

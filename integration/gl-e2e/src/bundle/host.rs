@@ -43,6 +43,11 @@ impl Host {
     pub fn before(bundle: &Bundle, victims: &[&Path]) -> Self {
         let mut trees = vec![bundle.state_root()];
         trees.extend(victims.iter().map(|&p| p.to_owned()));
+        Self::before_all(trees)
+    }
+
+    /// The same without a bundle, for all entries of `trees`.
+    pub fn before_all(trees: Vec<PathBuf>) -> Self {
         reap();
         let lines = lines(&trees);
         Self { trees, lines }

@@ -133,6 +133,10 @@ pub fn namespace(pid: i32, kind: &str) -> String {
 /// One line of mountinfo.
 #[derive(Debug, Clone)]
 pub struct Mount {
+    /// Its number.
+    pub id: String,
+    /// Number of the mount that it is on.
+    pub parent: String,
     /// Root of the mount within its filesystem.
     pub root: String,
     /// Where it is.
@@ -168,6 +172,8 @@ fn mount(line: &str) -> Mount {
     let right: Vec<&str> = right.split(' ').collect();
     let list = |text: &str| text.split(',').map(str::to_owned).collect();
     Mount {
+        id: left[0].to_owned(),
+        parent: left[1].to_owned(),
         root: left[3].to_owned(),
         target: left[4].to_owned(),
         options: list(left[5]),

@@ -1,4 +1,4 @@
-//! Attacks without a number: what a second look at the launch path found, each kept from coming back.
+//! What a second look at the launch path found, each kept from coming back.
 #![expect(
     clippy::unwrap_used,
     reason = "a test fails by panicking with what was seen"
@@ -12,55 +12,47 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use gl_e2e::bundle::config::id_map;
 use gl_e2e::bundle::{self, Bundle, Host, finish, known_elsewhere, rounds};
-use gl_e2e::{Outcome, Skip, tests};
+use gl_e2e::{Outcome, Skip, Test, tests};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::json;
+
+use super::ground::with_capability;
 
 /// Set for the process that looks for prey, see [`spy`].
 const SPY: &str = "GL_E2E_SPY";
 
-fn main() -> ExitCode {
-    if let Some(path) = std::env::var_os(SPY) {
-        spy(Path::new(&path));
-    }
-    bundle::main(tests![
-        exec_is_never_on_the_root_of_the_host_where_the_container_sees_it,
-        helper_for_id_maps_is_closed_to_root_without_capabilities,
-        masked_file_does_not_lead_to_the_null_device_of_the_host,
-        stream_does_not_lead_to_the_null_device_of_the_host,
-        stream_that_is_a_device_keeps_its_owner,
-        preserved_descriptors_are_the_callers_and_never_ours,
-        session_keyring_of_the_caller_stays_outside,
-        session_keyring_made_before_by_name_is_not_joined,
-        pidfd_socket_without_a_listener_leaves_no_container,
-        pidfd_socket_without_a_listener_leaves_no_exec,
-        sysfs_of_the_host_shows_its_cgroups_read_only,
-        recursive_read_only_of_a_cgroup_mount_is_heard,
-        bind_on_proc_with_a_source_in_the_bundle_is_refused,
-        dev_behind_a_link_to_a_volume_makes_no_nodes_there,
-        root_as_a_masked_or_readonly_path_is_refused,
-        passwd_behind_a_link_into_procfs_is_not_read,
-        sysctl_of_a_joined_namespace_of_the_host_is_refused,
-        name_of_a_joined_namespace_of_the_host_is_refused,
-        hook_inside_the_container_runs_under_its_filter,
-        root_moved_without_pivot_leaves_no_view_of_the_host,
-        hook_that_left_its_group_ends_with_its_time,
-        hook_with_the_longest_timeout_runs,
-        cgroup_frozen_by_the_container_does_not_keep_it_from_deletion,
-        forced_delete_leaves_a_directory_with_other_files_alone,
-    ])
-}
+pub(crate) const TESTS: &[Test] = tests![
+    exec_is_never_on_the_root_of_the_host_where_the_container_sees_it,
+    helper_for_id_maps_is_closed_to_root_without_capabilities,
+    masked_file_does_not_lead_to_the_null_device_of_the_host,
+    stream_does_not_lead_to_the_null_device_of_the_host,
+    stream_that_is_a_device_keeps_its_owner,
+    session_keyring_of_the_caller_stays_outside,
+    session_keyring_made_before_by_name_is_not_joined,
+    pidfd_socket_without_a_listener_leaves_no_container,
+    pidfd_socket_without_a_listener_leaves_no_exec,
+    sysfs_of_the_host_shows_its_cgroups_read_only,
+    recursive_read_only_of_a_cgroup_mount_is_heard,
+    bind_on_proc_with_a_source_in_the_bundle_is_refused,
+    root_as_a_masked_or_readonly_path_is_refused,
+    passwd_behind_a_link_into_procfs_is_not_read,
+    sysctl_of_a_joined_namespace_of_the_host_is_refused,
+    name_of_a_joined_namespace_of_the_host_is_refused,
+    hook_inside_the_container_runs_under_its_filter,
+    root_moved_without_pivot_leaves_no_view_of_the_host,
+    hook_that_left_its_group_ends_with_its_time,
+    hook_with_the_longest_timeout_runs,
+    cgroup_frozen_by_the_container_does_not_keep_it_from_deletion,
+];
 
-fn capability(name: &str) -> Bundle {
-    ["bounding", "effective", "permitted"]
-        .into_iter()
-        .fold(Bundle::new(), |box_, set| {
-            box_.push(&format!("/process/capabilities/{set}"), json!(name))
-        })
+/// Does what this program was started for by one of its tests; nothing in the program itself.
+pub(crate) fn helper() -> Option<ExitCode> {
+    let path = std::env::var_os(SPY)?;
+    spy(Path::new(&path))
 }
 
 fn exec_is_never_on_the_root_of_the_host_where_the_container_sees_it() -> Outcome {
-    let box_ = capability("CAP_SYS_PTRACE");
+    let box_ = with_capability(Bundle::new(), "CAP_SYS_PTRACE");
     let prey = box_.dir().join("config.json");
     let script = format!(
         "echo ready; while :; do for p in /proc/[0-9]*; do \
@@ -198,23 +190,6 @@ fn stream_that_is_a_device_keeps_its_owner() -> Outcome {
     })
 }
 
-fn preserved_descriptors_are_the_callers_and_never_ours() -> Outcome {
-    known_elsewhere("counts what it has open itself", || {
-        let list = ["ls", "-l", "/proc/self/fd"];
-        let idle = Bundle::new().idle();
-        for count in ["1", "2", "3", "4294967293", "4294967295"] {
-            let box_ = Bundle::new().args(&list);
-            box_.write_config();
-            let out = box_.call(&["run", "--preserve-fds", count, box_.id()]);
-            assert!(!out.stdout.contains("/state"), "run {count}: {out:?}");
-            assert_eq!(out.code, 1, "run {count}: {out:?}");
-            let out = idle.exec(&["--preserve-fds", count], &list);
-            assert!(!out.stdout.contains("/state"), "exec {count}: {out:?}");
-            assert_eq!(out.code, 255, "exec {count}: {out:?}");
-        }
-    })
-}
-
 /// Calls `keyctl(2)` or `add_key(2)`.
 #[expect(unsafe_code, reason = "no wrapper of these calls is at hand")]
 fn keys(call: libc::c_long, arguments: [usize; 5]) -> libc::c_long {
@@ -340,30 +315,6 @@ fn bind_on_proc_with_a_source_in_the_bundle_is_refused() -> Outcome {
     Ok(())
 }
 
-fn dev_behind_a_link_to_a_volume_makes_no_nodes_there() -> Outcome {
-    known_elsewhere("follows it", || {
-        let with_dev = Bundle::new;
-        let without_dev = || {
-            ["/dev/mqueue", "/dev/shm", "/dev/pts", "/dev"]
-                .iter()
-                .fold(Bundle::new(), |box_, mount| box_.without_mount(mount))
-        };
-        for make in [with_dev, without_dev] {
-            let mut box_ = make().args(&["true"]);
-            let volume = box_.outside("volume");
-            let mount = json!({"type": "bind", "source": "volume", "destination": "/volume",
-                "options": ["rbind"]});
-            let mounts = box_.config["mounts"].as_array_mut().unwrap();
-            mounts.insert(0, mount);
-            fs::remove_dir(box_.rootfs().join("dev")).unwrap();
-            box_.link("dev", "/volume");
-            box_.run().failed();
-            let names: Vec<_> = fs::read_dir(&volume).unwrap().flatten().collect();
-            assert!(names.is_empty(), "{names:?}");
-        }
-    })
-}
-
 fn root_as_a_masked_or_readonly_path_is_refused() -> Outcome {
     known_elsewhere("passes over it", || {
         for field in ["readonlyPaths", "maskedPaths"] {
@@ -448,7 +399,7 @@ fn root_moved_without_pivot_leaves_no_view_of_the_host() -> Outcome {
     const SCRIPT: &str =
         "unshare -Urpmf mount -t proc proc /mnt && echo seen; echo end; exec sleep 1000";
     known_elsewhere("hides less", || {
-        let box_ = capability("CAP_SYS_ADMIN").args(&["/bin/sh", "-c", SCRIPT]);
+        let box_ = with_capability(Bundle::new(), "CAP_SYS_ADMIN").args(&["/bin/sh", "-c", SCRIPT]);
         box_.dir_in("mnt");
         box_.create_with(&["--no-pivot"]).ok();
         box_.start().ok();
@@ -501,20 +452,5 @@ fn cgroup_frozen_by_the_container_does_not_keep_it_from_deletion() -> Outcome {
         box_.delete_force().ok();
         let left = bundle::host::cgroups_of(box_.id());
         assert!(left.is_empty(), "{left:?}");
-    })
-}
-
-fn forced_delete_leaves_a_directory_with_other_files_alone() -> Outcome {
-    known_elsewhere("empties it", || {
-        let box_ = Bundle::new();
-        let stranger = box_.state_root().join("stranger");
-        fs::create_dir(&stranger).unwrap();
-        for name in ["config.json", "letter"] {
-            fs::write(stranger.join(name), "precious").unwrap();
-        }
-        box_.call(&["delete", "--force", "stranger"]).failed();
-        for name in ["config.json", "letter"] {
-            assert_eq!(fs::read_to_string(stranger.join(name)).unwrap(), "precious");
-        }
     })
 }
