@@ -48,7 +48,7 @@ fn execute() -> Result<u8, String> {
         temp: std::env::temp_dir(),
     };
     let said = |err: gl_basic::Error| gl_spec::chain(&err);
-    let plan = plan(&profile, &Host::detect(), &HostFiles, &request).map_err(said)?;
+    let plan = plan(&profile, &Host::detect(), &HostFiles::default(), &request).map_err(said)?;
     let finished = run(&plan, &mut ()).map_err(said)?;
     let reason = finished.reason.map_or("exited", gl_basic::Reason::as_str);
     eprintln!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gl_cgroup::{Cgroup, Depth, DeviceDefault, Layout, OwnCgroups, Parents};
+use gl_cgroup::{Cgroup, Controller, Depth, DeviceDefault, Layout, OwnCgroups, Parents};
 use rustix::process::Signal;
 
 use crate::error::Error;
@@ -11,9 +11,22 @@ use crate::plan::Group;
 /// How long a cgroup may take to become empty once its processes were killed.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// Where one is made: in the hierarchies that hold its limits, count what is reported, and stop its processes to
+/// kill them.
+pub(crate) fn layout(group: &Group) -> Result<Layout, Error> {
+    let mut needed = vec![
+        Controller::Memory,
+        Controller::Pids,
+        Controller::Cpuacct,
+        Controller::Freezer,
+    ];
+    needed.extend(group.resources.cpu().is_some().then_some(Controller::Cpu));
+    Ok(Layout::detect_for(&needed)?)
+}
+
 /// Makes it, with its limits.
 pub(crate) fn make(group: &Group, name: &str) -> Result<Cgroup, Error> {
-    let layout = Layout::detect()?;
+    let layout = layout(group)?;
     let paths = gl_cgroup::resolve(Some(&group.path), name, OwnCgroups::read)?;
     let cgroup = Cgroup::create(&layout, &paths)?;
     match cgroup.apply(&group.resources, DeviceDefault::Keep) {

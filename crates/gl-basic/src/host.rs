@@ -1,12 +1,13 @@
 //! What a plan has to know of the host.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use gl_cgroup::{Controller, GroupPath, Layout, OwnCgroups, Version};
-use rustix::fs::{Access, AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// What is in a directory.
@@ -38,11 +39,17 @@ pub trait Files {
 }
 
 /// The files that are there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HostFiles;
+#[derive(Debug, Default)]
+pub struct HostFiles {
+    /// The directory without links that was looked into last: paths come many to one.
+    last: RefCell<Option<(PathBuf, OwnedFd)>>,
+}
 
 impl Files for HostFiles {
     fn real(&self, path: &Path) -> Result<PathBuf, Errno> {
+        if self.is_plain(path) {
+            return Ok(path.to_owned());
+        }
         let mut rest = Vec::new();
         let mut existing = path;
         loop {
@@ -87,6 +94,39 @@ impl Files for HostFiles {
         }
         Ok(all)
     }
+}
+
+impl HostFiles {
+    /// Whether a path exists and is without links and dots: for most this is all that has to be asked.
+    fn is_plain(&self, path: &Path) -> bool {
+        let (Some(above), Some(name), true) = (path.parent(), path.file_name(), is_clean(path))
+        else {
+            return false;
+        };
+        let mut last = self.last.borrow_mut();
+        if last.as_ref().is_none_or(|(dir, _)| dir != above) {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::NO_SYMLINKS;
+            let opened = rustix::fs::openat2(CWD, above, flags, Mode::empty(), resolve);
+            *last = opened.ok().map(|fd| (above.to_owned(), fd));
+        }
+        // What is there and no link has no target.
+        last.as_ref().is_some_and(|(_, dir)| {
+            rustix::fs::readlinkat(dir, name, Vec::new()) == Err(Errno::INVAL)
+        })
+    }
+}
+
+/// Whether a path is absolute and has no part that the kernel would skip or follow upwards.
+fn is_clean(path: &Path) -> bool {
+    let mut parts = path.components();
+    let from_root = parts.next() == Some(Component::RootDir);
+    let length = |sum: usize, part: Component<'_>| sum + 1 + part.as_os_str().len();
+    from_root
+        && parts
+            .clone()
+            .all(|part| matches!(part, Component::Normal(_)))
+        && parts.fold(0, length) == path.as_os_str().len()
 }
 
 /// Where a path leads that exists.
@@ -140,13 +180,13 @@ impl Host {
 
 /// The cgroup below which one of ours can be made.
 fn cgroup(root: bool) -> Option<String> {
-    let layout = Layout::detect().ok()?;
+    let controllers = [Controller::Memory, Controller::Pids];
+    let layout = Layout::detect_for(&controllers).ok()?;
     if root {
         let dirs = match layout.version() {
             Version::V1 => layout.hierarchies().iter(),
             _ => [].iter(),
         };
-        let controllers = [Controller::Memory, Controller::Pids];
         let v1 = layout.version() == Version::V1;
         let mut held = dirs.filter(|one| controllers.iter().any(|c| one.controllers.contains(c)));
         let writable = match v1 {
@@ -221,4 +261,36 @@ fn tasks() -> Option<u32> {
         }
     }
     Some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn real_path_is_without_links_and_dots_whether_it_exists_or_not() {
+        let dir = Path::new("/tmp").join(format!("gl-basic-real-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("a")).unwrap();
+        std::fs::write(dir.join("a/file"), "").unwrap();
+        symlink("a", dir.join("link")).unwrap();
+        symlink("a/file", dir.join("leaf")).unwrap();
+        let files = HostFiles::default();
+        for (path, want) in [
+            ("a", "a"),
+            ("a/file", "a/file"),
+            ("link", "a"),
+            ("link/file", "a/file"),
+            ("leaf", "a/file"),
+            ("a/../a/file", "a/file"),
+            ("a/./file", "a/file"),
+            ("none/at/all", "none/at/all"),
+            ("link/none", "a/none"),
+        ] {
+            let real = files.real(&dir.join(path));
+            assert_eq!(real, Ok(dir.join(want)), "{path}");
+        }
+        assert_eq!(files.real(Path::new("/")), Ok("/".into()));
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

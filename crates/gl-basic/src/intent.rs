@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use gl_cgroup::{Cgroup, Layout, OwnCgroups, Record};
+use gl_cgroup::{Cgroup, OwnCgroups, Record};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -30,7 +30,7 @@ impl Intent {
         let cgroup = match &plan.group {
             None => None,
             Some(group) => {
-                let layout = Layout::detect()?;
+                let layout = group::layout(group)?;
                 let paths = gl_cgroup::resolve(Some(&group.path), &plan.name, OwnCgroups::read)?;
                 Some(Cgroup::intent(&layout, &paths)?)
             }

@@ -91,7 +91,17 @@ pub struct Plan {
     pub(crate) temp: PathBuf,
     pub(crate) name: String,
     pub(crate) terminal: Terminal,
+    pub(crate) counting: Counting,
     steps: Vec<Step>,
+}
+
+/// Of which programs it is read what they have used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counting {
+    /// Of all.
+    All,
+    /// Of those that have failed, where it may say why.
+    Failed,
 }
 
 impl Plan {
@@ -113,6 +123,11 @@ impl Plan {
     /// [`Companion`]: crate::Companion
     pub fn observe(&mut self) {
         self.filter = self.filter.take().map(Policy::observed);
+    }
+
+    /// Leaves out what was used, as the cgroup counts it, for a program that succeeds.
+    pub fn count_failures_only(&mut self) {
+        self.counting = Counting::Failed;
     }
 
     /// Has another filter in force, whose listener the [`Companion`] gets, if it makes one.
@@ -192,6 +207,7 @@ pub fn plan(
         temp: temp.map_or_else(|| request.temp.clone(), |path| path.value.as_path().into()),
         name: request.name.clone(),
         terminal: request.terminal,
+        counting: Counting::All,
         steps: deciding.steps,
     })
 }

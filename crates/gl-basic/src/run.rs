@@ -19,7 +19,7 @@ use rustix::pty::OpenptFlags;
 
 use crate::error::Error;
 use crate::group;
-use crate::plan::{Plan, TERMINAL, Terminal, WRITE};
+use crate::plan::{Counting, Plan, TERMINAL, Terminal, WRITE};
 use crate::temp::Temp;
 use crate::watch::Watch;
 
@@ -202,7 +202,7 @@ pub fn run(plan: &Plan, company: &mut dyn Companion) -> Result<Finished, Error> 
     let ended = running.attend(&signals, company);
     let over = Instant::now();
     let reason = running.ending.map(|(reason, _)| reason);
-    let mut finished = finish(running, &made, ended)?;
+    let mut finished = finish(running, (&made, plan.counting), ended)?;
     finished.reason = reason.or_else(|| finished.killed_by(plan));
     finished.times = Times {
         setup: executed.saturating_duration_since(begun),
@@ -398,7 +398,7 @@ impl Open {
 /// Kills who is left, reads what was used, removes what was made.
 fn finish(
     running: Running<'_>,
-    made: &Made,
+    (made, counting): (&Made, Counting),
     ended: Result<Ended, Error>,
 ) -> Result<Finished, Error> {
     made.kill();
@@ -409,7 +409,8 @@ fn finish(
         while copy(master.as_fd(), rustix::stdio::stdout()) {}
     }
     let mut usage = Usage::default();
-    if let Some(cgroup) = &made.cgroup {
+    let counted = counting == Counting::All || !matches!(ended, Ok(Ended::Exited(0)));
+    if let Some(cgroup) = made.cgroup.as_ref().filter(|_| counted) {
         usage.cpu = cgroup.cpu_time().ok();
         usage.oom_kills = cgroup.oom_kills().unwrap_or(0);
         usage.memory_peak = cgroup.memory_peak().ok().flatten().unwrap_or(0);

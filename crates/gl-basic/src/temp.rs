@@ -77,12 +77,15 @@ impl Temp {
 
     /// Removes it. Nobody may be left who writes there. One that is gone is fine.
     pub(crate) fn remove(&self) -> Result<(), Error> {
-        let removed = empty(&self.dir).and_then(|()| {
-            match rustix::fs::unlinkat(&self.above, &self.name, AtFlags::REMOVEDIR) {
-                Ok(()) | Err(Errno::NOENT) => Ok(()),
-                Err(errno) => Err(errno),
-            }
-        });
+        let unlink = || match rustix::fs::unlinkat(&self.above, &self.name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno),
+        };
+        let removed = match unlink() {
+            // Most programs leave nothing in it.
+            Err(Errno::NOTEMPTY | Errno::EXIST) => empty(&self.dir).and_then(|()| unlink()),
+            done => done,
+        };
         removed.map_err(Error::file("remove the temporary directory", &self.path))
     }
 }

@@ -38,13 +38,14 @@ impl<'a> Watch<'a> {
     /// Begins now.
     pub(crate) fn new(limits: Limits, cgroup: Option<&'a Cgroup>, guard: Pid) -> Self {
         let now = Instant::now();
-        let processors = std::thread::available_parallelism();
+        // Those it may run on: the standard library would read a quota as well, from a dozen files.
+        let processors = rustix::thread::sched_getaffinity(None).map(|set| set.count());
         Self {
             limits,
             cgroup,
             guard,
             deadline: now.checked_add(limits.timeout),
-            processors: processors.map_or(1, |count| count.get().try_into().unwrap_or(1)),
+            processors: processors.unwrap_or(u32::MAX),
             next: now + COUNTED_EVERY,
         }
     }

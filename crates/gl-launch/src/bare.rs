@@ -86,6 +86,8 @@ pub struct Bare {
     guard_fd: OwnedFd,
     /// None once the guard is to end by itself.
     channel: Option<Channel>,
+    /// What was used, once nobody is left.
+    over: Option<Usage>,
     /// When the guard was started, in ticks since boot.
     since: u64,
 }
@@ -164,6 +166,7 @@ pub fn spawn_bare(request: BareRequest<'_>, company: &mut dyn Companion) -> Resu
         guard,
         guard_fd,
         channel,
+        over: None,
         since,
     })
 }
@@ -301,7 +304,12 @@ impl Bare {
             .as_ref()
             .and_then(|channel| channel.receive().ok());
         match record.flatten() {
-            Some(record) if record.kind == Message::Ended => Ok(guard::ended_of(record.value)),
+            Some(record) if record.kind == Message::Ended => {
+                if says_nobody_left(&record) {
+                    self.over = Some(guard::usage_of(record.note.as_bytes()));
+                }
+                Ok(guard::ended_of(record.value))
+            }
             _ => {
                 self.without_guard();
                 Err(Error::Killed)
@@ -323,6 +331,9 @@ impl Bare {
         let Some(channel) = self.channel.take() else {
             return Err(Error::Killed);
         };
+        if let Some(usage) = self.over.take() {
+            return self.finished(channel, usage);
+        }
         let until = Instant::now().checked_add(limit);
         channel
             .send(&Record::new(Message::Continue, 0))
@@ -333,13 +344,9 @@ impl Bare {
                 return Err(failed(Errno::TIMEDOUT));
             }
             match channel.receive().map_err(failed)? {
-                Some(record) if record.kind == Message::Empty => {
-                    let guard = rustix::io::fcntl_dupfd_cloexec(&self.guard_fd, 3);
-                    return Ok(Finished {
-                        usage: guard::usage_of(record.note.as_bytes()),
-                        channel: Some(channel),
-                        guard: guard.map_err(failed)?,
-                    });
+                Some(record) if says_nobody_left(&record) => {
+                    let usage = guard::usage_of(record.note.as_bytes());
+                    return self.finished(channel, usage);
                 }
                 // The program's end, which nobody has asked for.
                 Some(record) if record.kind == Message::Ended => {}
@@ -349,6 +356,19 @@ impl Bare {
                 }
             }
         }
+    }
+
+    fn finished(&self, channel: Channel, usage: Usage) -> Result<Finished, Error> {
+        let guard = rustix::io::fcntl_dupfd_cloexec(&self.guard_fd, 3);
+        let guard = guard.map_err(|source| Error::Host {
+            what: "keep the guard",
+            source,
+        })?;
+        Ok(Finished {
+            usage,
+            channel: Some(channel),
+            guard,
+        })
     }
 
     /// Kills who has become our child by the guard's end.
@@ -394,6 +414,15 @@ impl Drop for Finished {
     fn drop(&mut self) {
         drop(self.channel.take());
         reap(&self.guard);
+    }
+}
+
+/// Whether a record of the guard says that nobody is left.
+fn says_nobody_left(record: &Record) -> bool {
+    match record.kind {
+        Message::Empty => true,
+        Message::Ended => !record.note.as_bytes().is_empty(),
+        _ => false,
     }
 }
 

@@ -135,7 +135,7 @@ impl Seen {
         if self.tier == Tier::Basic {
             return self.read(path, found);
         }
-        if let Ok(real) = HostFiles.real(&path)
+        if let Ok(real) = HostFiles::default().real(&path)
             && real != path
             && self.names.len() < NAMES
         {
@@ -314,7 +314,7 @@ fn clean(path: &Path) -> PathBuf {
         (Some(above), Some(name)) => (above, Some(name)),
         _ => (plain.as_path(), None),
     };
-    let real = HostFiles
+    let real = HostFiles::default()
         .real(above)
         .unwrap_or_else(|_errno| above.to_owned());
     match name {

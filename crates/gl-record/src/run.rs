@@ -97,7 +97,7 @@ pub fn prepare(request: &Request) -> Result<Prepared<'_>, Error> {
         terminal: gl_basic::Terminal::Inherit,
         temp: request.temp.clone(),
     };
-    let mut plan = gl_basic::plan(&profile, &host, &HostFiles, &wanted)?;
+    let mut plan = gl_basic::plan(&profile, &host, &HostFiles::default(), &wanted)?;
     plan.filter_by(telling()?);
     Ok(Prepared {
         request,

@@ -12,7 +12,7 @@ use rustix::process::Pid;
 use crate::error::Error;
 use crate::layers;
 use crate::report::{Exit, Reason, Times, Usage};
-use crate::run::{Request, Terminal, Watching};
+use crate::run::{Reporting, Request, Terminal, Watching};
 
 /// Runs a program in the worker; `dir` is the sandbox's own.
 pub(crate) fn run(request: &Request, dir: &Path, watching: &mut Watching) -> Result<(), Error> {
@@ -46,14 +46,22 @@ pub(crate) fn run(request: &Request, dir: &Path, watching: &mut Watching) -> Res
         },
         temp: dir.to_owned(),
     };
-    let mut plan = gl_basic::plan(&request.profile, &Host::detect(), &HostFiles, &wanted)?;
+    let mut plan = gl_basic::plan(
+        &request.profile,
+        &Host::detect(),
+        &HostFiles::default(),
+        &wanted,
+    )?;
     keep(&Intent::of(&plan)?, dir)?;
     let decision = Decision {
         profiles: vec![request.profile.clone()],
         steps: plan.steps().to_vec(),
         section: None,
     };
-    watching.report.layers = layers::of_basic(&decision);
+    match request.reporting {
+        Reporting::Whole => watching.report.layers = layers::of_basic(&decision),
+        Reporting::End => plan.count_failures_only(),
+    }
     watching.explain_by(decision);
     if let Some(policy) = plan.filter().cloned() {
         plan.observe();

@@ -94,12 +94,10 @@ impl Home {
     /// Describes the sandbox of a new directory, and takes its lock.
     pub(crate) fn begin(dir: &Path, entry: &Entry) -> Result<Self, Error> {
         let place = Place::open(dir)?.ok_or_else(|| Error::file("open", dir)(Errno::NOENT))?;
-        place.write(ENTRY, entry)?;
-        let path = dir.join(ENTRY);
-        let lock = place.file(ENTRY)?;
-        let lock = lock.ok_or_else(|| Error::file("open", &path)(Errno::NOENT))?;
+        // Nobody sees it half written, as nobody knows the directory by its name of now.
+        let lock = place.create(ENTRY, entry)?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(Error::file("lock", path))?;
+            .map_err(Error::file("lock", dir.join(ENTRY)))?;
         Ok(Self { place, _lock: lock })
     }
 
@@ -270,17 +268,22 @@ impl Place {
 
     /// Writes a file that appears at once, for us alone: nobody else has to know what runs here.
     fn write(&self, name: &str, document: &impl Serialize) -> Result<(), Error> {
+        let new = format!("{name}.new");
+        self.create(&new, document)?;
+        rustix::fs::renameat(&self.fd, &new, &self.fd, name)
+            .map_err(Error::file("write", self.path.join(name)))
+    }
+
+    /// Writes a new file, for us alone, and returns it.
+    fn create(&self, name: &str, document: &impl Serialize) -> Result<OwnedFd, Error> {
         let failed = || Error::io("write", self.path.join(name));
         let json = serde_json::to_vec(document).map_err(|err| failed()(err.into()))?;
-        let new = format!("{name}.new");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        let write = || {
-            let file = rustix::fs::openat(&self.fd, &new, flags, mode)?;
-            File::from(file).write_all(&json)?;
-            rustix::fs::renameat(&self.fd, &new, &self.fd, name)?;
-            Ok(())
-        };
-        write().map_err(failed())
+        let file = rustix::fs::openat(&self.fd, name, flags, mode)
+            .map_err(Error::file("write", self.path.join(name)))?;
+        let mut file = File::from(file);
+        file.write_all(&json).map_err(failed())?;
+        Ok(file.into())
     }
 }

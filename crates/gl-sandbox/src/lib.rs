@@ -43,7 +43,7 @@ pub use logs::{Piece, SEGMENT, Stream};
 pub use process::{default_environment, id};
 pub use report::{Applied, Denial, Exit, Layer, Loosening, OfImage, Reason, Report, Times, Usage};
 pub use root::{Files, Root, prepare};
-pub use run::{Ended, Outcome, Request, Terminal, Told, run, wait as wait_for_worker};
+pub use run::{Ended, Outcome, Reporting, Request, Terminal, Told, run, wait as wait_for_worker};
 pub use user::User;
 pub use view::has_in_etc;
 pub use written::{Waited, Written};

@@ -6,7 +6,7 @@ use gl_container::Ended;
 use gl_spec::{EndReason, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::run::Request;
+use crate::run::{Reporting, Request};
 
 /// The version of the document.
 const VERSION: u32 = 1;
@@ -89,7 +89,10 @@ impl Report {
             tier: tier.to_owned(),
             image: request.root.image(),
             mode: profile.mode.value.as_str().to_owned(),
-            profile_hash: profile.hash(),
+            profile_hash: match request.reporting {
+                Reporting::Whole => profile.hash(),
+                Reporting::End => String::new(),
+            },
             loosened: request.loosened.clone(),
             ..Self::unresolved(&request.command, profile.name.value.as_str())
         }

@@ -20,6 +20,23 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// `gl run` alone: all other commands need not be described to read it.
+#[derive(Debug, Parser)]
+struct OnlyRun {
+    #[command(flatten)]
+    run: Run,
+}
+
+/// The options of `gl run`, where that was called and nothing is wrong with it; whatever else there is to say is
+/// left to [`Cli`].
+pub(crate) fn only_run() -> Option<Run> {
+    let mut args = std::env::args_os().skip(1).peekable();
+    if args.peek()? != "run" {
+        return None;
+    }
+    OnlyRun::try_parse_from(args).ok().map(|only| only.run)
+}
+
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

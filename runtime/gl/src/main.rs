@@ -38,6 +38,9 @@ fn main() -> ExitCode {
             }
         };
     }
+    if let Some(options) = cli::only_run() {
+        return run::perform(&options);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // --help, --version and what cannot be read. A status that a program could have is none of gl run's own.

@@ -13,7 +13,9 @@ use std::process::ExitCode;
 
 use gl_container::HostProfiles;
 use gl_profile::{ENVIRONMENT_WORDS, Loosened, Options, Profile};
-use gl_sandbox::{After, Detach, Loosening, Outcome, Report, Request, Sandboxes, Terminal, Told};
+use gl_sandbox::{
+    After, Detach, Loosening, Outcome, Report, Reporting, Request, Sandboxes, Terminal, Told,
+};
 use gl_spec::{ContainerId, chain};
 
 use self::ground::{Ground, Wanted};
@@ -104,6 +106,7 @@ fn request(options: &cli::Run) -> Result<(Request, Ground), Error> {
         root: ground.root(),
         terminal: terminal(options),
         detach,
+        reporting: reporting(options, detach)?,
     };
     Ok((request, ground))
 }
@@ -174,6 +177,16 @@ fn detach(options: &cli::Run) -> Result<Detach, Error> {
         true => After::Remove,
         false => After::Keep,
     }))
+}
+
+/// Whether somebody keeps more of a run than its status.
+fn reporting(options: &cli::Run, detach: Detach) -> Result<Reporting, Error> {
+    let asked = options.report.is_some() || options.audit.is_some() || detach != Detach::No;
+    if asked {
+        return Ok(Reporting::Whole);
+    }
+    let host = gl_container::audit_target().map_err(gl_sandbox::Error::from)?;
+    Ok(host.map_or(Reporting::End, |_| Reporting::Whole))
 }
 
 /// The profile with the options, refused where they loosen it and nobody says that they may.

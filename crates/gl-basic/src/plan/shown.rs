@@ -238,8 +238,8 @@ impl Marking<'_, '_> {
         }
         self.readable()?;
         self.directory(&request.cwd, &hidden)?;
-        for path in KERNEL.map(PathBuf::from) {
-            if !self.marks.contains(&path) {
+        for path in KERNEL.map(Path::new) {
+            if !self.marks.contains(path) {
                 self.marks.hide(path, None);
             }
         }
@@ -269,7 +269,7 @@ impl Marking<'_, '_> {
         let real = self.real(path)?.unwrap_or_else(|| path.to_owned());
         let setting = format!("{} cannot be opened", line.value.as_str());
         self.run.applied(line, "landlock", setting);
-        self.marks.hide(real.clone(), Some(line.origin.clone()));
+        self.marks.hide(&real, Some(line.origin.clone()));
         Ok((!is_preset(&line.origin)).then_some(real))
     }
 
@@ -283,7 +283,7 @@ impl Marking<'_, '_> {
                     bounds: true,
                     origin: Some(line.origin.clone()),
                 };
-                self.marks.allow(real, mark);
+                self.marks.allow(&real, mark);
             }
         }
         if list.items.is_empty() {
@@ -314,7 +314,7 @@ impl Marking<'_, '_> {
             bounds: false,
             origin: None,
         };
-        self.marks.allow("/".into(), mark);
+        self.marks.allow(Path::new("/"), mark);
         Ok(())
     }
 
@@ -337,7 +337,7 @@ impl Marking<'_, '_> {
             bounds: false,
             origin: Some(origin.clone()),
         };
-        self.marks.allow(real, mark);
+        self.marks.allow(&real, mark);
         Ok(())
     }
 
@@ -353,7 +353,7 @@ impl Marking<'_, '_> {
                 bounds: false,
                 origin: None,
             };
-            self.marks.allow(real, mark);
+            self.marks.allow(&real, mark);
         }
         Ok(())
     }

@@ -67,12 +67,20 @@ pub(super) fn run(given: Given<'_>) -> i32 {
         Err(errno) => return report(&launcher, &Fault::of(Own::ForkAgain)(errno)),
     };
     let (mut guard, asked) = guard.serve();
-    if asked == Asked::Nobody {
-        orphaned.kill();
-    }
-    guard.end_all();
     // The launcher removes what it has made, and says so; in the end somebody does.
-    if asked == Asked::Nobody || guard.report_empty().is_err() {
+    let removed = match asked {
+        Asked::Nobody => {
+            orphaned.kill();
+            guard.end_all();
+            Err(Errno::PIPE)
+        }
+        Asked::Finish => {
+            guard.end_all();
+            guard.report_empty()
+        }
+        Asked::Nothing => guard.wait_for_removal(),
+    };
+    if removed.is_err() {
         orphaned.remove();
     }
     0
@@ -93,6 +101,19 @@ enum Asked {
     /// The launcher wants it to.
     Finish,
     /// The launcher is gone.
+    Nobody,
+    /// Nobody is left, which the launcher knows.
+    Nothing,
+}
+
+/// Who is left of the program's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// Somebody.
+    Some,
+    /// Nobody, and the launcher was not told.
+    Untold,
+    /// Nobody, as the launcher was just told.
     Nobody,
 }
 
@@ -118,7 +139,10 @@ impl Guard {
             return (self, Asked::Nobody);
         }
         loop {
-            self.reap();
+            match self.reap() {
+                Left::Nobody => return (self, Asked::Nothing),
+                Left::Some | Left::Untold => {}
+            }
             let mut fds = [
                 PollFd::new(&self.launcher, PollFlags::IN),
                 PollFd::new(&self.signals, PollFlags::IN),
@@ -144,33 +168,44 @@ impl Guard {
         while matches!(gl_sys::read_signal(self.signals.as_fd()), Ok(Some(_))) {}
     }
 
-    /// Waits for all that have ended; whether somebody is left.
-    fn reap(&mut self) -> bool {
-        loop {
+    /// Waits for all that have ended, and tells of the program's end: also that nobody is left, if that is so.
+    fn reap(&mut self) -> Left {
+        let mut ended = None;
+        let left = loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if self.program == Some(pid) => {
                     self.program = None;
-                    let ended = Record::new(Message::Ended, status.as_raw().into());
-                    // A launcher that is gone is noticed where the guard waits for it.
-                    self.launcher.send(&ended).ok();
+                    ended = Some(Record::new(Message::Ended, status.as_raw().into()));
                 }
                 Ok(Some(_)) | Err(Errno::INTR) => {}
-                Ok(None) => return true,
-                Err(_) => return false,
+                Ok(None) => break Left::Some,
+                Err(_) => break Left::Untold,
             }
+        };
+        let Some(mut ended) = ended else {
+            return left;
+        };
+        let nobody = left == Left::Untold;
+        if nobody {
+            ended.note = usage_note();
+        }
+        // A launcher that is gone is noticed where the guard waits for it.
+        match self.launcher.send(&ended) {
+            Ok(()) if nobody => Left::Nobody,
+            _ => left,
         }
     }
 
     /// Kills and reaps until nobody is left.
     fn end_all(&mut self) {
         let own = rustix::process::getpid();
-        while self.reap() {
+        while self.reap() == Left::Some {
             let seen = tree::kill_below(own, 0);
             // Whatever is wrong with /proc: the program is our child, not waited for, and has its id.
             if let (Err(_), Some(pid)) = (seen, self.program) {
                 rustix::process::kill_process(pid, Signal::KILL).ok();
             }
-            if self.reap() {
+            if self.reap() == Left::Some {
                 self.wait_for_child();
             }
         }
@@ -185,22 +220,32 @@ impl Guard {
 
     /// Tells that nobody is left, and waits until the launcher has removed the rest.
     fn report_empty(&self) -> Result<(), Errno> {
-        let usage = gl_sys::children_usage().unwrap_or_default();
-        let mut note = Vec::with_capacity(24);
-        for number in [
-            micros(usage.user),
-            micros(usage.system),
-            usage.most_kib.saturating_mul(1024),
-        ] {
-            note.extend(number.to_ne_bytes());
-        }
         let record = Record {
-            note: Note::new(note),
+            note: usage_note(),
             ..Record::new(Message::Empty, 0)
         };
         self.launcher.send(&record)?;
+        self.wait_for_removal()
+    }
+
+    /// Until the launcher has removed what it has made.
+    fn wait_for_removal(&self) -> Result<(), Errno> {
         self.launcher.expect(Message::Continue).map(drop)
     }
+}
+
+/// What all who were waited for have used.
+fn usage_note() -> Note {
+    let usage = gl_sys::children_usage().unwrap_or_default();
+    let mut note = Vec::with_capacity(24);
+    for number in [
+        micros(usage.user),
+        micros(usage.system),
+        usage.most_kib.saturating_mul(1024),
+    ] {
+        note.extend(number.to_ne_bytes());
+    }
+    Note::new(note)
 }
 
 const MOMENT: Timespec = Timespec {
@@ -225,7 +270,7 @@ pub(super) fn ended_of(status: i64) -> Ended {
     }
 }
 
-/// What a note of [`Message::Empty`] says.
+/// What a note of [`Message::Empty`] says, or of [`Message::Ended`] where nobody is left.
 pub(super) fn usage_of(note: &[u8]) -> Usage {
     let number = |index: usize| {
         let bytes = note.get(index * 8..index * 8 + 8)?;

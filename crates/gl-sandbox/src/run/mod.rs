@@ -47,6 +47,17 @@ pub struct Request {
     pub terminal: Terminal,
     /// Whether it outlives the caller.
     pub detach: Detach,
+    /// What is told of it in the end.
+    pub reporting: Reporting,
+}
+
+/// What is told of a run in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reporting {
+    /// All that there is to know.
+    Whole,
+    /// How it ended, to a caller that keeps nothing: of a program that has succeeded no more is worked out.
+    End,
 }
 
 /// Whether a program gets a terminal of its own.

@@ -10,7 +10,7 @@ use gl_seccomp::Policy;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::{Ended, Request};
+use super::{Ended, Reporting, Request};
 use crate::denials::Denials;
 use crate::detach::{Detach, Detaching};
 use crate::error::Error;
@@ -25,6 +25,7 @@ use crate::usage;
 /// What the worker does while the sandbox runs.
 pub(crate) struct Watching {
     pub(crate) report: Report,
+    reporting: Reporting,
     /// What the sandbox sets up by itself.
     pub(super) own: Vec<Layer>,
     told: Told,
@@ -155,6 +156,11 @@ impl Watching {
         }
     }
 
+    /// Whether somebody is told more than how it ended, or would want to know why.
+    fn tells_usage(&self, ended: Ended) -> bool {
+        self.reporting == Reporting::Whole || ended != Ended::Exited(0)
+    }
+
     /// Puts what was denied into the report, and the limits that were met; the reason for the end, if that is
     /// one of them.
     pub(crate) fn tell_denials(&mut self, ended: Ended) -> Option<Reason> {
@@ -184,6 +190,7 @@ impl Watching {
     pub(super) fn new(request: &Request, begun: Instant) -> Self {
         Self {
             report: Report::new(request),
+            reporting: request.reporting,
             own: Vec::new(),
             told: Told::of(request),
             limits: request.profile.limits.clone(),
@@ -229,7 +236,9 @@ impl Companion for Watching {
         let now = Instant::now();
         self.ended = Some(now);
         self.report.times.run_us = micros(self.started.unwrap_or(now), now);
-        self.report.usage = usage::of(container);
+        if self.tells_usage(ended) {
+            self.report.usage = usage::of(container);
+        }
         let met = self.tell_denials(ended);
         let reason = container.end_reason().ok().flatten();
         self.report.exit = Exit::of(ended, reason.map(Reason::from).or(met));
