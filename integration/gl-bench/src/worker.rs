@@ -91,11 +91,11 @@ fn enter(root: &Path, work: &Path, new_root: &Path) -> Result<(), Error> {
     mount("sysfs", new_root.join("sys"), "sysfs", none, None).map_err(step("/sys"))?;
     mount_bind_recursive("/sys/fs/cgroup", new_root.join("sys/fs/cgroup"))
         .map_err(step("/sys/fs/cgroup"))?;
-    match unmount(
-        new_root.join("sys/fs/cgroup/unified"),
-        UnmountFlags::empty(),
-    ) {
-        Ok(()) | Err(Errno::NOENT | Errno::INVAL) => {}
+    let unified = new_root.join("sys/fs/cgroup/unified");
+    match unmount(&unified, UnmountFlags::empty()) {
+        // What a runtime makes there, as it knows the name, is not to stay on the host.
+        Ok(()) => mount("tmpfs", &unified, "tmpfs", none, None).map_err(step("no hierarchy"))?,
+        Err(Errno::NOENT | Errno::INVAL) => {}
         Err(source) => return Err(step("no hybrid hierarchy")(source)),
     }
     mount_bind_recursive("/dev", new_root.join("dev")).map_err(step("/dev"))?;
