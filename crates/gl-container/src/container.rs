@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gl_cgroup::{Cgroup, Depth, OomWatch};
 use gl_launch::rootless::user_name;
-use gl_launch::{Agent, Beside, Listening, Waiting, Watcher};
+use gl_launch::{Agent, Beside, Deadline, Listening, Waiting, Watcher};
 use gl_seccomp::Program;
 use gl_spec::oci::{Process, Spec};
 use gl_spec::{ContainerId, EndReason, Extras, StateDocument, Status};
@@ -19,6 +19,7 @@ use crate::gvisor;
 use crate::members;
 use crate::process;
 use crate::record::{CONFIG, END, End, Phase, RECORD, Record, SECCOMP};
+use crate::setup;
 use crate::signal::{Reached, Whom};
 use crate::store::{StateDir, Store};
 use crate::watch;
@@ -398,32 +399,44 @@ impl Container {
                 status,
             });
         }
-        let watcher = watch::prepare(store, &container.record, &container.extras()?)?;
+        let extras = container.extras()?;
+        let deadline = setup::deadline_of_start(&container, &extras);
+        let watcher = watch::prepare(store, &container.record, &extras)?;
         if let Some(watcher) = &watcher {
             watcher.begin()?;
         }
         let spec = container.spec()?;
-        container.open_gate(&spec, watcher, &mut ())
+        container.open_gate(&spec, watcher, (&mut (), deadline))
     }
 
     /// The part of `start` that `run` shares. The program does not get a moment without its limits:
-    /// `watcher` has been told to begin.
+    /// `watcher` has been told to begin. One that does not run by the deadline is ended.
     pub(crate) fn open_gate(
         &self,
         spec: &Spec,
         watcher: Option<Watcher>,
-        beside: &mut dyn Beside,
+        (beside, deadline): (&mut dyn Beside, Deadline),
     ) -> Result<(), Error> {
         if let Some(sandbox) = &self.record.gvisor {
             return gvisor::open_gate(self, sandbox, spec, watcher);
         }
-        let init = self.init()?;
         let extras = self.extras()?;
+        self.pass_gate((spec, &extras), watcher, (beside, deadline))
+            .map_err(|err| setup::end_late(self, err, &extras, deadline))
+    }
+
+    fn pass_gate(
+        &self,
+        (spec, extras): (&Spec, &Extras),
+        watcher: Option<Watcher>,
+        (beside, deadline): (&mut dyn Beside, Deadline),
+    ) -> Result<(), Error> {
+        let init = self.init()?;
         let facts = gl_launch::facts();
         let process = spec.process().as_ref().ok_or_else(|| Error::Corrupt {
             path: self.dir.path(CONFIG),
         })?;
-        let process = gl_plan::plan_process(process, spec, &extras, &facts)?;
+        let process = gl_plan::plan_process(process, spec, extras, &facts)?;
         let listening = self.listening(spec);
         gl_launch::start(
             self.dir.as_fd(),
@@ -433,27 +446,34 @@ impl Container {
             Agent {
                 listening: listening.as_ref(),
                 beside,
+                deadline,
             },
         )?;
         self.dir.unlink(gl_launch::GATE)?;
-        self.run_poststart(spec, &init)
+        self.run_poststart(spec, &init, deadline)
     }
 
-    pub(crate) fn run_poststart(&self, spec: &Spec, init: &OwnedFd) -> Result<(), Error> {
+    pub(crate) fn run_poststart(
+        &self,
+        spec: &Spec,
+        init: &OwnedFd,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
         let hooks = gl_plan::plan_hooks(spec).poststart;
         if hooks.is_empty() {
             return Ok(());
         }
         let state = self.record.document(Status::Running, String::new());
-        gl_launch::run_hooks(&hooks, &state.to_hook_json(Status::Running)).map_err(|err| {
-            match gl_sys::pidfd_send_signal(init.as_fd(), Signal::KILL.as_raw()) {
+        let input = state.to_hook_json(Status::Running);
+        gl_launch::run_hooks(&hooks, &input, deadline).map_err(
+            |err| match gl_sys::pidfd_send_signal(init.as_fd(), Signal::KILL.as_raw()) {
                 Ok(()) | Err(Errno::SRCH) => gl_launch::Error::Hook(err).into(),
                 Err(source) => Error::Signal {
                     signal: Signal::KILL.as_raw(),
                     source,
                 },
-            }
-        })
+            },
+        )
     }
 }
 

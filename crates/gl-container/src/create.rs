@@ -3,10 +3,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use gl_cgroup::{Cgroup, Driver, Parents};
-use gl_launch::{Init as First, Tie, Watcher};
+use gl_launch::{Deadline, Init as First, Tie, Watcher};
 use gl_plan::{Keyring, Kind, Options, Pivot, Plan, Starts};
 use gl_profile::Profile;
 use gl_profile::translate::Step;
@@ -27,8 +27,10 @@ use crate::limits;
 use crate::pid_file::write_pid_file;
 use crate::process;
 use crate::profile::{self, Had};
+use crate::quota;
 use crate::record::{CONFIG, Init, Phase, RECORD, Record, SECCOMP};
 use crate::rootless;
+use crate::setup;
 use crate::socket;
 use crate::store::{Store, Warnings};
 use crate::watch;
@@ -138,6 +140,8 @@ pub(crate) struct Created {
     pub(crate) decision: Decision,
     /// What will watch it, where it starts at once and has limits to watch.
     pub(crate) watcher: Option<Watcher>,
+    /// When it has to run.
+    pub(crate) deadline: Deadline,
 }
 
 /// [`create`], for one that goes on with the container.
@@ -147,6 +151,7 @@ pub(crate) fn create_with(
     request: &CreateRequest,
     Caller { console, starts }: Caller,
 ) -> Result<Created, Error> {
+    let begun = Instant::now();
     let mut decided = decide(store, id, request, starts)?;
     if decided.gvisor.is_some() {
         return gvisor::create(store, id, request, (decided, console));
@@ -160,15 +165,23 @@ pub(crate) fn create_with(
     let dir = store.make(id)?;
     let record = new_record(id, &decided);
     let mut container = Container { dir, record };
-    match build(store, &mut container, &mut decided, request, console) {
+    let deadline = setup::deadline(&decided.extras, begun);
+    let host = Host {
+        store,
+        console,
+        deadline,
+    };
+    match build(host, &mut container, &mut decided, request) {
         Ok(watcher) => Ok(Created {
             container,
             spec: decided.spec,
             warnings: decided.warnings,
             decision: decided.decision,
             watcher,
+            deadline,
         }),
         Err(err) => {
+            let err = setup::explain(err, &decided.extras, deadline);
             // The first failure is the one to tell; what the clean-up meets comes from it.
             match undo(store, id, &container, request) {
                 Ok(()) | Err(_) => Err(err),
@@ -318,6 +331,7 @@ pub(crate) fn new_record(id: &ContainerId, decided: &Decided) -> Record {
         cgroup: None,
         private_pids: decided.gvisor.is_some() || decided.plan.namespaces.creates(Kind::Pid),
         gvisor: None,
+        setup_ms: 0,
         keeps_keyring: decided.plan.options.keyring == Keyring::Keep,
     }
 }
@@ -346,13 +360,24 @@ fn open_console(
     }
 }
 
+/// Where a container is built.
+struct Host<'a> {
+    store: &'a Store,
+    console: Option<OwnedFd>,
+    deadline: Deadline,
+}
+
 fn build(
-    store: &Store,
+    host: Host<'_>,
     container: &mut Container,
     decided: &mut Decided,
     request: &CreateRequest,
-    console: Option<OwnedFd>,
 ) -> Result<Option<Watcher>, Error> {
+    let Host {
+        store,
+        console,
+        deadline,
+    } = host;
     container.dir.write_new(CONFIG, &decided.bytes)?;
     if !decided.extras.apparmor.is_empty() {
         // After the record of it, so that whatever happens `delete` finds them.
@@ -367,6 +392,7 @@ fn build(
         plan: &decided.plan,
         bundle: &decided.bundle,
         root: given_root(request)?,
+        store: quota::filesystem(&decided.plan)?,
         state_dir: container.dir.as_fd(),
         state: &state,
         join: cgroup.map_or_else(|| Ok(Vec::new()), Cgroup::join_fds)?,
@@ -395,7 +421,7 @@ fn build(
     if let Some(program) = &decided.program {
         container.dir.write_new(SECCOMP, &program.to_bytes())?;
     }
-    launching.built(&state)?;
+    launching.built(&state, deadline)?;
     drop(placeholder);
     container.record.init = Some(Init {
         pid,
@@ -404,6 +430,7 @@ fn build(
             .map_err(Error::host("inspect the init process"))?,
     });
     container.record.phase = Phase::Created;
+    container.record.setup_ms = u64::try_from(deadline.spent().as_millis()).unwrap_or(u64::MAX);
     container.dir.replace(RECORD, &encode(&container.record))?;
     if let Some(watcher) = &watcher {
         // It reads the record meanwhile; nothing of the container runs before it has.
@@ -415,6 +442,9 @@ fn build(
     if let Some(path) = &request.pidfd_socket {
         // While init still ends with us if it fails.
         socket::send_pidfd(&socket::connect(socket::PIDFD, path)?, launching.pidfd())?;
+    }
+    if deadline.is_over() {
+        return Err(gl_launch::Error::Late.into());
     }
     launching.commit()?;
     Ok(watcher)
@@ -449,8 +479,8 @@ pub(crate) fn undo(
     let cgroup = match &container.record.cgroup {
         Some(record) => Cgroup::open(record)
             .and_then(|cgroup| {
-                // Of what runsc started something may run.
-                if container.record.gvisor.is_some() {
+                // Of what runsc, or a hook in the container, started something may run.
+                if container.record.gvisor.is_some() || !container.record.private_pids {
                     cgroup.kill_all(Signal::KILL)?;
                     cgroup.wait_empty(PATIENCE)?;
                 }

@@ -94,7 +94,7 @@ pub(crate) fn delete_loaded(
 }
 
 /// Kills what is left, and returns when it is gone.
-fn end_processes(container: &Container) -> Result<(), Error> {
+pub(crate) fn end_processes(container: &Container) -> Result<(), Error> {
     match container.init() {
         Ok(init) => {
             match gl_sys::pidfd_send_signal(init.as_fd(), Signal::KILL.as_raw()) {

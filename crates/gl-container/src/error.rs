@@ -38,6 +38,25 @@ pub enum Error {
         /// What the parser said.
         said: String,
     },
+    /// The set-up took longer than the profile lets it.
+    #[error("set the container up within {} s, by {line}", ms.div_ceil(1000))]
+    SetupTimeout {
+        /// The line of the profile.
+        line: String,
+        /// The limit.
+        ms: u64,
+        /// What was not done then.
+        #[source]
+        source: Box<Self>,
+    },
+    /// The filesystem that a profile's disk quota takes.
+    #[error("hold {line}: {problem}")]
+    DiskQuota {
+        /// The line of the profile.
+        line: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A limit above that of the container's profile.
     #[error("update {field}: profile {profile} allows at most {bound}")]
     Bound {
@@ -232,6 +251,7 @@ impl Classify for Error {
             }
             Self::Root { .. } | Self::Option { .. } | Self::Bound { .. } => Class::Invalid,
             Self::NotOwned { .. } => Class::Denied,
+            Self::DiskQuota { .. } => Class::Unsupported,
             Self::SharedPids | Self::NoCgroup => Class::Unsupported,
             _ => Class::Internal,
         }
@@ -250,6 +270,8 @@ impl Classify for Error {
             | Self::NotStopped { .. } => "E_STATE",
             Self::File { .. } => "E_FILE",
             Self::Root { .. } => "E_ROOT",
+            Self::DiskQuota { .. } => "E_DISK_QUOTA",
+            Self::SetupTimeout { .. } => "E_SETUP_TIMEOUT",
             Self::Option { .. } => "E_OPTION",
             Self::Signal { .. } => "E_SIGNAL",
             Self::Corrupt { .. } => "E_CORRUPT",
@@ -289,6 +311,12 @@ impl Classify for Error {
             ),
             Self::SharedPids => {
                 Some("give it a pid namespace of its own, or a cgroup that can be made".into())
+            }
+            Self::SetupTimeout { .. } => Some(
+                "see what its hooks wait for, or allow more time with setup_timeout".into(),
+            ),
+            Self::DiskQuota { .. } => {
+                Some("set readonly_root = true, or leave the quota out".into())
             }
             Self::NotOwned { .. } => Some(
                 "map ids that /etc/subuid and /etc/subgid give to the user, or the user's own"

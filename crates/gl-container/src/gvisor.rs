@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use gl_cgroup::Cgroup;
-use gl_launch::{HostProgram, Tie, Watcher};
+use gl_launch::{Deadline, HostProgram, Tie, Watcher};
 use gl_plan::Starts;
 use gl_runsc::{Bundle, Lacking, Layer, Place, Platform, Runsc, Sandbox, Wanted};
 use gl_seccomp::Program;
@@ -204,6 +204,7 @@ pub(crate) fn create(
             warnings: decided.warnings,
             decision: decided.decision,
             watcher,
+            deadline: Deadline::default(),
         }),
         // The first failure is the one to tell; what the clean-up meets comes from it.
         Err(err) => match undo(store, id, &container, request) {
@@ -385,7 +386,8 @@ fn run_hooks(container: &Container, decided: &Decided, pid: Pid) -> Result<(), E
     let mut state = container.record.document(Status::Creating, String::new());
     state.pid = pid.as_raw_nonzero().get();
     let input = state.to_hook_json(Status::Creating);
-    gl_launch::run_hooks(&hooks, &input).map_err(|err| gl_launch::Error::Hook(err).into())
+    gl_launch::run_hooks(&hooks, &input, Deadline::default())
+        .map_err(|err| gl_launch::Error::Hook(err).into())
 }
 
 /// Stores who init is: from here on the container is created.

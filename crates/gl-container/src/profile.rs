@@ -26,6 +26,7 @@ use rustix::net::AddressFamily;
 use crate::create::{CreateRequest, Decision, Denials};
 use crate::error::Error;
 use crate::gvisor;
+use crate::quota;
 use crate::store::read_all;
 
 /// The annotation that names a profile.
@@ -284,6 +285,7 @@ pub fn profile_host(cgroup: Option<Controllers>) -> Host {
             true => Gvisor::Available,
             false => Gvisor::Missing,
         },
+        disk: quota::disk(),
         users: match rootless::is_plain_user() || rootless::made_own_namespace() {
             true => Users::Own,
             false => Users::Shared,

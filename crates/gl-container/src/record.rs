@@ -67,6 +67,9 @@ pub(crate) struct Record {
     /// Whether its processes have the session keyring of who starts them.
     #[serde(default)]
     pub(crate) keeps_keyring: bool,
+    /// Milliseconds that its create took, where a profile limits its set-up.
+    #[serde(default)]
+    pub(crate) setup_ms: u64,
     /// How runsc knows it, if it has a kernel of its own.
     #[serde(default)]
     pub(crate) gvisor: Option<gl_runsc::Sandbox>,

@@ -105,6 +105,7 @@ pub fn run_beside(
         warnings,
         watcher,
         decision,
+        deadline,
     } = create_with(store, id, &request.create, caller)?;
     beside.decided(decision);
     beside.created(&container);
@@ -113,7 +114,7 @@ pub fn run_beside(
         .as_ref()
         .and_then(gl_spec::oci::Process::terminal)
         .unwrap_or(false);
-    if let Err(err) = container.open_gate(&spec, watcher, beside.agent()) {
+    if let Err(err) = container.open_gate(&spec, watcher, (beside.agent(), deadline)) {
         // What the clean-up meets comes from the first failure, which is the one to tell.
         return match delete_loaded(store, &container, Force::Yes) {
             Ok(_) | Err(_) => Err(err),

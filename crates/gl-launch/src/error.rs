@@ -141,6 +141,9 @@ pub enum Error {
     /// The child went away without a word.
     #[error("launch the container: its init process was killed")]
     Killed,
+    /// The time of the set-up was over.
+    #[error("wait for the init process: it is not done")]
+    Late,
     /// Nobody waits at the gate.
     #[error("start the container: it is not waiting for a start")]
     NotWaiting,
@@ -222,6 +225,7 @@ impl Error {
             | Self::Rootless(_)
             | Self::Hook(_)
             | Self::Killed
+            | Self::Late
             | Self::NotWaiting
             | Self::Profile { .. }
             | Self::HostSetting { .. }
@@ -299,7 +303,7 @@ impl Classify for Error {
         match self {
             Self::Prepare(err) => err.class(),
             Self::Rootless(err) => err.class(),
-            Self::Hook(_) | Self::Killed => Class::Internal,
+            Self::Hook(_) | Self::Killed | Self::Late => Class::Internal,
             Self::NotWaiting => Class::Conflict,
             Self::HostSetting { .. }
             | Self::NamespaceKind { .. }
@@ -336,6 +340,7 @@ impl Classify for Error {
                 _ => "E_LAUNCH",
             },
             Self::Killed => "E_KILLED",
+            Self::Late => "E_SETUP_TIMEOUT",
             Self::NotWaiting => "E_STATE",
             Self::Listener { .. } => "E_SECCOMP",
         }
@@ -362,9 +367,14 @@ impl Classify for Error {
                 | HookError::Run { field, .. }
                 | HookError::Status { field, .. }
                 | HookError::Signal { field, .. }
-                | HookError::Timeout { field, .. },
+                | HookError::Timeout { field, .. }
+                | HookError::Deadline { field, .. },
             ) => Some(field.as_str().into()),
-            Self::Host { .. } | Self::Rootless(_) | Self::Killed | Self::NotWaiting => None,
+            Self::Host { .. }
+            | Self::Rootless(_)
+            | Self::Killed
+            | Self::Late
+            | Self::NotWaiting => None,
         }
     }
 
@@ -421,7 +431,7 @@ impl Classify for Error {
             {
                 "the kernel has no filesystem of this type".into()
             }
-            Self::Step { .. } | Self::Fork { .. } | Self::Host { .. } => return None,
+            Self::Step { .. } | Self::Fork { .. } | Self::Host { .. } | Self::Late => return None,
             Self::Killed => "look for an OOM kill or a seccomp kill in the kernel log".into(),
             Self::NotWaiting => "a container starts once; create a new one".into(),
             Self::Listener { .. } => "start the seccomp agent that listens there".into(),

@@ -18,6 +18,7 @@ use rustix::process::Pid;
 use rustix::thread::{Gid, ThreadNameSpaceType, Uid};
 
 use crate::child::{LastSteps, become_process, join_cgroup, maps_root, report};
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::fork::{Born, Place, fork};
 use crate::identity::{self, Labels, Late};
@@ -124,6 +125,7 @@ pub fn exec<E: From<Error>>(
         let agent = Agent {
             listening,
             beside: &mut (),
+            deadline: Deadline::default(),
         };
         follow(&ours, (pid, pidfd.as_fd()), process, agent)?;
         Ok(())

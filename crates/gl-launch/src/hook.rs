@@ -3,13 +3,15 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gl_plan::Hook;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
+
+use crate::deadline::Deadline;
 
 /// Why a hook did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -67,15 +69,26 @@ pub enum HookError {
         /// The limit.
         seconds: u64,
     },
+    /// The time of the container's set-up was over before, and it was killed with its process group.
+    #[error("run {field} ({path}): not done when the time of the set-up was over")]
+    Deadline {
+        /// The config field.
+        field: String,
+        /// Its program.
+        path: String,
+    },
 }
 
-/// Runs hooks in order, each with `state` on its standard input, and stops at the first failure.
+/// Runs hooks in order, each with `state` on its standard input, and stops at the first failure, or once
+/// `deadline` is over.
 ///
 /// # Errors
 ///
 /// [`HookError`] of the hook that failed.
-pub fn run_all(hooks: &[Hook], state: &[u8]) -> Result<(), HookError> {
-    hooks.iter().try_for_each(|hook| run(hook, state))
+pub fn run_all(hooks: &[Hook], state: &[u8], deadline: Deadline) -> Result<(), HookError> {
+    hooks
+        .iter()
+        .try_for_each(|hook| run_until(hook, state, deadline))
 }
 
 /// Runs one hook, in a process group of its own, and waits for it.
@@ -85,6 +98,10 @@ pub fn run_all(hooks: &[Hook], state: &[u8]) -> Result<(), HookError> {
 /// [`HookError`]. Whatever a hook left running holds nothing up: only the hook itself is waited
 /// for, and after its time its whole group is killed.
 pub fn run(hook: &Hook, state: &[u8]) -> Result<(), HookError> {
+    run_until(hook, state, Deadline::default())
+}
+
+fn run_until(hook: &Hook, state: &[u8], deadline: Deadline) -> Result<(), HookError> {
     let (field, path) = (hook.field.clone(), hook.path.display().to_string());
     let mut command = Command::new(&hook.path);
     if let Some((name, rest)) = hook.args.split_first() {
@@ -110,10 +127,13 @@ pub fn run(hook: &Hook, state: &[u8]) -> Result<(), HookError> {
         path: path.clone(),
         source,
     };
-    let status = match wait(&mut child, hook.timeout) {
+    let status = match wait(&mut child, deadline.or_after(hook.timeout)) {
         Ok(Some(status)) => status,
         Ok(None) => {
             kill_group(&mut child).map_err(failed)?;
+            if deadline.is_over() {
+                return Err(HookError::Deadline { field, path });
+            }
             let seconds = hook.timeout.unwrap_or_default().as_secs();
             return Err(HookError::Timeout {
                 field,
@@ -156,13 +176,11 @@ fn input(state: &[u8]) -> std::io::Result<Stdio> {
 /// Waits for the hook; `None` once its time is over.
 fn wait(
     child: &mut Child,
-    timeout: Option<Duration>,
+    end: Option<Instant>,
 ) -> std::io::Result<Option<std::process::ExitStatus>> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| std::io::Error::from(Errno::SRCH))?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-    // One too far to tell is none.
-    let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
@@ -190,6 +208,8 @@ fn kill_group(child: &mut Child) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn shell(script: &str, timeout: Option<Duration>) -> Hook {
@@ -230,6 +250,17 @@ mod tests {
             begin.elapsed() < Duration::from_secs(30),
             "{:?}",
             begin.elapsed()
+        );
+    }
+
+    #[test]
+    fn hook_ends_with_the_time_of_the_setup() {
+        let deadline = Deadline::after(Instant::now(), Duration::from_millis(200));
+        let hooks = [shell("sleep 60", Some(Duration::from_secs(50)))];
+        let err = run_all(&hooks, b"", deadline).unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "run hooks.poststop[0] (/bin/sh): not done when the time of the set-up was over"
         );
     }
 

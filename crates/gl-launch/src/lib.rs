@@ -8,6 +8,7 @@
 mod bare;
 mod beside;
 mod child;
+mod deadline;
 mod error;
 mod exec;
 mod foreground;
@@ -37,6 +38,7 @@ mod worker;
 
 pub use bare::{Bare, BareRequest, Companion, Finished, Orphaned, Usage, spawn_bare};
 pub use beside::{Beside, wait_beside, wait_beside_until};
+pub use deadline::Deadline;
 pub use error::Error;
 pub use exec::{ExecRequest, Executed, exec};
 pub use foreground::{Ended, RawMode, Signals, copy, copy_size};

@@ -187,6 +187,14 @@ impl ForFork {
         Ok(Self { own, place })
     }
 
+    /// Enters a new mount namespace, with a copy of all mounts.
+    pub(crate) fn aside() -> Result<Self, Errno> {
+        let own = vec![(Kind::Mount, open_own("/proc/self/ns/mnt")?)];
+        let place = Some(Place::here()?);
+        gl_sys::unshare(UnshareFlags::NEWNS.bits())?;
+        Ok(Self { own, place })
+    }
+
     /// Takes the runtime's own namespaces back.
     pub(crate) fn leave(self) -> Result<(), Errno> {
         self.own

@@ -4,13 +4,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use gl_plan::{Kind, Plan, Process, UserNs};
-use gl_rootfs::CgroupMounts;
+use gl_rootfs::{CgroupMounts, Privilege, Stored};
 use gl_seccomp::Program;
 use gl_spec::{StateDocument, Status};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
+use crate::beside::wait_beside_until;
 use crate::child::{self, Inherited};
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::fork::{Place, fork, fork_sibling};
 use crate::gate;
@@ -33,6 +35,8 @@ pub struct Request<'a> {
     pub bundle: &'a Path,
     /// A mount that is attached nowhere, as the root in place of the plan's.
     pub root: Option<OwnedFd>,
+    /// The filesystem of the plan's store, a detached mount.
+    pub store: Option<OwnedFd>,
     /// The container's state directory, for the gate.
     pub state_dir: BorrowedFd<'a>,
     /// What hooks read; the process id is filled in.
@@ -91,7 +95,7 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
     let prepared = gl_rootfs::prepare(
         plan,
         request.bundle,
-        request.root,
+        store(plan, request.bundle, (request.root, request.store))?,
         &mut idmap::user_namespace,
     )?;
     let namespaces = namespace::open(&plan.namespaces)?;
@@ -160,6 +164,29 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         write_maps(pid, "gid_map", &maps.gid).map_err(failed("linux.gidMappings"))?;
     }
     Ok(launching)
+}
+
+/// The root, and what is on the container's own filesystem.
+fn store(
+    plan: &Plan,
+    bundle: &Path,
+    (root, filesystem): (Option<OwnedFd>, Option<OwnedFd>),
+) -> Result<Stored, Error> {
+    let (Some(store), Some(filesystem)) = (&plan.store, filesystem) else {
+        let places = Vec::new();
+        return Ok(Stored { root, places });
+    };
+    let failed = |what| move |source| Error::Host { what, source };
+    let aside = ForFork::aside().map_err(failed("make a mount namespace for the layer"))?;
+    let privilege = match host::in_user_namespace() {
+        true => Privilege::UserNamespace,
+        false => Privilege::Host,
+    };
+    let built = gl_rootfs::build_store((plan, store), bundle, root, &filesystem, privilege);
+    aside
+        .leave()
+        .map_err(failed("return to the runtime's own mount namespace"))?;
+    Ok(built?)
 }
 
 /// Whether the plan has namespaces that are entered for the sake of children.
@@ -268,12 +295,16 @@ impl Launching<'_> {
     ///
     /// # Errors
     ///
-    /// What failed in init or in a hook.
-    pub fn built(&mut self, state: &StateDocument) -> Result<(), Error> {
+    /// What failed in init or in a hook; [`Error::Late`] once `deadline` is over.
+    pub fn built(&mut self, state: &StateDocument, deadline: Deadline) -> Result<(), Error> {
         let Some(channel) = &self.channel else {
             return Err(Error::Killed);
         };
         loop {
+            let ready = wait_beside_until(&[channel.as_fd()], deadline.end(), &mut ());
+            if !ready.map_err(sync)?.contains(&true) {
+                return Err(Error::Late);
+            }
             let Some(record) = channel.receive().map_err(sync)? else {
                 return Err(Error::Killed);
             };
@@ -281,7 +312,7 @@ impl Launching<'_> {
                 Message::Ready => return Ok(()),
                 Message::Mounted => {
                     let input = state.to_hook_json(Status::Creating);
-                    hook::run_all(&self.plan.hooks.create_runtime, &input)?;
+                    hook::run_all(&self.plan.hooks.create_runtime, &input, deadline)?;
                     channel
                         .send(&Record::new(Message::Continue, 0))
                         .map_err(sync)?;

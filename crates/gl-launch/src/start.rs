@@ -15,7 +15,8 @@ use rustix::net::{
 };
 use rustix::process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_open};
 
-use crate::beside::{Beside, wait_beside};
+use crate::beside::{Beside, wait_beside_until};
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::gate;
 use crate::record::{Channel, Kind, Record};
@@ -53,12 +54,14 @@ impl Listening {
     }
 }
 
-/// Who answers for a filter while its process starts.
+/// Who answers for a filter while its process starts, and until when it has to be there.
 pub struct Agent<'a> {
     /// Where the listener goes, if the filter makes one.
     pub listening: Option<&'a Listening>,
     /// What this process does beside: perhaps it is the agent itself.
     pub beside: &'a mut dyn Beside,
+    /// The time that there is.
+    pub deadline: Deadline,
 }
 
 impl fmt::Debug for Agent<'_> {
@@ -76,7 +79,8 @@ impl fmt::Debug for Agent<'_> {
 ///
 /// # Errors
 ///
-/// What kept the program from running; [`Error::NotWaiting`] if nobody waits at the gate.
+/// What kept the program from running; [`Error::NotWaiting`] if nobody waits at the gate, [`Error::Late`]
+/// once the agent's deadline is over.
 pub fn start(
     dir: BorrowedFd<'_>,
     init: (Pid, BorrowedFd<'_>),
@@ -104,7 +108,11 @@ pub(crate) fn follow(
     process: &Process,
     agent: Agent<'_>,
 ) -> Result<(), Error> {
-    let Agent { listening, beside } = agent;
+    let Agent {
+        listening,
+        beside,
+        deadline,
+    } = agent;
     let failed = |source| Error::Host {
         what: "talk to the init process",
         source,
@@ -112,7 +120,10 @@ pub(crate) fn follow(
     let mut executing = false;
     loop {
         // It may be asked for before the program runs.
-        wait_beside(&[channel.as_fd()], beside).map_err(failed)?;
+        let ready = wait_beside_until(&[channel.as_fd()], deadline.end(), beside);
+        if !ready.map_err(failed)?.contains(&true) {
+            return Err(Error::Late);
+        }
         match channel.receive_from().map_err(failed)? {
             // The execve has closed the connection.
             None if executing => return Ok(()),

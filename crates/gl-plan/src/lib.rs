@@ -19,6 +19,7 @@ mod mount;
 mod mount_option;
 mod namespace;
 mod process;
+mod store;
 
 pub use device::{Device, DeviceKind};
 pub use error::Refusal;
@@ -31,6 +32,7 @@ pub use mount::{AttrChange, Idmap, Labelling, Mount, MountKind};
 pub use mount_option::{Propagation, Spread, attr};
 pub use namespace::{Join, Kind, Namespaces};
 pub use process::{Capabilities, IoPriority, Process, Rlimit, Scheduling, Size};
+pub use store::Store;
 
 use gl_spec::Extras;
 use gl_spec::oci::Spec;
@@ -52,6 +54,9 @@ pub fn plan(
 ) -> Result<Plan, Refusal> {
     let mut plan = model::build(spec, options, facts)?;
     bound::bind(&mut plan.process, extras, facts)?;
+    if let Some(quota) = &extras.disk_quota {
+        plan.store = Some(store::place(&mut plan.mounts, quota)?);
+    }
     plan.network = extras.network;
     plan.network_shown = extras.network.is_some() && is_shown(&plan);
     Ok(plan)

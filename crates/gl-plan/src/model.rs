@@ -12,6 +12,7 @@ use crate::mount::{self, Labelling, Mount, MountKind, Place};
 use crate::mount_option::{Propagation, Spread, rootfs_propagation};
 use crate::namespace::{self, Kind, Namespaces};
 use crate::process::{self, Process};
+use crate::store::Store;
 
 /// What a plan needs to know of the host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -182,6 +183,8 @@ pub struct Plan {
     pub hooks: Hooks,
     /// What the command line adds.
     pub options: Options,
+    /// The one filesystem that everything the container writes is on.
+    pub store: Option<Store>,
     /// Whether groups can be set, in the runtime's user namespace and so in one below it.
     pub setgroups: Setgroups,
 }
@@ -235,6 +238,7 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
         network_shown: false,
         hooks: hook::build(spec.hooks().as_ref()),
         options: *options,
+        store: None,
         mount_label: mount_label(spec, facts, &mounts, &namespaces)?,
         setgroups: facts.setgroups,
         namespaces,

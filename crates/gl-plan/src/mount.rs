@@ -60,6 +60,17 @@ pub enum MountKind {
         /// How it gets the label of `linux.mountLabel`.
         labelling: Labelling,
     },
+    /// A directory of the container's own filesystem ([`Store`](crate::Store)), empty, in place of a tmpfs.
+    Stored {
+        /// Its mode; that of the directory which it covers otherwise.
+        mode: Option<u32>,
+        /// Its user, inside; the container's root otherwise.
+        uid: Option<u32>,
+        /// Its group, inside.
+        gid: Option<u32>,
+        /// Copy what is under the mount point into it.
+        copy_up: bool,
+    },
     /// The container's cgroup hierarchy, whichever version the host has.
     Cgroup,
     /// Other attributes for what is mounted there already.

@@ -9,6 +9,7 @@ mod limits;
 mod mounts;
 mod network;
 mod process;
+mod quota;
 mod survey;
 
 use std::borrow::Cow;
@@ -39,6 +40,23 @@ pub struct Host {
     pub gvisor: Gvisor,
     /// Whose users the container's are.
     pub users: Users,
+    /// Whether a filesystem on disk can be made for a container.
+    pub disk: Disk,
+}
+
+/// Whether a filesystem on disk can be made for a container: an ext4 on a loop device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    /// It can.
+    Available,
+    /// It cannot, as this is missing.
+    Missing(&'static str),
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self::Missing("nobody has looked for a loop device")
+    }
 }
 
 /// Whether a container can get a kernel of its own.

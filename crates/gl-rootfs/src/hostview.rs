@@ -31,6 +31,14 @@ pub(crate) fn drop_host_views(root: &Path) -> Result<(), Errno> {
         .try_for_each(|path| rustix::mount::unmount(path, flags))
 }
 
+/// Where something is mounted, in this mount namespace.
+pub(crate) fn mount_points() -> Result<Vec<PathBuf>, Errno> {
+    let text = read_mountinfo()?;
+    let lines = text.split(|byte| *byte == b'\n');
+    let points = lines.filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    Ok(points.map(unescape).collect())
+}
+
 fn read_mountinfo() -> Result<Vec<u8>, Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = rustix::fs::open("/proc/self/mountinfo", flags, Mode::empty())?;

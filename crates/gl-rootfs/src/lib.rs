@@ -19,6 +19,7 @@ mod prepare;
 mod procfs;
 mod resolve;
 mod stage;
+mod store;
 
 pub use cgroupfs::{CgroupMounts, Hierarchy};
 pub use console::{Console, Terminal, open_terminal};
@@ -29,3 +30,4 @@ pub use prepare::{Bind, Error, Prepared, new_root, prepare};
 pub use procfs::Procfs;
 pub use resolve::{Leaf, Made, Root};
 pub use stage::{attach_root, finish_root, hide, make_dev, mount_all, pivot, write_sysctls};
+pub use store::{Privilege, Stored, build_store, disk_store, memory_store};

@@ -15,6 +15,7 @@ use rustix::mount::{
 };
 
 use crate::resolve::Leaf;
+use crate::store::{LAYER, Stored};
 
 /// Why a host object could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,25 @@ pub enum Error {
         #[source]
         source: Errno,
     },
+    /// The container's own filesystem, or the root on it.
+    #[error("{what} of {field}")]
+    Store {
+        /// What was being done.
+        what: &'static str,
+        /// The line of the profile.
+        field: String,
+        /// What the kernel said.
+        #[source]
+        source: Errno,
+    },
+    /// The root has mounts below it, which a layer over it would hide.
+    #[error("hold {field}: there is a mount at {path}, below the root")]
+    Submount {
+        /// The line of the profile.
+        field: String,
+        /// Where it is on the host.
+        path: String,
+    },
     /// A device of the host that is bound into a user namespace.
     #[error("open the device {} of {field}", path.display())]
     Device {
@@ -98,14 +118,18 @@ impl Error {
             | Self::Source { source, .. }
             | Self::Attributes { source, .. }
             | Self::Idmap { source, .. }
+            | Self::Store { source, .. }
             | Self::Device { source, .. } => Some(*source),
-            Self::RootKind { .. } | Self::DeviceNumber { .. } => None,
+            Self::RootKind { .. } | Self::DeviceNumber { .. } | Self::Submount { .. } => None,
         }
     }
 }
 
 impl Classify for Error {
     fn class(&self) -> Class {
+        if matches!(self, Self::Submount { .. }) {
+            return Class::Unsupported;
+        }
         match self.errno() {
             None | Some(Errno::NOTDIR) => Class::Invalid,
             Some(Errno::NOENT) => Class::NotFound,
@@ -120,6 +144,7 @@ impl Classify for Error {
             Self::Root { .. } | Self::RootKind { .. } => "E_ROOTFS",
             Self::Source { .. } | Self::Attributes { .. } | Self::Idmap { .. } => "E_MOUNT",
             Self::Device { .. } | Self::DeviceNumber { .. } => "E_DEVICE",
+            Self::Store { .. } | Self::Submount { .. } => "E_DISK_QUOTA",
         }
     }
 
@@ -127,6 +152,8 @@ impl Classify for Error {
         match self {
             Self::Root { .. } | Self::RootKind { .. } => Some("root.path".into()),
             Self::Source { field, .. }
+            | Self::Store { field, .. }
+            | Self::Submount { field, .. }
             | Self::Attributes { field, .. }
             | Self::Idmap { field, .. }
             | Self::Device { field, .. }
@@ -145,6 +172,14 @@ impl Classify for Error {
             }
             Self::Idmap { .. } => {
                 "the source's filesystem must support id-mapped mounts, as ext4, xfs and tmpfs do"
+            }
+            Self::Store { what, source, .. } if *what == LAYER && *source == Errno::INVAL => {
+                "a layer over the engine's root is one too many for the kernel, or for the filesystem that \
+                 the root is on: set readonly_root = true, or leave the quota out"
+            }
+            Self::Store { .. } => "set readonly_root = true, or leave the quota out",
+            Self::Submount { .. } => {
+                "unmount it, or let the engine mount it read-only as one of the container's mounts"
             }
             Self::Attributes { .. } => "the kernel must be 5.12 or later and the caller root",
             Self::Device { .. } | Self::DeviceNumber { .. } => {
@@ -207,8 +242,8 @@ pub fn new_root() -> Result<OwnedFd, Errno> {
     fsmount(&made, FsMountFlags::FSMOUNT_CLOEXEC, flags)
 }
 
-/// Opens what `plan` takes from the host; relative paths are below `bundle`, which is absolute. `root` is a
-/// mount that is attached nowhere, in place of the plan's root.
+/// Opens what `plan` takes from the host; relative paths are below `bundle`, which is absolute. The root of
+/// `stored` is a mount that is attached nowhere, in place of the plan's root.
 /// `userns` makes a user namespace with given maps, for mounts with an id map.
 ///
 /// # Kernel
@@ -221,17 +256,23 @@ pub fn new_root() -> Result<OwnedFd, Errno> {
 pub fn prepare(
     plan: &Plan,
     bundle: &Path,
-    root: Option<OwnedFd>,
+    stored: Stored,
     userns: &mut dyn FnMut(&IdMaps) -> Result<OwnedFd, Errno>,
 ) -> Result<Prepared, Error> {
     let root_path = bundle.join(&plan.root.path);
     let null_path = Path::new("/dev/null");
+    let mut places = stored.places.into_iter().peekable();
     Ok(Prepared {
-        root: open_root(plan, &root_path, root)?,
+        root: open_root(plan, &root_path, stored.root)?,
         binds: plan
             .mounts
             .iter()
-            .map(|mount| open_bind(plan, mount, bundle, userns))
+            .map(
+                |mount| match places.next_if(|(index, _)| *index == mount.index) {
+                    Some((_, tree)) => bind_place(plan, mount, tree).map(Some),
+                    None => open_bind(plan, mount, bundle, userns),
+                },
+            )
             .collect::<Result<_, _>>()?,
         devices: plan
             .devices
@@ -330,6 +371,16 @@ fn open_bind(
         gl_sys::mount_setattr(tree.as_fd(), &change, depth(idmap.spread)).map_err(failed)?;
     }
     Ok(Some(Bind { tree, leaf }))
+}
+
+/// A directory of the container's own filesystem, as a mount of the plan wants it.
+fn bind_place(plan: &Plan, mount: &Mount, tree: OwnedFd) -> Result<Bind, Error> {
+    set_attributes(plan, mount, &tree).map_err(|source| Error::Attributes {
+        field: format!("{}.options", mount.field()),
+        source,
+    })?;
+    let leaf = Leaf::Directory;
+    Ok(Bind { tree, leaf })
 }
 
 /// Attributes and propagation, in one call where one is enough.

@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 
 use gl_plan::{Labelling, Mount, MountKind, Pivot, Plan, Propagation, attr};
 use gl_sys::{Depth, MountAttr};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 
@@ -90,6 +90,12 @@ fn mount_one(
             attach(bind.tree.as_fd(), target.as_fd()).map_err(Failure::of(Step::Attach))?;
             make_unbindable(mount, &bind.tree)?;
             return Ok(Some(bind.tree));
+        }
+        (MountKind::Stored { .. }, Some(bind)) => {
+            settle_stored(mount, &bind.tree, &target, made)?;
+            attach(bind.tree.as_fd(), target.as_fd()).map_err(Failure::of(Step::Attach))?;
+            make_unbindable(mount, &bind.tree)?;
+            return Ok(None);
         }
         (MountKind::Remount, _) => {
             change_attributes(mount, &target)?;
@@ -213,6 +219,39 @@ fn new_filesystem(
         set_readonly(&tree)?;
     }
     Ok(tree)
+}
+
+/// Makes a directory of the container's own filesystem what the tmpfs was to be in whose place it is.
+fn settle_stored(
+    mount: &Mount,
+    tree: &OwnedFd,
+    target: &OwnedFd,
+    made: Made,
+) -> Result<(), Failure> {
+    let MountKind::Stored {
+        mode,
+        uid,
+        gid,
+        copy_up: copies,
+    } = mount.kind
+    else {
+        return Ok(());
+    };
+    if copies {
+        copy_up(target.as_fd(), tree.as_fd()).map_err(Failure::of(Step::CopyUp))?;
+    }
+    let stat = rustix::fs::fstat(target).map_err(Failure::of(Step::MountPoint))?;
+    let mode = mode.or((made == Made::Existing).then_some(stat.st_mode & 0o7777));
+    let failed = Failure::of(Step::CreateFilesystem);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(tree, ".", flags, Mode::empty()).map_err(&failed)?;
+    if uid.is_some() || gid.is_some() {
+        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+        rustix::fs::fchown(&dir, uid, gid).map_err(&failed)?;
+    }
+    // That of a new tmpfs. After the owner, whose change takes bits away.
+    let mode = Mode::from_raw_mode(mode.unwrap_or(0o1777));
+    rustix::fs::fchmod(&dir, mode).map_err(failed)
 }
 
 fn settle(label: Option<MountLabel<'_>>, tree: &OwnedFd) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! The file systems in memory that a program can write to, held open from outside: the kernel counts no write
+//! The file systems of its own that a program can write to, held open from outside: the kernel counts no write
 //! that fails for want of space, but tells at the end whether there is some.
 
 use std::os::fd::OwnedFd;
@@ -43,7 +43,7 @@ impl Space {
             let Ok(fd) = root.open_plain(path, flags) else {
                 continue;
             };
-            if is_memory(&fd) {
+            if is_own(&fd) {
                 held.push((path.to_owned(), fd));
             }
         }
@@ -71,20 +71,24 @@ impl Space {
     }
 }
 
-fn is_memory(fd: &OwnedFd) -> bool {
+fn is_own(fd: &OwnedFd) -> bool {
     const TMPFS: i64 = 0x0102_1994;
-    rustix::fs::fstatfs(fd).is_ok_and(|seen| seen.f_type == TMPFS)
+    const OVERLAY: i64 = 0x794c_7630;
+    rustix::fs::fstatfs(fd).is_ok_and(|seen| [TMPFS, OVERLAY].contains(&seen.f_type))
 }
 
-/// Where the mount of a line of `mountinfo` is, if it is a tmpfs that can be written to. A path that is
+/// Where the mount of a line of `mountinfo` is, if it is a tmpfs, or a layer over the root, that can be written
+/// to. A path that is
 /// written with escapes is none that we have made.
 fn writable(line: &str) -> Option<&Path> {
     let (mount, kind) = line.split_once(" - ")?;
     let mut words = mount.split(' ').skip(4);
     let (path, options) = (words.next()?, words.next()?);
-    let memory = kind.split(' ').next() == Some("tmpfs");
+    let own = ["tmpfs", "overlay"]
+        .map(Some)
+        .contains(&kind.split(' ').next());
     let open = options.split(',').any(|option| option == "rw");
-    (memory && open && !path.contains('\\')).then(|| Path::new(path))
+    (own && open && !path.contains('\\')).then(|| Path::new(path))
 }
 
 #[cfg(test)]

@@ -208,6 +208,38 @@ pub struct Lost {
     pub instead: String,
 }
 
+/// How long the set-up of a container may take, what the runtime does of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetupTimeout {
+    /// Milliseconds of `create` and `start` together.
+    pub ms: u64,
+    /// The line of the profile that says so, for errors.
+    pub line: String,
+}
+
+/// Everything writable of a container on one filesystem, which is gone with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskQuota {
+    /// How much it holds, bytes.
+    pub bytes: u64,
+    /// Where it stores them.
+    pub kept: Kept,
+    /// The line of the profile that says so, for errors.
+    pub line: String,
+}
+
+/// Where what a container writes is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kept {
+    /// In memory: a tmpfs.
+    Memory,
+    /// In a file without a name: an ext4 on a loop device.
+    Disk,
+}
+
 /// Everything that a profile adds to a config.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -234,6 +266,10 @@ pub struct Extras {
     pub asked: Option<StatedLimits>,
     /// No network, whatever hooks put into the namespace.
     pub network: Option<Isolated>,
+    /// What can be written together, where the root can be.
+    pub disk_quota: Option<DiskQuota>,
+    /// The time of its set-up.
+    pub setup_timeout: Option<SetupTimeout>,
     /// Wall-clock time, milliseconds from `start`, after which the container is ended.
     pub execution_timeout_ms: Option<u64>,
     /// CPU time of all its processes together, milliseconds, after which the container is ended.

@@ -22,8 +22,9 @@ mod write;
 pub use classify::{Class, Classify, chain};
 pub use error::{Document, Error, IdProblem, Mismatch, Problem, Warning};
 pub use extras::{
-    AppArmor, BOUND_FILES, EndReason, Extras, Isolated, Landlock, Links, Lost, PathRule, PortRule,
-    ProcessBounds, ProfileName, ResourceBounds, RlimitBound, StatedLimits,
+    AppArmor, BOUND_FILES, DiskQuota, EndReason, Extras, Isolated, Kept, Landlock, Links, Lost,
+    PathRule, PortRule, ProcessBounds, ProfileName, ResourceBounds, RlimitBound, SetupTimeout,
+    StatedLimits,
 };
 pub use features::{
     ANNOTATIONS, CAPABILITIES, Facility, Features, HOOKS, MOUNT_OPTIONS, SECCOMP_ACTIONS,

@@ -11,6 +11,7 @@ mod check;
 mod clone;
 mod exec;
 mod landlock;
+mod loopdev;
 mod mountattr;
 mod network;
 mod notify;
@@ -39,6 +40,7 @@ pub use landlock::{
     LandlockRuleset, landlock_abi, landlock_allow_beneath, landlock_allow_port,
     landlock_restrict_self, landlock_ruleset,
 };
+pub use loopdev::{configure_loop_device, free_loop_device};
 pub use mountattr::{Depth, MountAttr, mount_setattr};
 pub use network::{network_namespace, raise_loopback};
 pub use notify::{

@@ -57,6 +57,9 @@ fn end(report: &Report) -> String {
     let how = match exit.reason {
         Reason::Exited => format!("ended by itself with status {}", exit.code.unwrap_or(0)),
         Reason::Signal => format!("was ended by signal {}", exit.signal.unwrap_or(0)),
+        Reason::Timeout if exit.error.is_some() => {
+            format!("was not set up in time: {why}")
+        }
         Reason::Timeout => {
             "was ended, as its wall-clock time (execution_timeout) was over".to_owned()
         }

@@ -1,7 +1,7 @@
 //! What is done with a container in gVisor once it is there.
 
 use gl_cgroup::Cgroup;
-use gl_launch::{Signals, Watcher, keep_descriptors};
+use gl_launch::{Deadline, Signals, Watcher, keep_descriptors};
 use gl_runsc::{ExecOptions, Layer, Reach, Sandbox};
 use gl_spec::Status;
 use gl_spec::oci::{Process, Spec};
@@ -37,7 +37,7 @@ pub(crate) fn open_gate(
         container.dir.replace(RECORD, &encode(&record))?;
     }
     match init {
-        Ok(init) => container.run_poststart(spec, &init),
+        Ok(init) => container.run_poststart(spec, &init, Deadline::default()),
         // `run` has had runsc start it, and it may have ended by now.
         Err(Error::NotRunning { .. }) if sandbox.started => Ok(()),
         Err(err) => Err(err),

@@ -5,21 +5,13 @@ use std::path::Path;
 use gl_spec::oci::{Mount, Root, Spec};
 use gl_spec::{Extras, Landlock, Links, PathRule};
 
-use super::mounts::{self, What};
-use super::{Effect, Lack, Refused, Run, refused};
+use super::mounts;
+use super::{Effect, Lack, Refused, Run, quota, refused};
 use crate::value::{Bytes, Mode, Setting, SourceKind};
 
 /// `LANDLOCK_ACCESS_FS_*` that change something: write, remove and make of each kind (ABI 1), move
 /// between directories (2), truncate (3).
 const CHANGES: [(u32, u64); 3] = [(1, 0b1_1111_1111_0010), (2, 1 << 13), (3, 1 << 14)];
-
-/// The engine's own files of a container: made for it, and small.
-const ENGINE_FILES: [&str; 4] = [
-    "/etc/resolv.conf",
-    "/etc/hostname",
-    "/etc/hosts",
-    "/run/.containerenv",
-];
 
 const NO_LANDLOCK: Lack = Lack {
     layer: "landlock",
@@ -48,7 +40,7 @@ pub(super) fn apply(
             },
             "",
         )?,
-        Some(quota) => disk_quota(run, spec, quota)?,
+        Some(quota) => quota::apply(run, spec, extras, quota)?,
         None => {}
     }
     readonly_root(run, spec);
@@ -65,8 +57,9 @@ fn refuse_mounts(run: &mut Run<'_>) -> Result<(), Refused> {
     {
         return Err(refused(
             &list.origin,
-            "a profile cannot give a container more of the host than its engine does",
-            "let the engine bind them: docker run --volume",
+            "a profile only tightens what the engine asked for, and this would show the container more of the host",
+            "let the engine bind it (docker run --volume SOURCE:TARGET:ro, podman likewise), or use gl run, \
+             which has no engine",
         ));
     }
     if let Some(path) = &filesystem.temp_root_path {
@@ -125,7 +118,7 @@ fn temp_root(
     Ok(())
 }
 
-fn tmpfs(destination: &str, bytes: u64) -> Mount {
+pub(super) fn tmpfs(destination: &str, bytes: u64) -> Mount {
     let mut mount = Mount::default();
     mount
         .set_destination(destination.into())
@@ -138,78 +131,6 @@ fn tmpfs(destination: &str, bytes: u64) -> Mount {
             format!("size={bytes}"),
         ]));
     mount
-}
-
-/// Everything writable together within the quota: a read-only root, and tmpfs mounts whose sizes add up
-/// to no more.
-fn disk_quota(run: &mut Run<'_>, spec: &mut Spec, quota: &Setting<Bytes>) -> Result<(), Refused> {
-    spec.root_mut()
-        .get_or_insert_with(Root::default)
-        .set_readonly(Some(true));
-    let mounts = spec.mounts_mut().get_or_insert_default();
-    let takes_space =
-        |mount: &Mount| mounts::what(mount) == What::Tmpfs && mounts::is_writable(mount);
-    for mount in mounts.iter_mut() {
-        let what = mounts::what(mount);
-        let stores = [What::Bind, What::Remount, What::Other].contains(&what);
-        if !stores || !mounts::is_writable(mount) {
-            continue;
-        }
-        if what == What::Bind && mounts::says_read_only(mount) {
-            // What is mounted below it on the host would stay writable.
-            mounts::make_read_only(mount);
-            continue;
-        }
-        // Podman binds a tmpfs that it has made: it counts as one of the container's own.
-        if what == What::Bind && mount.destination() == Path::new("/dev/shm") {
-            *mount = tmpfs("/dev/shm", quota.value.0);
-            continue;
-        }
-        let is_own = |path: &&str| mount.destination() == Path::new(path);
-        if what == What::Bind && ENGINE_FILES.iter().any(is_own) {
-            mounts::make_read_only(mount);
-            continue;
-        }
-        return Err(refused(
-            &quota.origin,
-            format!(
-                "the volume at {} can be written and has no limit",
-                mount.destination().display()
-            ),
-            "mount it read-only, or leave the quota out",
-        ));
-    }
-    let count = mounts.iter().filter(|mount| takes_space(mount)).count();
-    let share = u64::try_from(count.max(1)).ok();
-    let share = share
-        .and_then(|count| quota.value.0.checked_div(count))
-        .unwrap_or(0);
-    for mount in mounts.iter_mut().filter(|mount| takes_space(mount)) {
-        let mut options = mount.options().clone().unwrap_or_default();
-        let smaller = options
-            .iter()
-            .find_map(|option| option.strip_prefix("size="));
-        let asked = smaller.and_then(size).filter(|size| *size <= share);
-        options.retain(|option| !option.starts_with("size=") && !option.starts_with("nr_blocks="));
-        options.push(format!("size={}", asked.unwrap_or(share).max(4096)));
-        mount.set_options(Some(options));
-    }
-    let setting = format!("root read-only, {count} tmpfs of at most {share} bytes each");
-    run.applied(quota, "mounts", setting, true);
-    Ok(())
-}
-
-/// The size of a tmpfs in bytes, as `tmpfs(5)` reads it; none for a share of memory.
-fn size(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let scale = match text.get(digits.len()..)? {
-        "" => 1,
-        "k" | "K" => 1 << 10,
-        "m" | "M" => 1 << 20,
-        "g" | "G" => 1 << 30,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(scale)
 }
 
 fn readonly_root(run: &mut Run<'_>, spec: &mut Spec) {

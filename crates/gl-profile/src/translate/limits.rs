@@ -5,7 +5,7 @@ use std::time::Duration;
 use gl_spec::oci::{
     LinuxCpu, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxPids, LinuxResources, Spec,
 };
-use gl_spec::{BOUND_FILES, Extras, RlimitBound, StatedLimits};
+use gl_spec::{BOUND_FILES, Extras, RlimitBound, SetupTimeout, StatedLimits};
 
 use super::mounts::{self, What};
 use super::process::keeps_signals_inside;
@@ -58,6 +58,12 @@ const IN_REACH: Lack = Lack {
     layer: "supervisor",
     missing: "the container sees the host's processes, and could end the one that watches it",
     remedy: "let the engine give it process ids of its own, or set on_missing = \"degrade\"",
+};
+
+const UNTIMED: Lack = Lack {
+    layer: "runtime",
+    missing: "how long runsc takes for a kernel of its own is not timed",
+    remedy: "leave it out, or choose isolation = \"container\"",
 };
 
 /// How many times as many tasks as its cgroup a user namespace lets through.
@@ -138,14 +144,31 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn times(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
-    if let Some(setup) = &run.profile.setup_timeout {
-        return Err(refused(
-            &setup.origin,
-            "the engine decides how long the setup of a container takes",
-            "leave it out for containers",
-        ));
+/// What the runtime does for the set-up, hooks included, has its time; not what the engine does beside.
+fn setup(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
+    let Some(line) = &run.profile.setup_timeout else {
+        return Ok(());
+    };
+    if run.gvisor {
+        return run.lacking(&line.origin, &UNTIMED, "");
     }
+    let ms = millis(line.value);
+    let before = extras.setup_timeout.as_ref();
+    let new = before.is_none_or(|before| ms < before.ms);
+    if new {
+        let line = line.origin.to_string();
+        extras.setup_timeout = Some(SetupTimeout { ms, line });
+    }
+    let setting = format!(
+        "create and start, hooks included, within {} s",
+        line.value.as_secs()
+    );
+    run.applied(line, "runtime", setting, new);
+    Ok(())
+}
+
+fn times(run: &mut Run<'_>, extras: &mut Extras) -> Result<(), Refused> {
+    setup(run, extras)?;
     let wall = &run.profile.execution_timeout;
     let new = lower(&mut extras.execution_timeout_ms, millis(wall.value));
     run.applied(

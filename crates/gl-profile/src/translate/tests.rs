@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use gl_spec::oci::{LinuxMemory, LinuxPids, Spec};
 use gl_spec::{Extras, Isolated, Rootless};
 
-use super::{Controllers, Effect, Gvisor, Host, Processes, Users, tighten};
+use super::{Controllers, Disk, Effect, Gvisor, Host, Processes, Users, tighten};
 use crate::node::Format;
 use crate::{Layer, Profile};
 
@@ -19,6 +19,7 @@ const HOST: Host = Host {
     processes: Processes::Own,
     gvisor: Gvisor::Available,
     users: Users::Shared,
+    disk: Disk::Available,
 };
 
 fn profile(text: &str) -> Profile {

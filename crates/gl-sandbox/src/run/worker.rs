@@ -20,7 +20,7 @@ use crate::dirs::Sandboxes;
 use crate::error::Error;
 use crate::home::Home;
 use crate::layers;
-use crate::report::Report;
+use crate::report::{Exit, Reason, Report};
 use crate::root::Root;
 
 /// What came of it.
@@ -156,7 +156,11 @@ fn in_dir(
         detach: false,
         keep: false,
     };
-    gl_container::run_beside(sandboxes.store(), &request.id, &run, watching)?;
+    let ran = gl_container::run_beside(sandboxes.store(), &request.id, &run, watching);
+    if let Err(gl_container::Error::SetupTimeout { .. }) = &ran {
+        watching.report.exit = Exit::failed(Reason::Timeout);
+    }
+    ran?;
     Ok(())
 }
 

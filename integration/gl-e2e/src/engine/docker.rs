@@ -21,7 +21,7 @@ use crate::sandbox::Sandbox;
 pub const RUNTIME_NAME: &str = "under-test";
 
 /// Profiles that have a runtime of their own, see [`runtime_with`].
-pub const PROFILES: [&str; 9] = [
+pub const PROFILES: [&str; 11] = [
     "compute_only",
     "compute_olny",
     "data_processing",
@@ -30,6 +30,8 @@ pub const PROFILES: [&str; 9] = [
     "e2e-small",
     "e2e-brief",
     "e2e-quota",
+    "e2e-quota-disk",
+    "e2e-quota-ro",
     "e2e-gvisor",
 ];
 

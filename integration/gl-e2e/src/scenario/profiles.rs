@@ -265,31 +265,35 @@ pub fn profile_compute_only_runs_python(engine: &Engine) -> Outcome {
     Ok(())
 }
 
-/// A disk quota holds over all that can be written, and the root cannot.
+/// A disk quota holds over all that can be written together: in memory or on disk, on a root of its own or
+/// beside one that cannot be written.
 pub fn profile_disk_quota_holds(engine: &Engine) -> Outcome {
-    let _own = Own::new(
-        "e2e-quota",
-        "[limits]\ndisk_quota_bytes = \"2MiB\"\n[filesystem]\ncreate_temp_root = true\n",
-    );
-    let script = "for f in /tmp/a /dev/shm/a; do dd if=/dev/zero of=$f bs=1k count=4096 2>&1 | grep -o 'No space left.*'; done; \
-        dd if=/dev/zero of=/a bs=1k count=1 2>&1 | grep -o 'Read-only.*'; \
-        cat /tmp/a /dev/shm/a | wc -c";
-    let out = engine.sh(&[&chosen(engine, "e2e-quota")], script);
-    let lines: Vec<_> = out.ok().lines().collect();
-    let [tmp, shm, root, written] = lines[..] else {
-        fail(&format!("four lines: {out}"))
+    let tables = |bytes: &str, more: &str| {
+        format!(
+            "[limits]\nmemory_limit_bytes = \"64MiB\"\ndisk_quota_bytes = \"{bytes}\"\n\
+             [filesystem]\ncreate_temp_root = true\n{more}"
+        )
     };
-    let full = "No space left on device";
-    assert_eq!(
-        [tmp, shm, root],
-        [full, full, "Read-only file system"],
-        "{out}"
-    );
-    let written: u64 = written.parse().unwrap_or(0);
-    assert!(
-        (512 << 10..=2 << 20).contains(&written),
-        "{written} bytes: {out}"
-    );
+    let _memory = Own::new("e2e-quota", &tables("2MiB", ""));
+    let _disk = Own::new("e2e-quota-disk", &tables("20MiB", ""));
+    let _readonly = Own::new("e2e-quota-ro", &tables("2MiB", "readonly_root = true\n"));
+    let script = "for f in /tmp/a /dev/shm/a /a; do dd if=/dev/zero of=$f bs=4k count=8192 2>&1 | grep -oE 'No space left.*|Read-only.*'; done; \
+        cat /tmp/a /dev/shm/a /a 2>/dev/null | wc -c";
+    let (full, readonly) = ("No space left on device", "Read-only file system");
+    for (profile, root, least, most) in [
+        ("e2e-quota", full, 1984 << 10, 2 << 20),
+        ("e2e-quota-disk", full, 19 << 20, 20 << 20),
+        ("e2e-quota-ro", readonly, 512 << 10, 2 << 20),
+    ] {
+        let out = engine.sh(&[&chosen(engine, profile)], script);
+        let lines: Vec<_> = out.ok().lines().collect();
+        let [tmp, shm, seen, written] = lines[..] else {
+            fail(&format!("four lines: {out}"))
+        };
+        assert_eq!([tmp, shm, seen], [full, full, root], "{profile}: {out}");
+        let written: u64 = written.parse().unwrap_or(0);
+        assert!((least..=most).contains(&written), "{profile}: {out}");
+    }
     Ok(())
 }
 

@@ -287,7 +287,7 @@ fn doctor_sees_where_engines_know_greenlang() -> Outcome {
 
 fn doctor_says_what_profiles_lose() -> Outcome {
     let context = "[filesystem]\nselinux_context = \"a:b:c:s0\"\n";
-    let _never = Setting::profile("never", "setup_timeout = \"1m\"\n");
+    let _never = Setting::profile("never", "[limits]\nmax_connections = 5\n");
     let _broken = Setting::profile("broken", "umask = 1\n");
     let _degrades = Setting::profile("degrades", &format!("on_missing = \"degrade\"\n{context}"));
     let _insists = Setting::profile("insists", context);
@@ -297,7 +297,10 @@ fn doctor_says_what_profiles_lose() -> Outcome {
     let never = profile("never");
     assert_eq!(never["state"], "missing");
     let refused = never["refused"].as_str().unwrap();
-    assert!(refused.contains("never.toml:3: setup_timeout"), "{never}");
+    assert!(
+        refused.contains("never.toml:4: limits.max_connections"),
+        "{never}"
+    );
     assert!(
         never["fix"].as_str().unwrap().contains("leave it out"),
         "{never}"
