@@ -278,6 +278,23 @@ impl Container<'_> {
         self.inspect("{{.Id}}")
     }
 
+    /// What the runtime itself says of the container: its `state`.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime does not know the container.
+    #[track_caller]
+    pub fn runtime_state(&self) -> serde_json::Value {
+        let id = self.id();
+        let Some(root) = self.engine.state_root_of(&id) else {
+            fail(&format!("no state root of the engine holds {id}"))
+        };
+        let mut state = Command::new(runtime());
+        state.arg("--root").arg(root).args(["state", &id]);
+        let out = output(state);
+        serde_json::from_str(out.ok()).unwrap_or_else(|e| fail(&format!("no state: {e}: {out}")))
+    }
+
     /// Process id of the container's first process, as seen from here.
     ///
     /// # Panics

@@ -237,8 +237,7 @@ fn prepare() {
     tmpfs("/run", "mode=755");
     for (dir, tree) in kept {
         fs::create_dir(dir).expect("make a directory on tmpfs");
-        let attach = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        mounted(dir, move_mount(&tree, "", CWD, dir, attach));
+        attach(&tree, dir);
     }
     for layered in ["/etc", "/opt", "/var"] {
         let name = layered.trim_start_matches('/');
@@ -267,6 +266,9 @@ fn prepare() {
         "/run/cgroup",
         mount_bind_recursive("/sys/fs/cgroup", "/run/cgroup"),
     );
+    let selinux = "/sys/fs/selinux";
+    let labels = Path::new(selinux).join("enforce").is_file();
+    let labels = labels.then(|| tree(selinux));
     // What is below it would stay in the list of mounts, and Podman wants to unmount all of those.
     mounted("/sys", unmount("/sys", UnmountFlags::DETACH));
     mounted(
@@ -278,6 +280,9 @@ fn prepare() {
         mount_move("/run/cgroup", "/sys/fs/cgroup"),
     );
     fs::remove_dir("/run/cgroup").expect("remove an empty directory");
+    if let Some(tree) = labels {
+        attach(&tree, selinux);
+    }
 
     fs::create_dir("/run/gl-e2e").expect("make a directory on tmpfs");
     tmpfs("/run/gl-e2e", "mode=755");
@@ -297,6 +302,12 @@ fn tree(dir: &str) -> OwnedFd {
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE;
     open_tree(CWD, dir, flags).unwrap_or_else(|e| fail(&format!("open tree {dir}: {e}")))
+}
+
+/// Mounts what [`tree`] has opened on a directory.
+fn attach(tree: &OwnedFd, dir: &str) {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    mounted(dir, move_mount(tree, "", CWD, dir, flags));
 }
 
 fn tmpfs(target: &str, data: &str) {

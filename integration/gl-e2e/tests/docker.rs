@@ -73,6 +73,7 @@ const TESTS: &[Test] = scenarios! { engine;
         profile_words_are_seen_inside profile_writes_only_where_it_may
         profile_share_of_a_cpu_is_the_smaller_one profile_ends_what_uses_too_much
         profile_permissive_lets_calls_pass profile_words_for_others_are_refused_by_name
+        profile_layer_that_is_missing_is_refused_or_told profile_selinux_context_is_in_force
         profile_setup_has_its_time;
     profiles:
         profile_cuts_the_network_off profile_limits_are_the_smaller_ones

@@ -1,10 +1,9 @@
 //! From create to removal, with all that can be done to a container in between.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::command::{eventually, fail, output};
-use crate::engine::{Engine, runtime};
+use crate::command::{eventually, fail};
+use crate::engine::Engine;
 use crate::{Outcome, kernel};
 
 /// A first process that ends with status 3 when asked to.
@@ -33,16 +32,9 @@ pub fn create_then_start(engine: &Engine) -> Outcome {
 /// The runtime under test, and no other, runs the containers: it lists one under the engine's root.
 pub fn runtime_under_test_has_the_container(engine: &Engine) -> Outcome {
     let container = engine.sleeper(&[]);
-    let id = container.id();
-    let Some(root) = engine.state_root_of(&id) else {
-        fail(&format!("no state root of the engine holds {id}"))
-    };
-    let mut state = Command::new(runtime());
-    state.arg("--root").arg(root).args(["state", &id]);
-    let out = output(state);
-    let state: serde_json::Value = serde_json::from_str(out.ok()).unwrap_or_default();
-    assert_eq!(state["status"], "running", "{out}");
-    assert_eq!(state["pid"], container.pid(), "{out}");
+    let state = container.runtime_state();
+    assert_eq!(state["status"], "running", "{state}");
+    assert_eq!(state["pid"], container.pid(), "{state}");
     Ok(())
 }
 

@@ -1,11 +1,12 @@
 //! The words of a profile under an engine, each looked at from inside or in the kernel.
 
 use std::fs;
+use std::path::Path;
 
 use super::profiles::{Own, chosen};
-use crate::Outcome;
 use crate::command::fail;
-use crate::engine::{Engine, Kind};
+use crate::engine::{Engine, Kind, text};
+use crate::{Outcome, Skip};
 
 /// Prints what a script sees, one line each.
 const LOOK: &str = "ulimit -Hv; ulimit -Ht; umask; wc -c </etc/passwd; ls /suid | wc -l; \
@@ -133,6 +134,80 @@ pub fn profile_setup_has_its_time(engine: &Engine) -> Outcome {
     removed.unwrap_or_else(|e| fail(&format!("remove a hook: {e}")));
     assert!(!out.stdout.contains("ran"), "{out}");
     assert!(out.refused().contains("setup_timeout"), "{out}");
+    Ok(())
+}
+
+/// Whether the kernel has `SELinux`: the policy of the test host then, see `integration/testhost`.
+fn has_selinux() -> bool {
+    Path::new("/sys/fs/selinux").join("enforce").is_file()
+}
+
+/// A layer that the host lacks fails the run by its name, or is left out and told of; the rest holds.
+pub fn profile_layer_that_is_missing_is_refused_or_told(engine: &Engine) -> Outcome {
+    // No kernel has both.
+    let (word, value, missing) = match has_selinux() {
+        true => ("apparmor_profile", "e2e-none", "AppArmor is not enabled"),
+        false => ("selinux_context", BOX, "SELinux is not enabled"),
+    };
+    let profile = |on_missing: &str| {
+        let text = format!(
+            "on_missing = {on_missing:?}\n[limits]\nmax_open_files = 77\n\
+             [filesystem]\n{word} = {value:?}\n"
+        );
+        Own::new("e2e-small", &text)
+    };
+    let choice = chosen(engine, "e2e-small");
+    let strict = profile("refuse");
+    let out = engine.run(&[&choice], &["echo", "ran"]);
+    assert!(!out.stdout.contains("ran"), "{out}");
+    for said in [format!("filesystem.{word}"), missing.to_owned()] {
+        assert!(out.refused().contains(&said), "no {said:?}: {out}");
+    }
+    drop(strict);
+    let _loose = profile("degrade");
+    let container = engine.sleeper(&[&choice]);
+    let files = container.exec_sh("ulimit -Hn");
+    assert_eq!(files.ok(), "77", "{files}");
+    let state = container.runtime_state();
+    let lost = state["annotations"]["dev.greenlang.lost"].as_str();
+    let told = format!("filesystem.{word}: not in force: {missing} in this kernel");
+    assert!(lost.is_some_and(|lost| lost.starts_with(&told)), "{state}");
+    Ok(())
+}
+
+/// Labels that the policy of the test host has: a container's, and that of files it does not write.
+const BOX: &str = "system_u:system_r:gl_box_t:s0:c1,c2";
+const SECRET: &str = "system_u:object_r:gl_secret_t:s0:c1,c2";
+
+/// The context of the profile is that of the container and of each exec, and the kernel goes by it.
+pub fn profile_selinux_context_is_in_force(engine: &Engine) -> Outcome {
+    if !has_selinux() {
+        return Err(Skip("SELinux is off".to_owned()));
+    }
+    let secret = engine.directory();
+    let context = format!("context=\"{SECRET}\"");
+    let context = std::ffi::CString::new(context).expect("a label without NUL");
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", &secret, "tmpfs", flags, context.as_c_str())
+        .unwrap_or_else(|e| fail(&format!("mount a labelled tmpfs: {e}")));
+    let volume = format!("--volume={}:/secret", text(&secret));
+    let script = "tr -d '\\000\\n' </proc/self/attr/current; echo; \
+        echo x >/tmp/file && echo tmp; echo x >/secret/file && echo secret; true";
+    let plain = engine.sh(&[&volume], script);
+    assert!(plain.ok().ends_with("tmp\nsecret"), "{plain}");
+
+    let text = format!("[filesystem]\nselinux_context = {BOX:?}\n");
+    let _own = Own::new("e2e-small", &text);
+    let container = engine.sleeper(&[&volume, &chosen(engine, "e2e-small")]);
+    let label = fs::read_to_string(format!("/proc/{}/attr/current", container.pid()));
+    let label = label.unwrap_or_else(|e| fail(&format!("no label: {e}")));
+    assert_eq!(label.trim_end_matches(['\0', '\n']), BOX);
+    let out = container.exec_sh(script);
+    assert_eq!(out.ok(), format!("{BOX}\ntmp"), "{out}");
+    assert!(
+        out.stderr.contains("/secret/file: Permission denied"),
+        "{out}"
+    );
     Ok(())
 }
 
