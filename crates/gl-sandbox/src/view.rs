@@ -68,8 +68,14 @@ const COPIED_BYTES: u64 = 128 << 10;
 /// A fresh `/tmp` has this size where no quota says otherwise.
 const TMP_BYTES: u64 = 64 << 20;
 
-/// Filesystems that take id maps on every kernel with such mounts (ext4, XFS, Btrfs).
-const MAPS_IDS: [i64; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
+/// Filesystems that take id maps (ext4, XFS, Btrfs, tmpfs), with the version of the kernel that they do
+/// from on. All that have such mounts at all have the first three.
+const MAPS_IDS: [(i64, (u32, u32)); 4] = [
+    (0xef53, (0, 0)),
+    (0x5846_5342, (0, 0)),
+    (0x9123_683e, (0, 0)),
+    (0x0102_1994, (6, 3)),
+];
 
 /// Whose files are seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -419,7 +425,25 @@ fn text(path: &Path) -> Result<String, Error> {
 }
 
 fn maps_ids(path: &Path) -> bool {
-    rustix::fs::statfs(path).is_ok_and(|stat| MAPS_IDS.contains(&stat.f_type))
+    let Ok(stat) = rustix::fs::statfs(path) else {
+        return false;
+    };
+    let known = MAPS_IDS.iter().find(|(kind, _)| *kind == stat.f_type);
+    known.is_some_and(|(_, since)| *since == (0, 0) || kernel_version() >= *since)
+}
+
+/// Major and minor version of the kernel; 0 for what cannot be read.
+fn kernel_version() -> (u32, u32) {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || {
+        numbers
+            .next()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
+    };
+    (next(), next())
 }
 
 /// Where a path of the host leads, before anything of a sandbox exists.
