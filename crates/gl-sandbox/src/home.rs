@@ -176,6 +176,16 @@ impl Place {
         }
     }
 
+    /// Waits until nobody has the lock of its worker, which is dead: what that had just forked has it
+    /// as well, until it closes its descriptors or ends.
+    pub(crate) fn wait_until_released(&self) -> Result<(), Error> {
+        let Some(file) = self.file(ENTRY)? else {
+            return Ok(());
+        };
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockShared))
+            .map_err(Error::file("lock", self.path.join(ENTRY)))
+    }
+
     /// What the sandbox is; none if that cannot be read.
     pub(crate) fn entry(&self) -> Result<Option<Entry>, Error> {
         self.read(ENTRY)

@@ -195,11 +195,15 @@ impl Sandboxes {
     pub(crate) fn take_away_after(&self, id: &ContainerId, worker: Pid) -> Result<(), Error> {
         let _alone = self.one_at_a_time()?;
         self.sweep_after(worker)?;
-        let Some(place) = self.dead(id)? else {
+        let Some(place) = self.place(id)? else {
             return Ok(());
         };
         let entry = place.entry()?;
         if entry.is_none_or(|entry| entry.worker != worker.as_raw_nonzero().get()) {
+            return Ok(());
+        }
+        place.wait_until_released()?;
+        if !place.has_its_name()? {
             return Ok(());
         }
         self.clean_up(id)?;

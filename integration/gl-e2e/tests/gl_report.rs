@@ -8,18 +8,22 @@
 )]
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use gl_e2e::bundle;
 use gl_e2e::command::{self as process, Output};
 use gl_e2e::gl::{
-    BASIC, Dir, User, assert_nothing_left, assert_reason, bare, command, gl, reported, run, sh,
-    started,
+    BASIC, Dir, User, assert_nothing_left, assert_reason, bare, command, gl, ready, reported, run,
+    sh, started,
 };
 use gl_e2e::schema::faults;
 use gl_e2e::terminal::Terminal;
 use gl_e2e::{Outcome, Skip, tests};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
+};
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
@@ -28,6 +32,7 @@ fn main() -> ExitCode {
         report_of_gvisor_follows_the_schema,
         schema_refuses_what_it_does_not_know,
         killed_worker_has_a_report,
+        lock_that_outlives_the_worker_leaves_nothing,
         run_that_never_was_has_a_report,
         old_report_is_not_taken_for_a_new_one,
         report_on_a_full_disk_is_an_error_and_leaves_nothing,
@@ -167,6 +172,37 @@ fn killed_worker_has_a_report() -> Outcome {
     let output = process::output(bare(&["why", &file])?);
     assert_eq!(output.status, 1, "{output}");
     assert!(output.stdout.contains("killed by signal 9"), "{output}");
+    Ok(())
+}
+
+/// What a worker has just forked has its lock for a moment longer than it lives: here, we have it.
+fn lock_that_outlives_the_worker_leaves_nothing() -> Outcome {
+    let name = format!("{}locked", bundle::tag());
+    let script = [
+        "--name",
+        &name,
+        "--",
+        "sh",
+        "-c",
+        "echo ready; exec sleep 1000",
+    ];
+    let (mut front, _output) = ready(command(&script)?);
+    let worker = worker_of(&front).unwrap();
+    let lock = format!("/run/greenlang-sandboxes/{name}/sandbox.json");
+    let number = fs::read_dir(format!("/proc/{worker}/fd"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| fs::read_link(path).is_ok_and(|to| to == Path::new(&lock)))
+        .and_then(|path| path.file_name()?.to_str()?.parse().ok())
+        .unwrap();
+    let pidfd = pidfd_open(worker, PidfdFlags::empty()).unwrap();
+    let held = pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty()).unwrap();
+    kill_process(worker, Signal::KILL).unwrap();
+    let ended = process::gone_within(Pid::from_child(&front), Duration::from_millis(500));
+    drop(held);
+    assert_eq!(front.wait().unwrap().code(), Some(125));
+    assert!(!ended, "the front has not waited for the lock");
+    assert_nothing_left(&name);
     Ok(())
 }
 
