@@ -18,6 +18,9 @@ mod version;
 
 use std::process::ExitCode;
 
+// The program begins there: see build.rs.
+use gl_entry as _;
+
 fn main() -> ExitCode {
     if let Some(launched) = gl_runsc::launcher::launch_if_called() {
         return exit::launched(launched);
