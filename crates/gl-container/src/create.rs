@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use gl_cgroup::{Cgroup, Driver, Parents};
+use gl_cgroup::{Cgroup, Controller, Driver, Parents};
 use gl_launch::{Deadline, Init as First, Tie, Watcher};
 use gl_plan::{Keyring, Kind, Options, Pivot, Plan, Starts};
 use gl_profile::Profile;
@@ -58,6 +58,8 @@ pub struct CreateRequest {
     pub preserve_fds: u32,
     /// Who makes the cgroup; none is made, and no limit set, without.
     pub cgroups: Option<Driver>,
+    /// The controllers that it is to have on v1, where not all: it is made faster without the others.
+    pub controllers: Option<Vec<Controller>>,
     /// A profile for a container whose config names none.
     pub profile: Option<String>,
     /// A profile that the container gets whatever its config names.
@@ -138,6 +140,7 @@ pub(crate) struct Created {
     pub(crate) spec: Spec,
     pub(crate) warnings: Warnings,
     pub(crate) decision: Decision,
+    pub(crate) extras: Extras,
     /// What will watch it, where it starts at once and has limits to watch.
     pub(crate) watcher: Option<Watcher>,
     /// When it has to run.
@@ -177,6 +180,7 @@ pub(crate) fn create_with(
             spec: decided.spec,
             warnings: decided.warnings,
             decision: decided.decision,
+            extras: decided.extras,
             watcher,
             deadline,
         }),
@@ -302,7 +306,7 @@ fn decide_cgroup(
 ) -> Result<Option<Group>, Error> {
     let wanted = request.cgroups;
     wanted
-        .map(|driver| Group::decide(id, driver, spec))
+        .map(|driver| Group::decide(id, (driver, request.controllers.as_deref()), spec))
         .transpose()
 }
 
@@ -411,7 +415,13 @@ fn build(
     let placeholder = made.settle(launching.pid(), decided)?;
     launching.begin()?;
     // While init is busy.
+    // Whoever waits for it watches where it does not outlive that, and where nothing that it writes for a terminal
+    // may keep it waiting.
+    let here = request.tie == Tie::Launcher && !decided.plan.process.terminal;
     let watcher = match decided.starts {
+        Starts::AtOnce if here => {
+            watch::check(&container.record, &decided.extras).map(|()| None)?
+        }
         Starts::AtOnce => watch::prepare(store, &container.record, &decided.extras)?,
         Starts::WhenTold => None,
     };

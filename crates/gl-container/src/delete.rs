@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 
 use gl_cgroup::{Cgroup, Parents};
+use gl_spec::oci::Spec;
 use gl_spec::{ContainerId, Status};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -34,12 +35,22 @@ pub type HookFailures = Vec<gl_launch::HookError>;
 /// [`Error::Missing`] without force, [`Error::NotStopped`], or what could not be removed: the
 /// state stays then, so that it can be tried again.
 pub fn delete(store: &Store, id: &ContainerId, force: Force) -> Result<HookFailures, Error> {
+    delete_with(store, id, force, None)
+}
+
+/// [`delete`], by whoever still has the config.
+pub(crate) fn delete_with(
+    store: &Store,
+    id: &ContainerId,
+    force: Force,
+    spec: Option<&Spec>,
+) -> Result<HookFailures, Error> {
     let dir = match (store.open_locked(id), force) {
         (Err(Error::Missing { .. }), Force::Yes) => return Ok(HookFailures::new()),
         (other, _) => other?,
     };
     match (read_record(&dir, id), force) {
-        (Ok(record), _) => delete_loaded(store, &Container { dir, record }, force),
+        (Ok(record), _) => delete_loaded(store, &Container { dir, record }, force, spec),
         // A directory without a usable record: its maker was killed before the cgroup was made.
         (Err(Error::Missing { .. } | Error::Corrupt { .. }), Force::Yes) => {
             match extras::read(&dir) {
@@ -59,6 +70,7 @@ pub(crate) fn delete_loaded(
     store: &Store,
     container: &Container,
     force: Force,
+    spec: Option<&Spec>,
 ) -> Result<HookFailures, Error> {
     let id = &container.record.id;
     match container.status()? {
@@ -80,9 +92,12 @@ pub(crate) fn delete_loaded(
     }
     apparmor::unload(&container.extras()?.apparmor)?;
     // Read before the state goes, run after.
-    let hooks = container
-        .spec()
-        .map(|spec| gl_plan::plan_hooks(&spec).poststop);
+    let hooks = match spec {
+        Some(spec) => Ok(gl_plan::plan_hooks(spec).poststop),
+        None => container
+            .spec()
+            .map(|spec| gl_plan::plan_hooks(&spec).poststop),
+    };
     let state = container.record.document(Status::Stopped, String::new());
     store.remove(id, &container.dir)?;
     let input = state.to_hook_json(Status::Stopped);

@@ -35,13 +35,18 @@ enum Maker {
 }
 
 impl Group {
-    /// Decides where the cgroup goes; for systemd also whether it can be had there.
-    pub(crate) fn decide(id: &ContainerId, driver: Driver, spec: &Spec) -> Result<Self, Error> {
+    /// Decides where the cgroup goes; for systemd also whether it can be had there. On v1 it has these controllers
+    /// alone, if any are named.
+    pub(crate) fn decide(
+        id: &ContainerId,
+        (driver, only): (Driver, Option<&[Controller]>),
+        spec: &Spec,
+    ) -> Result<Self, Error> {
         let linux = spec.linux().as_ref();
         let asked = linux.and_then(|linux| linux.cgroups_path().as_ref());
         let asked = asked.map(|path| path.to_string_lossy());
         let (asked, id) = (asked.as_deref(), id.as_str());
-        let layout = Layout::detect()?;
+        let layout = only.map_or_else(Layout::detect, Layout::detect_for)?;
         let maker = match driver {
             Driver::Systemd => {
                 let annotations = spec.annotations().iter().flatten();

@@ -203,6 +203,7 @@ pub(crate) fn create(
             spec: decided.spec,
             warnings: decided.warnings,
             decision: decided.decision,
+            extras: decided.extras,
             watcher,
             deadline: Deadline::default(),
         }),

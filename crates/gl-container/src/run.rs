@@ -1,19 +1,21 @@
 //! `run`: create and start, then wait for the end and delete.
 
-use gl_launch::{Beside, Ended, Signals};
+use gl_launch::{Beside, Deadline, Ended, Signals, Tie, Watcher};
 use gl_plan::Starts;
-use gl_spec::ContainerId;
+use gl_spec::oci::Spec;
+use gl_spec::{ContainerId, Extras};
 use rustix::process::Signal;
 
 use crate::attach::{self, Attached, To};
 use crate::container::Container;
 use crate::create::{Caller, Console, CreateRequest, Created, Decision, create_with};
-use crate::delete::{Force, HookFailures, delete, delete_loaded};
+use crate::delete::{Force, HookFailures, delete, delete_loaded, delete_with};
 use crate::error::Error;
 use crate::exec::Outcome;
 use crate::gvisor;
 use crate::signal::Whom;
 use crate::store::{Store, Warnings};
+use crate::watch::Here;
 
 /// What `run` is asked for.
 #[derive(Debug, Clone)]
@@ -106,6 +108,7 @@ pub fn run_beside(
         watcher,
         decision,
         deadline,
+        extras,
     } = create_with(store, id, &request.create, caller)?;
     beside.decided(decision);
     beside.created(&container);
@@ -114,12 +117,15 @@ pub fn run_beside(
         .as_ref()
         .and_then(gl_spec::oci::Process::terminal)
         .unwrap_or(false);
-    if let Err(err) = container.open_gate(&spec, watcher, (beside.agent(), deadline)) {
+    let of = (&spec, &extras, deadline);
+    let started = start(&container, request, of, (watcher, beside));
+    let mut here = match started {
+        Ok(here) => here,
         // What the clean-up meets comes from the first failure, which is the one to tell.
-        return match delete_loaded(store, &container, Force::Yes) {
-            Ok(_) | Err(_) => Err(err),
-        };
-    }
+        Err(err) => match delete_loaded(store, &container, Force::Yes, Some(&spec)) {
+            Ok(_) | Err(_) => return Err(err),
+        },
+    };
     let Some(signals) = signals else {
         return Ok((Outcome::Detached, warnings, HookFailures::new()));
     };
@@ -127,7 +133,8 @@ pub fn run_beside(
     beside.started(&container);
     let sandbox = container.record.gvisor.as_ref();
     let terminal = terminal.filter(|_| wants_terminal && sandbox.is_none());
-    let ended = wait(&container, &signals, terminal, beside)?;
+    let mut along = Here::along(&mut here, beside.agent());
+    let ended = wait(&container, &signals, terminal, &mut along)?;
     if let (Some(sandbox), gvisor::FAILED) = (sandbox, ended.status())
         && sandbox.creation_failure().is_some()
     {
@@ -140,16 +147,34 @@ pub fn run_beside(
     let failures = match request.keep {
         true => HookFailures::new(),
         // Somebody else may have deleted it meanwhile.
-        false => delete(store, id, Force::Yes)?,
+        false => delete_with(store, id, Force::Yes, Some(&spec))?,
     };
     Ok((Outcome::Exited(ended.status()), warnings, failures))
+}
+
+/// Opens the gate, with the limits of one watched here that ends with us.
+fn start<'a>(
+    container: &'a Container,
+    request: &RunRequest,
+    (spec, extras, deadline): (&Spec, &'a Extras, Deadline),
+    (watcher, beside): (Option<Watcher>, &mut dyn Companion),
+) -> Result<Option<Here<'a>>, Error> {
+    let is_gvisor = container.record.gvisor.is_some();
+    let tied = request.create.tie == Tie::Launcher && watcher.is_none() && !is_gvisor;
+    let mut here = match tied {
+        true => Here::begin(container, extras)?,
+        false => None,
+    };
+    let mut along = Here::along(&mut here, beside.agent());
+    container.open_gate(spec, watcher, (&mut along, deadline))?;
+    Ok(here)
 }
 
 fn wait(
     container: &Container,
     signals: &Signals,
     terminal: Option<Attached>,
-    beside: &mut dyn Companion,
+    beside: &mut dyn Beside,
 ) -> Result<Ended, Error> {
     let init = match container.init() {
         Ok(init) => init,
@@ -164,7 +189,7 @@ fn wait(
         None => To::Child,
         Some(_) => To::Inside(container),
     };
-    let status = attach::wait(&init, (signals, to), terminal, beside.agent())?;
+    let status = attach::wait(&init, (signals, to), terminal, beside)?;
     if !container.record.private_pids {
         match container.kill(Signal::KILL.as_raw(), Whom::All) {
             // It has just ended; with no cgroup there is nobody else to be found.

@@ -2,6 +2,9 @@
 //! all its processes together. A process of ours watches them from outside; it outlives the command
 //! and the engine, and ends with the container.
 
+mod here;
+
+use std::borrow::Borrow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -20,6 +23,8 @@ use crate::gvisor::Inside;
 use crate::record::{END, End, Record};
 use crate::signal::Whom;
 use crate::store::{Store, read_all};
+
+pub(crate) use here::Here;
 
 /// How long a container has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
@@ -50,19 +55,36 @@ pub(crate) fn prepare(
     record: &Record,
     extras: &Extras,
 ) -> Result<Option<Watcher>, Error> {
-    let counted = extras.cpu_time_ms.is_some() || extras.max_processes.is_some();
-    if !counted && extras.execution_timeout_ms.is_none() {
+    check(record, extras)?;
+    if !is_asked(extras) {
         return Ok(None);
-    }
-    let none = record.cgroup.is_none();
-    let uncounted = extras.max_processes.is_some() && !record.private_pids;
-    if none && (extras.cpu_time_ms.is_some() || uncounted) {
-        return Err(Error::NoCgroup);
     }
     // Whatever it cannot read keeps the program from running.
     let load = || Watch::load(store, &record.id, extras).ok();
-    let watcher = Watcher::prepare(&[store.as_fd()], load, |watch, signals| watch.run(&signals))?;
+    let first = || first_pause(extras);
+    let watcher = Watcher::prepare(&[store.as_fd()], load, |watch, signals| {
+        watch.run((&signals, first()))
+    })?;
     Ok(Some(watcher))
+}
+
+/// Whether there is anything to watch.
+fn is_asked(extras: &Extras) -> bool {
+    let counted = extras.cpu_time_ms.is_some() || extras.max_processes.is_some();
+    counted || extras.execution_timeout_ms.is_some()
+}
+
+/// Whether all of it can be seen.
+///
+/// # Errors
+///
+/// [`Error::NoCgroup`].
+pub(crate) fn check(record: &Record, extras: &Extras) -> Result<(), Error> {
+    let uncounted = extras.max_processes.is_some() && !record.private_pids;
+    match record.cgroup.is_none() && (extras.cpu_time_ms.is_some() || uncounted) {
+        true => Err(Error::NoCgroup),
+        false => Ok(()),
+    }
 }
 
 /// How many processors a container could keep busy: all that there may be, as neither our affinity nor our
@@ -81,12 +103,20 @@ fn last(list: &str) -> Option<u32> {
     last.parse::<u32>().ok()?.checked_add(1)
 }
 
-struct Watch {
-    container: Container,
+struct Watch<C> {
+    container: C,
     init: OwnedFd,
     deadline: Option<Instant>,
     cpu: Option<Cpu>,
     processes: Option<Processes>,
+}
+
+/// What a look at the limits has shown.
+enum Look {
+    /// All are kept, and for so long need not be looked at.
+    Within(Option<Duration>),
+    /// One is exceeded, unless the container ends within that time.
+    Over(EndReason, Duration),
 }
 
 /// The processes of the whole container.
@@ -141,14 +171,23 @@ impl Cpu {
         let left = self.limit.saturating_sub(used);
         match left.is_zero() {
             true => left,
-            false => self.share(left),
+            false => share(left, self.processors),
         }
     }
+}
 
-    /// How long all processors together need for so much time.
-    fn share(&self, time: Duration) -> Duration {
-        (time / self.processors.max(1)).max(SHORTEST)
-    }
+/// How long all processors together need for so much time.
+fn share(time: Duration, processors: u32) -> Duration {
+    (time / processors.max(1)).max(SHORTEST)
+}
+
+/// How long nothing is looked at in the beginning: it is one process yet, and has had no time.
+fn first_pause(extras: &Extras) -> Duration {
+    let cpu = extras.cpu_time_ms.map(Duration::from_millis);
+    let cpu = cpu.map(|limit| share(limit, processors()));
+    let wall = extras.execution_timeout_ms.map(Duration::from_millis);
+    let pauses = [cpu, wall].into_iter().flatten();
+    pauses.fold(COUNTED_EVERY, Duration::min)
 }
 
 fn timespec(time: Duration) -> Timespec {
@@ -167,15 +206,21 @@ fn asked_to_end(signals: &OwnedFd) -> bool {
     taken.filter(|signal| ends.contains(signal)).count() > 0
 }
 
-impl Watch {
+impl Watch<Container> {
     fn load(store: &Store, id: &ContainerId, extras: &Extras) -> Result<Self, Error> {
         // Loaded anew: the lock that a command holds must not live on in this process.
-        let container = store.load(id)?;
-        let init = container.init()?;
+        Self::new(store.load(id)?, extras, Instant::now())
+    }
+}
+
+impl<C: Borrow<Container>> Watch<C> {
+    fn new(container: C, extras: &Extras, begun: Instant) -> Result<Self, Error> {
+        let of = container.borrow();
+        let init = of.init()?;
         let cpu = match extras.cpu_time_ms {
             None => None,
             Some(limit) => Some(Cpu {
-                cgroup: container.cgroup()?,
+                cgroup: of.cgroup()?,
                 limit: Duration::from_millis(limit),
                 processors: processors(),
             }),
@@ -183,26 +228,26 @@ impl Watch {
         let processes = match extras.max_processes {
             None => None,
             Some(max) => Some(Processes {
-                cgroup: match container.cgroup() {
-                    Err(Error::NoCgroup) if container.private_pids() => None,
+                cgroup: match of.cgroup() {
+                    Err(Error::NoCgroup) if of.private_pids() => None,
                     other => Some(other?),
                 },
                 max: usize::try_from(max).unwrap_or(usize::MAX),
-                sandbox: container.record.gvisor.clone().map(Inside::new),
+                sandbox: of.record.gvisor.clone().map(Inside::new),
             }),
         };
         let deadline = extras.execution_timeout_ms.map(Duration::from_millis);
         Ok(Self {
-            container,
             init,
-            deadline: deadline.and_then(|time| Instant::now().checked_add(time)),
+            deadline: deadline.and_then(|time| begun.checked_add(time)),
             cpu,
             processes,
+            container,
         })
     }
 
-    fn run(&self, signals: &OwnedFd) -> i32 {
-        match self.limit_reached(signals) {
+    fn run(&self, (signals, first): (&OwnedFd, Duration)) -> i32 {
+        match self.limit_reached(signals, first) {
             None => {
                 self.end_orphans();
                 0
@@ -215,28 +260,17 @@ impl Watch {
     }
 
     /// Waits; none if the container ended by itself.
-    fn limit_reached(&self, signals: &OwnedFd) -> Option<EndReason> {
-        // It is one process yet, and has had no time: nothing is looked at while it starts.
-        if self.ends_within(self.first_pause()) {
+    fn limit_reached(&self, signals: &OwnedFd, first: Duration) -> Option<EndReason> {
+        if self.ends_within(first) {
             return None;
         }
         loop {
-            let now = Instant::now();
-            let wall = self.deadline.map(|at| at.saturating_duration_since(now));
-            if wall == Some(Duration::ZERO) {
-                return Some(EndReason::Timeout);
-            }
-            let pause = self.cpu.as_ref().map(Cpu::pause);
-            if pause == Some(Duration::ZERO) {
-                let ended = self.ends_within(Duration::ZERO);
-                return (!ended).then_some(EndReason::CpuTime);
-            }
-            let processes = self.processes.as_ref();
-            if let Some(left) = processes.and_then(|all| all.left(&self.container)) {
-                return (!self.ends_within(left)).then_some(EndReason::Pids);
-            }
-            let count = processes.map(Processes::pause);
-            let wait = [wall, pause, count].into_iter().flatten().min();
+            let wait = match self.look() {
+                Look::Over(reason, moment) => {
+                    return (!self.ends_within(moment)).then_some(reason);
+                }
+                Look::Within(wait) => wait,
+            };
             let timespec = timespec(wait.unwrap_or(Duration::MAX));
             let mut fds = [
                 PollFd::new(&self.init, PollFlags::IN),
@@ -254,13 +288,22 @@ impl Watch {
         }
     }
 
-    fn first_pause(&self) -> Duration {
-        let cpu = self.cpu.as_ref().map(|cpu| cpu.share(cpu.limit));
-        let wall = self
-            .deadline
-            .map(|at| at.saturating_duration_since(Instant::now()));
-        let pauses = [cpu, wall].into_iter().flatten();
-        pauses.fold(COUNTED_EVERY, Duration::min)
+    fn look(&self) -> Look {
+        let now = Instant::now();
+        let wall = self.deadline.map(|at| at.saturating_duration_since(now));
+        if wall == Some(Duration::ZERO) {
+            return Look::Over(EndReason::Timeout, Duration::ZERO);
+        }
+        let pause = self.cpu.as_ref().map(Cpu::pause);
+        if pause == Some(Duration::ZERO) {
+            return Look::Over(EndReason::CpuTime, Duration::ZERO);
+        }
+        let processes = self.processes.as_ref();
+        if let Some(left) = processes.and_then(|all| all.left(self.container.borrow())) {
+            return Look::Over(EndReason::Pids, left);
+        }
+        let count = processes.map(Processes::pause);
+        Look::Within([wall, pause, count].into_iter().flatten().min())
     }
 
     /// Whether init ends before that much time is over.
@@ -270,9 +313,14 @@ impl Watch {
         matches!(poll(&mut fds, Some(&timespec)), Ok(1..))
     }
 
-    /// SIGTERM for the container's first process.
-    fn ask_to_end(&self) -> Result<(), Errno> {
-        match &self.container.record.gvisor {
+    /// Notes why, and sends SIGTERM to the container's first process.
+    fn ask_to_end(&self, reason: EndReason) -> Result<(), Errno> {
+        let container = self.container.borrow();
+        // What is written here only tells why; the end does not wait for it.
+        let end = crate::create::encode(&End { reason });
+        let told = container.dir.replace(END, &end);
+        drop(told);
+        match &container.record.gvisor {
             // The sandbox itself would end at once.
             Some(sandbox) => sandbox.kill(Signal::TERM, Reach::First).or(Err(Errno::IO)),
             None => gl_sys::pidfd_send_signal(self.init.as_fd(), Signal::TERM.as_raw()),
@@ -282,7 +330,7 @@ impl Watch {
     /// A sandbox outlives a runsc that was killed while it waited for it.
     fn end_orphans(&self) {
         // By the descriptor: another container may have its path by now.
-        if let (Some(_), Some(cpu)) = (&self.container.record.gvisor, &self.cpu)
+        if let (Some(_), Some(cpu)) = (&self.container.borrow().record.gvisor, &self.cpu)
             && cpu.cgroup.kill_all(Signal::KILL).is_err()
         {
             // It is gone, and all that was in it.
@@ -291,29 +339,34 @@ impl Watch {
 
     /// Ends the container, however long that takes.
     fn end(&self, reason: EndReason) {
-        // What is written here only tells why; the end does not wait for it.
-        let told = self
-            .container
-            .dir
-            .replace(END, &crate::create::encode(&End { reason }));
-        drop(told);
-        let asked = self.ask_to_end();
-        if asked != Err(Errno::SRCH) && self.ends_within(GRACE) && self.container.private_pids() {
+        let asked = self.ask_to_end(reason);
+        let private = self.container.borrow().private_pids();
+        if asked != Err(Errno::SRCH) && self.ends_within(GRACE) && private {
             return;
         }
         for _ in 0..TRIES {
-            let killed = self.container.kill(Signal::KILL.as_raw(), Whom::All);
-            let done = matches!(killed, Ok(_) | Err(Error::NotRunning { .. }));
-            if !done {
-                // Whatever is wrong with the cgroup or the state: this way needs neither.
-                let killed = gl_sys::pidfd_send_signal(self.init.as_fd(), Signal::KILL.as_raw());
-                debug_assert!(matches!(killed, Ok(()) | Err(Errno::SRCH)), "{killed:?}");
-            }
+            let done = self.kill();
             if self.ends_within(AGAIN) && done {
                 return;
             }
         }
     }
+
+    /// Kills it, and says whether everybody was reached.
+    fn kill(&self) -> bool {
+        let done = kill_all(self.container.borrow());
+        if !done {
+            // Whatever is wrong with the cgroup or the state: this way needs neither.
+            let killed = gl_sys::pidfd_send_signal(self.init.as_fd(), Signal::KILL.as_raw());
+            debug_assert!(matches!(killed, Ok(()) | Err(Errno::SRCH)), "{killed:?}");
+        }
+        done
+    }
+}
+
+fn kill_all(container: &Container) -> bool {
+    let killed = container.kill(Signal::KILL.as_raw(), Whom::All);
+    matches!(killed, Ok(_) | Err(Error::NotRunning { .. }))
 }
 
 #[cfg(test)]

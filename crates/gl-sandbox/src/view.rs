@@ -1,70 +1,22 @@
 //! What a sandbox sees of the host's files: mounts for config.json, and the empty root they go on.
 
-use std::fs::{File, Metadata};
+mod etc;
+
+use std::fs::Metadata;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use gl_profile::{Origin, Profile, SourceKind};
 use gl_rootfs::Leaf;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use serde_json::{Value as Json, json};
 
 use crate::error::Error;
 
-/// What of `/etc` programs need and everybody may read. The accounts are not the host's.
-const ETC: &[&str] = &[
-    "alternatives",
-    "bash.bashrc",
-    "ca-certificates",
-    "crypto-policies",
-    "debian_version",
-    "fonts",
-    "gai.conf",
-    "host.conf",
-    "inputrc",
-    "java",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "locale.alias",
-    "localtime",
-    "lsb-release",
-    "magic",
-    "mime.types",
-    "nsswitch.conf",
-    "os-release",
-    "pki",
-    "profile",
-    "protocols",
-    "services",
-    "ssl",
-    "terminfo",
-    "timezone",
-];
-/// Beginnings of names in `/etc` that programs need as well: settings of languages.
-const ETC_PREFIXES: &[&str] = &["java-", "python3", "perl"];
-/// Files of `/etc` that a sandbox has of its own, or that come with a network.
-const ETC_OWN: &[&str] = &["group", "hosts", "passwd", "resolv.conf"];
+pub use etc::has_in_etc;
 
-/// Whether the view of the tier `namespace` has something at this path of `/etc`, or below it, whatever the
-/// profile lists.
-pub fn has_in_etc(path: &Path) -> bool {
-    let Ok(below) = path.strip_prefix("/etc") else {
-        return false;
-    };
-    let Some(name) = below.iter().next().and_then(|name| name.to_str()) else {
-        return true;
-    };
-    ETC.contains(&name)
-        || ETC_OWN.contains(&name)
-        || ETC_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
-/// Larger files of `/etc` are not copied but mounted.
-const COPIED_BYTES: u64 = 128 << 10;
 /// A fresh `/tmp` has this size where no quota says otherwise.
 const TMP_BYTES: u64 = 64 << 20;
 
@@ -119,63 +71,6 @@ impl View {
         }
         self.mounts.extend(basic_mounts());
         Ok(())
-    }
-
-    /// A few files of the host's `/etc`, and accounts of the sandbox's own.
-    pub(crate) fn etc(&mut self, (uid, gid): (u32, u32), network: bool) -> Result<(), Error> {
-        let mut names: Vec<String> = ETC.iter().map(|name| (*name).to_owned()).collect();
-        let others = std::fs::read_dir("/etc").map_err(Error::io("read", "/etc"))?;
-        for entry in others.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if ETC_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-                names.push(name);
-            }
-        }
-        if network {
-            names.extend(["resolv.conf", "hosts"].map(str::to_owned));
-        } else {
-            self.write("/etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost\n")?;
-        }
-        for name in names {
-            self.etc_entry(&name)?;
-        }
-        let user = |uid: u32, gid: u32| format!("sandbox:x:{uid}:{gid}:sandbox:/tmp:/bin/sh\n");
-        let mut passwd = String::from("root:x:0:0:root:/tmp:/bin/sh\n");
-        let mut group = String::from("root:x:0:\n");
-        if uid != 0 {
-            passwd.push_str(&user(uid, gid));
-            group.push_str(&format!("sandbox:x:{gid}:\n"));
-        }
-        passwd.push_str("nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
-        group.push_str("nogroup:x:65534:\n");
-        self.write("/etc/passwd", &passwd)?;
-        self.write("/etc/group", &group)
-    }
-
-    fn etc_entry(&mut self, name: &str) -> Result<(), Error> {
-        let host = Path::new("/etc").join(name);
-        let Some(found) = lstat(&host)? else {
-            return Ok(());
-        };
-        if found.is_symlink() {
-            // A file of the network's is often a link out of /etc, where nothing is inside.
-            if name == "resolv.conf" {
-                let text = std::fs::read(&host).unwrap_or_default();
-                return self.write("/etc/resolv.conf", &String::from_utf8_lossy(&text));
-            }
-            let target = std::fs::read_link(&host).map_err(Error::io("read", &host))?;
-            return self.link(target, &format!("/etc/{name}"));
-        }
-        // What is not for everybody is not for the sandbox, whoever it runs as outside.
-        let wanted = if found.is_dir() { 0o005 } else { 0o004 };
-        if found.mode() & wanted != wanted {
-            return Ok(());
-        }
-        if found.is_file() && found.len() <= COPIED_BYTES {
-            let text = std::fs::read(&host).map_err(Error::io("read", &host))?;
-            return self.write_bytes(&format!("/etc/{name}"), &text);
-        }
-        self.bind(&host, &host, &found, Access::ReadOnly)
     }
 
     /// Shows what the profile and the command line name.
@@ -243,11 +138,25 @@ impl View {
         found: &Metadata,
         access: Access,
     ) -> Result<(), Error> {
+        let kind = match found.is_dir() {
+            true => FileType::Directory,
+            false => FileType::RegularFile,
+        };
+        self.bind_kind(source, target, kind, access)
+    }
+
+    fn bind_kind(
+        &mut self,
+        source: &Path,
+        target: &Path,
+        kind: FileType,
+        access: Access,
+    ) -> Result<(), Error> {
         // What is below a mount is made there by the runtime.
         if !self.is_shown(target) && !target.starts_with("/tmp") {
-            let leaf = match found.is_dir() {
-                true => Leaf::Directory,
-                false => Leaf::File,
+            let leaf = match kind {
+                FileType::Directory => Leaf::Directory,
+                _ => Leaf::File,
             };
             self.place(target, leaf)?;
         }
@@ -344,21 +253,6 @@ impl View {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(errno) => Err(failed()(errno)),
         }
-    }
-
-    fn write(&self, at: &str, text: &str) -> Result<(), Error> {
-        self.write_bytes(at, text.as_bytes())
-    }
-
-    /// Writes a new file; one that is there is not followed and not overwritten.
-    fn write_bytes(&self, at: &str, bytes: &[u8]) -> Result<(), Error> {
-        let failed = || Error::file("make, in the sandbox,", at);
-        let (dir, name) = self.root.open_parent(Path::new(at)).map_err(failed())?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(0o644));
-        let file = file.map_err(failed())?;
-        io::Write::write_all(&mut File::from(file), bytes)
-            .map_err(Error::io("write, in the sandbox,", at))
     }
 }
 

@@ -25,12 +25,33 @@ pub(crate) fn measure(peers: &mut [Peer], rounds: usize) -> Option<Vec<Table>> {
     if peer.output(words("runsc --version")).is_ok() {
         tables.push(gvisor());
     }
+    let with_docker = import(peer).is_ok();
+    if with_docker {
+        tables.push(docker());
+    }
     tables.extend([busy(), calling()]);
     let tables = tables.into_iter().map(|(title, ways)| {
         let lines = lines(peer, rounds, &ways);
         (title, lines.map_err(|err| chain(&err)))
     });
-    Some(tables.collect())
+    let mut tables: Vec<Table> = tables.collect();
+    if with_docker && let Err(err) = peer.output(words(&format!("docker rmi {IMAGE}"))) {
+        tables.push((
+            "the image that was imported for `docker run` is left",
+            Err(chain(&err)),
+        ));
+    }
+    Some(tables)
+}
+
+/// The bench's root as an image of Docker's, where a daemon answers.
+const IMAGE: &str = "gl-bench:root";
+
+fn import(peer: &mut Peer) -> Result<(), Error> {
+    let line = format!("tar -C /tmp/rootfs -c . | docker import - {IMAGE}");
+    let line = ["/bin/sh", "-c", &line].map(str::to_owned);
+    peer.output(words("docker version"))?;
+    peer.output(line.to_vec()).map(drop)
 }
 
 fn words(line: &str) -> Vec<String> {
@@ -42,6 +63,7 @@ fn sandboxed(tier: &str, command: &[String]) -> Vec<String> {
     let options = match tier {
         "basic" => "--tier basic --allow",
         "gvisor" => "--tier gvisor --rootfs /tmp/rootfs",
+        "container" => "--rootfs /tmp/rootfs",
         _ => "",
     };
     let mut line = words(&format!("{GL} run --profile compute_only {options} --"));
@@ -78,6 +100,21 @@ fn gvisor() -> Ways {
         ("gl run, tier gvisor", sandboxed("gvisor", &program)),
     ];
     ("`gl run`: a start in the tier gvisor, in ms", ways)
+}
+
+fn docker() -> Ways {
+    let docker = format!(
+        "docker run --rm --network none --read-only --cap-drop ALL --security-opt no-new-privileges \
+        --memory 512m --pids-limit 64 {IMAGE} /bin/true"
+    );
+    let ways = vec![
+        ("docker run", words(&docker)),
+        (
+            "gl run --rootfs",
+            sandboxed("container", &words("/bin/true")),
+        ),
+    ];
+    ("`gl run`: a start on a root of its own, in ms", ways)
 }
 
 /// A program in all the tiers that run it on the host's kernel.

@@ -209,9 +209,11 @@ impl Watching {
 
 impl Companion for Watching {
     fn decided(&mut self, decision: Decision) {
-        self.report.layers = std::mem::take(&mut self.own);
-        let of_profile = layers::of_profile(&decision, &self.told);
-        self.report.layers.extend(of_profile);
+        if self.reporting == Reporting::Whole {
+            self.report.layers = std::mem::take(&mut self.own);
+            let of_profile = layers::of_profile(&decision, &self.told);
+            self.report.layers.extend(of_profile);
+        }
         if let Some(agent) = &mut self.agent {
             agent.denials.decided(decision);
         }

@@ -4,14 +4,14 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Instant;
 
-use gl_cgroup::Driver;
+use gl_cgroup::{Controller, Driver};
 use gl_container::{CreateRequest, Denials as Observing, Init, RunRequest, Tie};
 use gl_plan::{Keyring, Pivot};
 use gl_profile::{AbsolutePath, Isolation, Profile, Setting};
 
-use super::Request;
 use super::Told;
 use super::watching::{Agent, Watching, micros};
+use super::{Reporting, Request};
 use crate::basic;
 use crate::bundle::{self, AGENT};
 use crate::denials::Denials;
@@ -133,7 +133,9 @@ fn in_dir(
     };
     let bundle = bundle::write(dir, request, held.as_ref())?;
     let config = bundle.path.join("config.json");
-    watching.own = layers::own(&config)?;
+    if request.reporting == Reporting::Whole {
+        watching.own = layers::own(&config)?;
+    }
     let run = RunRequest {
         create: CreateRequest {
             bundle: bundle.path,
@@ -146,6 +148,7 @@ fn in_dir(
             keyring: Keyring::New,
             preserve_fds: 0,
             cgroups: Some(Driver::Cgroupfs),
+            controllers: controllers(request),
             profile: None,
             resolved: Some(for_container(request)),
             denials: Observing::Observed,
@@ -162,6 +165,25 @@ fn in_dir(
     }
     ran?;
     Ok(())
+}
+
+/// What holds the limits of a profile, denies devices, counts what is told, and stops processes to kill them. A bundle
+/// of somebody else's may have other limits as well.
+fn controllers(request: &Request) -> Option<Vec<Controller>> {
+    if matches!(request.root, Root::Bundle(_)) {
+        return None;
+    }
+    let mut needed = vec![
+        Controller::Memory,
+        Controller::Pids,
+        Controller::Cpuacct,
+        Controller::Devices,
+        Controller::Freezer,
+    ];
+    let limits = &request.profile.limits;
+    needed.extend(limits.cpu_percent_limit.as_ref().map(|_| Controller::Cpu));
+    needed.extend((request.reporting == Reporting::Whole).then_some(Controller::Blkio));
+    Some(needed)
 }
 
 fn is_basic(request: &Request) -> bool {

@@ -136,6 +136,7 @@ impl Launch {
             },
             preserve_fds: self.preserve_fds.saturating_add(sockets.count),
             cgroups: driver(context.cgroup_manager),
+            controllers: None,
             profile: context.profile.clone(),
             resolved: None,
             denials: Denials::Silent,
