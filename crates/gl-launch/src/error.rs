@@ -138,6 +138,17 @@ pub enum Error {
     /// The way to root of a user namespace.
     #[error(transparent)]
     Rootless(#[from] rootless::Error),
+    /// An interface that was to become the container's.
+    #[error("{what} linux.netDevices[{device:?}]")]
+    NetDevice {
+        /// What was being done, a verb.
+        what: &'static str,
+        /// Its name on the host.
+        device: String,
+        /// What the kernel said.
+        #[source]
+        source: Errno,
+    },
     /// The child went away without a word.
     #[error("launch the container: its init process was killed")]
     Killed,
@@ -216,6 +227,7 @@ impl Error {
             | Self::IdMap { source, .. }
             | Self::Rlimit { source, .. }
             | Self::OomScore { source, .. }
+            | Self::NetDevice { source, .. }
             | Self::Host { source, .. }
             | Self::Listener { source, .. }
             | Self::Context { source, .. }
@@ -341,6 +353,7 @@ impl Classify for Error {
             },
             Self::Killed => "E_KILLED",
             Self::Late => "E_SETUP_TIMEOUT",
+            Self::NetDevice { .. } => "E_NET_DEVICE",
             Self::NotWaiting => "E_STATE",
             Self::Listener { .. } => "E_SECCOMP",
         }
@@ -357,6 +370,7 @@ impl Classify for Error {
             Self::IdMap { field, .. } => Some((*field).into()),
             Self::Rlimit { index, .. } => Some(format!("process.rlimits[{index}]").into()),
             Self::OomScore { .. } => Some("process.oomScoreAdj".into()),
+            Self::NetDevice { device, .. } => Some(format!("linux.netDevices[{device:?}]").into()),
             Self::Profile { .. } => Some("process.apparmorProfile".into()),
             Self::Context { field, .. } => Some((*field).into()),
             Self::Program { .. } => Some("process.args[0]".into()),
@@ -432,6 +446,16 @@ impl Classify for Error {
                 "the kernel has no filesystem of this type".into()
             }
             Self::Step { .. } | Self::Fork { .. } | Self::Host { .. } | Self::Late => return None,
+            Self::NetDevice { source, .. } => match *source {
+                Errno::NODEV => {
+                    "name an interface of the network namespace that greenlang runs in".into()
+                }
+                Errno::EXIST => {
+                    "give it a name that no interface has inside, or one that ends in %d".into()
+                }
+                Errno::INVAL => "an interface such as lo cannot leave its network namespace".into(),
+                _ => return None,
+            },
             Self::Killed => "look for an OOM kill or a seccomp kill in the kernel log".into(),
             Self::NotWaiting => "a container starts once; create a new one".into(),
             Self::Listener { .. } => "start the seccomp agent that listens there".into(),

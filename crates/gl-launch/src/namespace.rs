@@ -66,6 +66,9 @@ pub(crate) fn check_host(opened: &[Opened], plan: &Plan) -> Result<(), Error> {
         let key = sysctl.path.replace('/', ".");
         refuse_host(opened, kind, || format!("linux.sysctl[{key:?}]"))?;
     }
+    if !plan.net_devices.is_empty() {
+        refuse_host(opened, Kind::Network, || "linux.netDevices".to_owned())?;
+    }
     if plan.hostname.is_some() {
         refuse_host(opened, Kind::Uts, || "hostname".to_owned())?;
     }
@@ -204,7 +207,8 @@ impl ForFork {
     }
 }
 
-fn own_namespace(kind: Kind) -> Result<OwnedFd, Error> {
+/// The namespace of this kind that this process is in.
+pub(crate) fn own_namespace(kind: Kind) -> Result<OwnedFd, Error> {
     let path = format!("/proc/self/ns/{}", kind.proc_name());
     open_own(&path).map_err(|source| Error::Host {
         what: "open the runtime's own namespace",

@@ -4,9 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use gl_plan::{Kind, Plan, Process, UserNs};
-use gl_rootfs::{CgroupMounts, Privilege, Stored};
+use gl_rootfs::{CgroupMounts, Prepared, Privilege, Stored};
 use gl_seccomp::Program;
 use gl_spec::{StateDocument, Status};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
@@ -20,7 +21,8 @@ use crate::hook;
 use crate::host;
 use crate::identity;
 use crate::idmap::{self, write_maps};
-use crate::namespace::{self, ForFork, write_file};
+use crate::namespace::{self, ForFork, Opened, write_file};
+use crate::netdevice::{self, Moved};
 use crate::reaper::Init;
 use crate::record::{Channel, Kind as Message, Record};
 use crate::stdio;
@@ -75,6 +77,8 @@ pub struct Launching<'a> {
     pid: Pid,
     pidfd: OwnedFd,
     channel: Option<Channel>,
+    /// Interfaces of the host that are its own from the commit on.
+    devices: Option<Moved>,
 }
 
 /// Opens what the plan needs and forks init, which then waits for [`Launching::build`].
@@ -92,14 +96,10 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
     })?;
     let failed = |what| move |source| Error::Host { what, source };
     stdio::shield_null().map_err(failed("open the null device"))?;
-    let prepared = gl_rootfs::prepare(
-        plan,
-        request.bundle,
-        store(plan, request.bundle, (request.root, request.store))?,
-        &mut idmap::user_namespace,
-    )?;
+    let prepared = prepare(plan, request.bundle, (request.root, request.store))?;
     let namespaces = namespace::open(&plan.namespaces)?;
     namespace::check_host(&namespaces, plan)?;
+    let network = network_by_path(plan, &namespaces).map_err(failed("keep a namespace open"))?;
     let gate = gate::listen(request.state_dir).map_err(failed("make the start gate"))?;
     let (ours, theirs) = Channel::pair().map_err(failed("make a socket pair"))?;
     // Who is not the host's root cannot come back from a namespace for children, and sends another.
@@ -152,18 +152,54 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
     } else {
         (pid, pidfd)
     };
-    let launching = Launching {
+    let mut launching = Launching {
         plan,
         pid,
         pidfd,
         channel: Some(ours),
+        devices: None,
     };
-    if let UserNs::New(maps) = &plan.userns {
-        let failed = |field| move |source| Error::IdMap { field, source };
-        write_maps(pid, "uid_map", &maps.uid).map_err(failed("linux.uidMappings"))?;
-        write_maps(pid, "gid_map", &maps.gid).map_err(failed("linux.gidMappings"))?;
+    write_id_maps(plan, pid)?;
+    if !plan.net_devices.is_empty() {
+        let network = network.map_or_else(|| network_of(pid), Ok);
+        let network = network.map_err(failed("open the container's network namespace"))?;
+        launching.devices = Some(netdevice::give(&plan.net_devices, network.as_fd())?);
     }
     Ok(launching)
+}
+
+fn write_id_maps(plan: &Plan, pid: Pid) -> Result<(), Error> {
+    let UserNs::New(maps) = &plan.userns else {
+        return Ok(());
+    };
+    let failed = |field| move |source| Error::IdMap { field, source };
+    write_maps(pid, "uid_map", &maps.uid).map_err(failed("linux.uidMappings"))?;
+    write_maps(pid, "gid_map", &maps.gid).map_err(failed("linux.gidMappings"))
+}
+
+/// What is on its own filesystem, and the rest that a plan takes from the host.
+fn prepare(
+    plan: &Plan,
+    bundle: &Path,
+    given: (Option<OwnedFd>, Option<OwnedFd>),
+) -> Result<Prepared, Error> {
+    let stored = store(plan, bundle, given)?;
+    let prepared = gl_rootfs::prepare(plan, bundle, stored, &mut idmap::user_namespace);
+    Ok(prepared?)
+}
+
+/// The network namespace that the container joins, for interfaces that move there.
+fn network_by_path(plan: &Plan, namespaces: &[Opened]) -> Result<Option<OwnedFd>, Errno> {
+    let network = namespaces.iter().find(|one| one.kind == Kind::Network);
+    let network = network.filter(|_| !plan.net_devices.is_empty());
+    let fd = network.map(|one| rustix::io::fcntl_dupfd_cloexec(&one.fd, 3));
+    fd.transpose()
+}
+
+/// The network namespace that init was born in.
+fn network_of(pid: Pid) -> Result<OwnedFd, Errno> {
+    let path = format!("/proc/{}/ns/net", pid.as_raw_nonzero());
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// The root, and what is on the container's own filesystem.
@@ -346,6 +382,10 @@ impl Launching<'_> {
 impl Drop for Launching<'_> {
     fn drop(&mut self) {
         if self.channel.take().is_some() {
+            // While there is a namespace that they can be taken from.
+            if let Some(devices) = &mut self.devices {
+                devices.give_back();
+            }
             kill_and_reap(&self.pidfd);
         }
     }

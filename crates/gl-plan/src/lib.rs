@@ -25,8 +25,8 @@ pub use device::{Device, DeviceKind};
 pub use error::Refusal;
 pub use hook::{Hook, Hooks};
 pub use model::{
-    Facts, IdMaps, IdRange, Keyring, Options, Pivot, Plan, Root, Setgroups, Starts, Sysctl,
-    TimeOffset, UserNs,
+    Facts, IdMaps, IdRange, Keyring, NetDevice, Options, Pivot, Plan, Root, Setgroups, Starts,
+    Sysctl, TimeOffset, UserNs,
 };
 pub use mount::{AttrChange, Idmap, Labelling, Mount, MountKind};
 pub use mount_option::{Propagation, Spread, attr};
@@ -56,6 +56,13 @@ pub fn plan(
     bound::bind(&mut plan.process, extras, facts)?;
     if let Some(quota) = &extras.disk_quota {
         plan.store = Some(store::place(&mut plan.mounts, quota)?);
+    }
+    if extras.network.is_some() && !plan.net_devices.is_empty() {
+        return Err(Refusal::Unenforceable {
+            field: "linux.netDevices".to_owned(),
+            missing: "the container's profile gives it no network",
+            remedy: "remove it from the config, or choose a profile with allow_network = true",
+        });
     }
     plan.network = extras.network;
     plan.network_shown = extras.network.is_some() && is_shown(&plan);

@@ -131,6 +131,15 @@ pub struct Sysctl {
     pub value: String,
 }
 
+/// An interface of the host that becomes the container's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetDevice {
+    /// Its name on the host.
+    pub host: String,
+    /// Another one inside; with `%d` at its end the kernel chooses a number.
+    pub name: Option<String>,
+}
+
 /// Offset of one clock of a new time namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimeOffset {
@@ -175,6 +184,8 @@ pub struct Plan {
     pub domainname: Option<String>,
     /// The process that becomes the container's init.
     pub process: Process,
+    /// Interfaces that move into its network namespace, by their names on the host.
+    pub net_devices: Vec<NetDevice>,
     /// A container that is to have no network, and what is up of it.
     pub network: Option<Isolated>,
     /// Whether somebody may set its network up before it starts: in another namespace then, that it leaves.
@@ -234,6 +245,7 @@ pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Pla
         hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
         domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
         process: process::build(process, spec, facts)?,
+        net_devices: net_devices(spec),
         network: None,
         network_shown: false,
         hooks: hook::build(spec.hooks().as_ref()),
@@ -322,6 +334,21 @@ fn time_offsets(spec: &Spec) -> Vec<TimeOffset> {
     list
 }
 
+fn net_devices(spec: &Spec) -> Vec<NetDevice> {
+    let linux = spec.linux().as_ref();
+    let map = linux.and_then(|linux| linux.net_devices().as_ref());
+    let mut list: Vec<_> = map
+        .into_iter()
+        .flatten()
+        .map(|(host, device)| NetDevice {
+            host: host.clone(),
+            name: device.name().clone().filter(|name| !name.is_empty()),
+        })
+        .collect();
+    list.sort_by(|a, b| a.host.cmp(&b.host));
+    list
+}
+
 fn sysctl(spec: &Spec) -> Vec<Sysctl> {
     let map = spec.linux().as_ref().and_then(|l| l.sysctl().as_ref());
     let mut list: Vec<_> = map
@@ -393,7 +420,6 @@ fn mount_label(
 
 /// Fields that this version would have to ignore: it refuses them instead.
 fn unbuilt(spec: &Spec) -> Result<(), Refusal> {
-    let linux = spec.linux().as_ref();
     let refused = |field: &str, missing| {
         Err(Refusal::Unenforceable {
             field: field.to_owned(),
@@ -401,15 +427,6 @@ fn unbuilt(spec: &Spec) -> Result<(), Refusal> {
             remedy: "remove it from the config",
         })
     };
-    if linux
-        .and_then(|l| l.net_devices().as_ref())
-        .is_some_and(|map| !map.is_empty())
-    {
-        return refused(
-            "linux.netDevices",
-            "moving network devices is not available in this version",
-        );
-    }
     let mut names = spec.annotations().iter().flatten().map(|(name, _)| name);
     if let Some(name) =
         names.find(|name| name.starts_with("dev.greenlang.") && *name != "dev.greenlang.profile")
@@ -418,9 +435,6 @@ fn unbuilt(spec: &Spec) -> Result<(), Refusal> {
             &format!("annotations[{name:?}]"),
             "no such annotation is known; dev.greenlang.profile names a profile",
         );
-    }
-    if linux.is_some_and(|l| l.intel_rdt().is_some()) {
-        return refused("linux.intelRdt", "resctrl is not available in this version");
     }
     Ok(())
 }

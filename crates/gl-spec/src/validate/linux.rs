@@ -32,14 +32,8 @@ pub(super) fn check(linux: &oci::Linux, namespaces: Namespaces<'_>) -> Result<()
             field::absolute_path(&format!("linux.{name}[{i}]"), Path::new(path))?;
         }
     }
-    if let Some(rdt) = linux.intel_rdt()
-        && let Some(group) = rdt.clos_id()
-    {
-        field::file_name(
-            "linux.intelRdt.closID",
-            group,
-            "the name of a directory, without a slash",
-        )?;
+    if let Some(rdt) = linux.intel_rdt() {
+        intel_rdt(rdt)?;
     }
     if let Some(policy) = linux.memory_policy() {
         memory_policy(policy)?;
@@ -211,6 +205,41 @@ fn time_offsets(
 
 /// # Spec
 ///
+/// `config-linux.md`, "IntelRdt": one line each, and the bandwidth's begins with `MB:`.
+fn intel_rdt(rdt: &oci::LinuxIntelRdt) -> Result<(), Error> {
+    if let Some(group) = rdt.clos_id() {
+        field::file_name(
+            "linux.intelRdt.closID",
+            group,
+            "the name of a directory, without a slash",
+        )?;
+    }
+    let refused = |field: String, seen: &str, expected| {
+        Err(invalid(
+            field,
+            Problem::Format {
+                seen: seen.to_owned(),
+                expected,
+            },
+        ))
+    };
+    for (index, line) in rdt.schemata().iter().flatten().enumerate() {
+        if line.contains(['\n', '\0']) {
+            let field = format!("linux.intelRdt.schemata[{index}]");
+            return refused(field, line, "one line");
+        }
+    }
+    match rdt.mem_bw_schema().as_deref() {
+        Some(line) if !line.is_empty() && (!line.starts_with("MB:") || line.contains('\n')) => {
+            let field = "linux.intelRdt.memBwSchema".to_owned();
+            refused(field, line, "one line that begins with MB:")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// # Spec
+///
 /// `config-linux.md`, "Network Devices": moved into a network namespace that is not the runtime's.
 fn net_devices(
     devices: &HashMap<String, oci::LinuxNetDevice>,
@@ -228,7 +257,12 @@ fn net_devices(
         device_name(&field, name)?;
         let renamed = device.name().as_deref().filter(|name| !name.is_empty());
         if let Some(renamed) = renamed {
-            device_name(&format!("{field}.name"), renamed)?;
+            // The kernel chooses a number there.
+            let plain = renamed.strip_suffix("%d").unwrap_or(renamed);
+            device_name(&format!("{field}.name"), plain)?;
+        }
+        if renamed.is_some_and(|name| name.ends_with("%d")) {
+            continue;
         }
         if let Some(first) = inside.insert(renamed.unwrap_or(name), name) {
             return Err(invalid(

@@ -596,6 +596,16 @@ fn names_that_become_file_names_cannot_leave_their_directory() {
         ("/linux/intelRdt", json!({"closID": "group1"}), ""),
         (
             "/linux/intelRdt",
+            json!({"schemata": ["L3:0=f", "MB:0=1\nL3:0=1"]}),
+            "validate linux.intelRdt.schemata[1]: \"MB:0=1\\nL3:0=1\" is not one line",
+        ),
+        (
+            "/linux/intelRdt",
+            json!({"memBwSchema": "L3:0=f"}),
+            "validate linux.intelRdt.memBwSchema: \"L3:0=f\" is not one line that begins with MB:",
+        ),
+        (
+            "/linux/intelRdt",
             json!({"closID": "../group1"}),
             "validate linux.intelRdt.closID: \"../group1\" is not the name of a directory, without a slash",
         ),
