@@ -29,6 +29,7 @@ use crate::process;
 use crate::profile::{self, Had};
 use crate::quota;
 use crate::record::{CONFIG, Init, Phase, RECORD, Record, SECCOMP};
+use crate::resctrl;
 use crate::rootless;
 use crate::setup;
 use crate::socket;
@@ -207,6 +208,8 @@ pub(crate) struct Decided {
     pub(crate) cgroup: Option<Group>,
     pub(crate) starts: Starts,
     pub(crate) decision: Decision,
+    /// Its group of the resctrl filesystem.
+    rdt: Option<resctrl::Wanted>,
     /// What runsc is to make of it.
     pub(crate) gvisor: Option<gvisor::Plan>,
 }
@@ -279,6 +282,7 @@ fn decide(
         None => decide_cgroup(id, request, &spec)?,
         group => group,
     };
+    let rdt = gvisor.is_none().then(|| resctrl::decide(id, &spec));
     let decision = Decision {
         profiles: tightened.profiles,
         steps: tightened.steps,
@@ -286,6 +290,7 @@ fn decide(
     };
     Ok(Decided {
         decision,
+        rdt: rdt.transpose()?.flatten(),
         spec,
         extras: tightened.extras,
         bytes,
@@ -336,6 +341,7 @@ pub(crate) fn new_record(id: &ContainerId, decided: &Decided) -> Record {
         private_pids: decided.gvisor.is_some() || decided.plan.namespaces.creates(Kind::Pid),
         gvisor: None,
         setup_ms: 0,
+        rdt: None,
         keeps_keyring: decided.plan.options.keyring == Keyring::Keep,
     }
 }
@@ -389,7 +395,7 @@ fn build(
         apparmor::load(&decided.extras.apparmor)?;
         gl_launch::check_plan_labels(&mut decided.plan)?;
     }
-    let made = group::make(container, decided)?;
+    let made = make_groups(container, decided)?;
     let cgroup = made.cgroup.as_ref();
     let state = container.record.document(Status::Creating, String::new());
     let mut launching = gl_launch::spawn(gl_launch::Request {
@@ -413,6 +419,9 @@ fn build(
         ..state.clone()
     };
     let placeholder = made.settle(launching.pid(), decided)?;
+    if let Some(rdt) = &decided.rdt {
+        rdt.group.join(launching.pid())?;
+    }
     launching.begin()?;
     // While init is busy.
     // Whoever waits for it watches where it does not outlive that, and where nothing that it writes for a terminal
@@ -458,6 +467,21 @@ fn build(
     }
     launching.commit()?;
     Ok(watcher)
+}
+
+/// Makes the cgroup and the group of resctrl, after the record of them.
+fn make_groups(container: &mut Container, decided: &mut Decided) -> Result<group::Made, Error> {
+    if let Some(rdt) = &mut decided.rdt {
+        rdt.settle()?;
+        container.record.rdt = Some(rdt.group.clone());
+    }
+    let made = group::make(container, decided)?;
+    if let Some(rdt) = &mut decided.rdt {
+        let result = rdt.make();
+        container.record.rdt = Some(rdt.group.clone());
+        result?;
+    }
+    Ok(made)
 }
 
 fn given_root(request: &CreateRequest) -> Result<Option<OwnedFd>, Error> {
@@ -507,6 +531,13 @@ pub(crate) fn undo(
         Some(sandbox) => gvisor::remove(store, id, Some(sandbox)),
         None => Ok(()),
     };
+    let rdt = container.record.rdt.as_ref();
+    let rdt = rdt.map_or(Ok(()), resctrl::Group::remove);
     let state = store.remove(id, &container.dir);
-    pid_file.and(cgroup).and(profiles).and(sandbox).and(state)
+    pid_file
+        .and(cgroup)
+        .and(rdt)
+        .and(profiles)
+        .and(sandbox)
+        .and(state)
 }

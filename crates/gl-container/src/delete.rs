@@ -87,6 +87,9 @@ pub(crate) fn delete_loaded(
     if let Some(record) = &container.record.cgroup {
         Cgroup::open(record)?.remove(Parents::Remove, PATIENCE)?;
     }
+    if let Some(group) = &container.record.rdt {
+        group.remove()?;
+    }
     if let Some(sandbox) = &container.record.gvisor {
         gvisor::remove(store, id, Some(sandbox))?;
     }

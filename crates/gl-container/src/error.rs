@@ -38,6 +38,14 @@ pub enum Error {
         /// What the parser said.
         said: String,
     },
+    /// Its group of the resctrl filesystem.
+    #[error("use linux.intelRdt: {problem}")]
+    Rdt {
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The set-up took longer than the profile lets it.
     #[error("set the container up within {} s, by {line}", ms.div_ceil(1000))]
     SetupTimeout {
@@ -251,7 +259,7 @@ impl Classify for Error {
             }
             Self::Root { .. } | Self::Option { .. } | Self::Bound { .. } => Class::Invalid,
             Self::NotOwned { .. } => Class::Denied,
-            Self::DiskQuota { .. } => Class::Unsupported,
+            Self::DiskQuota { .. } | Self::Rdt { .. } => Class::Unsupported,
             Self::SharedPids | Self::NoCgroup => Class::Unsupported,
             _ => Class::Internal,
         }
@@ -272,6 +280,7 @@ impl Classify for Error {
             Self::Root { .. } => "E_ROOT",
             Self::DiskQuota { .. } => "E_DISK_QUOTA",
             Self::SetupTimeout { .. } => "E_SETUP_TIMEOUT",
+            Self::Rdt { .. } => "E_INTEL_RDT",
             Self::Option { .. } => "E_OPTION",
             Self::Signal { .. } => "E_SIGNAL",
             Self::Corrupt { .. } => "E_CORRUPT",
@@ -285,6 +294,7 @@ impl Classify for Error {
         match self {
             Self::Option { option, .. } => Some(Cow::Borrowed(option)),
             Self::NotOwned { field, .. } => Some(Cow::Borrowed(field)),
+            Self::Rdt { .. } => Some(Cow::Borrowed("linux.intelRdt")),
             _ => self.inner().and_then(Classify::field),
         }
     }
@@ -322,7 +332,7 @@ impl Classify for Error {
                 "map ids that /etc/subuid and /etc/subgid give to the user, or the user's own"
                     .into(),
             ),
-            Self::Option { remedy, .. } => Some(Cow::Borrowed(remedy)),
+            Self::Option { remedy, .. } | Self::Rdt { remedy, .. } => Some(Cow::Borrowed(remedy)),
             Self::Corrupt { .. } => Some("delete --force removes the container".into()),
             _ => self.inner().and_then(Classify::hint),
         }

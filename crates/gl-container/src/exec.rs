@@ -117,6 +117,9 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
         if let Some(cgroup) = &cgroup {
             cgroup.adopt(pid)?;
         }
+        if let Some(group) = &container.record.rdt {
+            group.join(pid)?;
+        }
         match pid_file {
             Some(path) => write_pid_file(path, pid.as_raw_nonzero().get()),
             None => Ok(()),

@@ -24,6 +24,7 @@ mod process;
 mod profile;
 mod quota;
 mod record;
+mod resctrl;
 mod rootless;
 mod run;
 mod setup;

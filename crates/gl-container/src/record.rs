@@ -70,6 +70,9 @@ pub(crate) struct Record {
     /// Milliseconds that its create took, where a profile limits its set-up.
     #[serde(default)]
     pub(crate) setup_ms: u64,
+    /// Its group of the resctrl filesystem, which may not be made yet.
+    #[serde(default)]
+    pub(crate) rdt: Option<crate::resctrl::Group>,
     /// How runsc knows it, if it has a kernel of its own.
     #[serde(default)]
     pub(crate) gvisor: Option<gl_runsc::Sandbox>,

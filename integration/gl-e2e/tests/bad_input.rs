@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         values_out_of_range,
         values_that_nobody_knows,
         values_that_nobody_knows_and_others_take,
-        fields_that_this_version_lacks,
+        intel_rdt_without_resctrl,
         mount_options_that_have_no_place,
         duplicate_namespaces,
         duplicate_rlimits,
@@ -432,22 +432,14 @@ fn values_that_nobody_knows_and_others_take() -> Outcome {
     })
 }
 
-fn fields_that_this_version_lacks() -> Outcome {
+fn intel_rdt_without_resctrl() -> Outcome {
     known_elsewhere("has them, or leaves them out", || {
-        all_refused(&[
-            row(
-                "network device",
-                "/linux/netDevices",
-                json!({"lo": {"name": "lo1"}}),
-                "linux.netDevices",
-            ),
-            row(
-                "Intel RDT",
-                "/linux/intelRdt",
-                json!({"closID": "group1"}),
-                "linux.intelRdt",
-            ),
-        ]);
+        all_refused(&[row(
+            "Intel RDT",
+            "/linux/intelRdt",
+            json!({"closID": "group1"}),
+            "linux.intelRdt",
+        )]);
     })
 }
 

@@ -78,7 +78,7 @@ const SHOW: &str = "ip -o addr; ip -o link";
 fn interface_moves_with_its_addresses_and_is_up() -> Outcome {
     let pair = Pair::new()?;
     let moved = pair.moved.as_str();
-    for address in ["192.0.2.7/24", "198.51.100.9/32", "2001:db8::7/64"] {
+    for address in ["198.51.100.7/24", "198.51.100.9/32", "2001:db8::7/64"] {
         ip(&["addr", "add", address, "dev", moved]).ok();
     }
     // These do not outlive the move: one that ends by itself, and one of the link.
@@ -112,7 +112,7 @@ fn interface_moves_with_its_addresses_and_is_up() -> Outcome {
     let seen = box_.wait_for("link/ether");
     assert!(!on_host(moved), "still on the host");
     let all = box_.inside("ip -o addr") + &seen;
-    for address in ["192.0.2.7/24", "198.51.100.9/32", "2001:db8::7/64"] {
+    for address in ["198.51.100.7/24", "198.51.100.9/32", "2001:db8::7/64"] {
         assert!(all.contains(address), "no {address}: {all}");
     }
     for address in ["203.0.113.5", "169.254.7.7"] {
@@ -202,12 +202,12 @@ fn hosts_own_network_is_refused() -> Outcome {
 fn failed_create_gives_the_interface_back() -> Outcome {
     let pair = Pair::new()?;
     let moved = pair.moved.as_str();
-    ip(&["addr", "add", "192.0.2.7/24", "dev", moved]).ok();
+    ip(&["addr", "add", "198.51.100.7/24", "dev", moved]).ok();
     ip(&["link", "set", moved, "up"]).ok();
     let box_ = with(Bundle::new(), json!({moved: {"name": "net0"}})).args(&["/not/there"]);
     box_.create().failed().says("/not/there");
     let seen = ip(&["-o", "addr", "show", moved]).ok();
-    assert!(seen.stdout.contains("192.0.2.7/24"), "{seen:?}");
+    assert!(seen.stdout.contains("198.51.100.7/24"), "{seen:?}");
     let link = ip(&["-o", "link", "show", moved]).ok();
     assert!(link.stdout.contains(",UP"), "{link:?}");
     Ok(())

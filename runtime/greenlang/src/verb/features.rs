@@ -24,6 +24,8 @@ const FACILITIES: &[Facility] = &[
     Facility::CgroupSystemdUser,
     Facility::CgroupRdma,
     Facility::IdmapMounts,
+    Facility::IntelRdt,
+    Facility::NetDevices,
     Facility::Seccomp,
     Facility::Apparmor,
     Facility::Selinux,
