@@ -345,6 +345,22 @@ impl Drop for Container<'_> {
     }
 }
 
+/// Writes a profile of the host's own into the `/etc` of the sandbox, and returns where it is.
+///
+/// # Panics
+///
+/// If it cannot be written.
+#[track_caller]
+pub fn write_profile(name: &str, text: &str) -> PathBuf {
+    let dir = Path::new("/etc/greenlang/profiles");
+    let path = dir.join(format!("{name}.toml"));
+    let text = format!("version = 1\nname = \"{name}\"\n{text}");
+    std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::write(&path, text))
+        .unwrap_or_else(|e| fail(&format!("write {}: {e}", path.display())));
+    path
+}
+
 /// Path as text, for a command line.
 ///
 /// # Panics

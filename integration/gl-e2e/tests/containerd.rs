@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use gl_e2e::command::eventually;
 use gl_e2e::engine::containerd::{self, Containerd};
-use gl_e2e::engine::text;
+use gl_e2e::engine::{text, write_profile};
 use gl_e2e::kernel::{Traces, assert_gone, namespace, status};
 use gl_e2e::{Outcome, Test, sandbox, tests};
 use serde_json::Value;
@@ -427,14 +427,6 @@ fn twenty_tasks_leave_nothing_behind() -> Outcome {
 /// The annotation, as a runtime class of CRI passes it on.
 fn profile(name: &str) -> String {
     format!("dev.greenlang.profile={name}")
-}
-
-/// Writes a profile of the host's own into the `/etc` of this machine.
-fn write_profile(name: &str, text: &str) {
-    let dir = "/etc/greenlang/profiles";
-    fs::create_dir_all(dir).expect("make a directory on a layer of the sandbox");
-    let text = format!("version = 1\nname = \"{name}\"\n{text}");
-    fs::write(format!("{dir}/{name}.toml"), text).expect("write a profile");
 }
 
 fn profile_of_the_annotation_binds_task_and_exec() -> Outcome {

@@ -1,13 +1,13 @@
 //! containerd's CRI with the runtime under test behind its handlers: pods and their containers, as a
 //! kubelet asks for them, and profiles chosen by annotation or by handler.
 
-use std::fs;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use gl_e2e::command::{eventually, fail};
 use gl_e2e::engine::cri::{self, ANNOTATED, Cri, Net, Pod, PodContainer, Refusal};
+use gl_e2e::engine::write_profile;
 use gl_e2e::kernel::{Traces, assert_gone, namespace, status};
 use gl_e2e::{Outcome, Skip, Test, sandbox, tests};
 
@@ -54,14 +54,6 @@ fn memory(bytes: u64) -> String {
 fn pod(more: &str) -> Pod<'static> {
     let pod = cri().pod(ANNOTATED, Net::Host, more);
     pod.unwrap_or_else(|said| fail(&format!("no pod: {said:?}")))
-}
-
-/// Writes a profile of the host's own into the `/etc` of this machine.
-fn write_profile(name: &str, text: &str) {
-    let dir = "/etc/greenlang/profiles";
-    fs::create_dir_all(dir).expect("make a directory on a layer of the sandbox");
-    let text = format!("version = 1\nname = \"{name}\"\n{text}");
-    fs::write(format!("{dir}/{name}.toml"), text).expect("write a profile");
 }
 
 #[track_caller]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::command::fail;
-use crate::engine::{Engine, Kind, docker};
+use crate::engine::{Engine, Kind, docker, write_profile};
 use crate::kernel::{Traces, namespace, status};
 use crate::{Outcome, Skip};
 
@@ -20,13 +20,7 @@ pub(super) struct Own(PathBuf);
 impl Own {
     #[track_caller]
     pub(super) fn new(name: &str, text: &str) -> Self {
-        let dir = Path::new("/etc/greenlang/profiles");
-        let path = dir.join(format!("{name}.toml"));
-        let text = format!("version = 1\nname = \"{name}\"\n{text}");
-        fs::create_dir_all(dir)
-            .and_then(|()| fs::write(&path, text))
-            .unwrap_or_else(|e| fail(&format!("write {}: {e}", path.display())));
-        Self(path)
+        Self(write_profile(name, text))
     }
 }
 
