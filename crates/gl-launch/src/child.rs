@@ -161,7 +161,7 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
         null,
     } = prepared;
     let root = gl_rootfs::attach_root(root, &root_path)?;
-    let (proc, tops) = gl_rootfs::mount_all(plan, &root, binds, &inherited.cgroup)?;
+    let mut mounted = gl_rootfs::mount_all(plan, &root, binds, &inherited.cgroup)?;
     gl_rootfs::make_dev(plan, &root, devices)?;
     set_names(plan)?;
     if !plan.hooks.create_runtime.is_empty() {
@@ -173,17 +173,17 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
     }
     let renewed = network::renew(plan)?;
     // While the mounts over /proc that hide paths are not there yet.
-    let labels = with_procfs(plan, proc)?;
+    let labels = with_procfs(plan, mounted.proc.take())?;
     run_hooks(&plan.hooks.create_container, &state, Status::Creating)?;
     let cwd = open_cwd(plan, &root)?;
     gl_rootfs::pivot(&root, &root_path, plan.options.pivot)?;
-    gl_rootfs::hide(plan, &root, &tops, null)?;
-    drop(tops);
+    gl_rootfs::hide(plan, &root, &mounted, null)?;
     if let (true, Some(socket)) = (plan.process.terminal, &console) {
         stdio::take_terminal(&plan.process, &root, Console::Bind, socket.as_fd())?;
     }
     drop(console);
-    gl_rootfs::finish_root(plan, &root)?;
+    gl_rootfs::finish_root(plan, &root, &mounted)?;
+    drop(mounted);
     let env = lookup::complete_environment(&plan.process, &root)?;
     let landlock = landlock::prepare(&plan.process.landlock, &root)?;
     // No descriptor of a directory outlives this, so none can be the way out.

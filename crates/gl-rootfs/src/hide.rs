@@ -21,7 +21,7 @@ use crate::stage::is_directory;
 /// directory while the container is made could else put a link in the place of `/proc`, and the path
 /// would be missing for that moment and stay as it is.
 #[derive(Debug, Default)]
-pub struct Tops(Vec<(&'static str, Root)>);
+pub(crate) struct Tops(Vec<(&'static str, Root)>);
 
 impl Tops {
     const NAMES: [&'static str; 2] = ["proc", "sys"];

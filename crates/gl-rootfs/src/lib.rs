@@ -24,10 +24,11 @@ mod store;
 pub use cgroupfs::{CgroupMounts, Hierarchy};
 pub use console::{Console, Terminal, open_terminal};
 pub use failure::{Failure, Note, Step};
-pub use hide::Tops;
 pub use label::label_new_queues;
 pub use prepare::{Bind, Error, Prepared, new_root, prepare};
 pub use procfs::Procfs;
 pub use resolve::{Leaf, Made, Root};
-pub use stage::{attach_root, finish_root, hide, make_dev, mount_all, pivot, write_sysctls};
+pub use stage::{
+    Mounted, attach_root, finish_root, hide, make_dev, mount_all, pivot, write_sysctls,
+};
 pub use store::{Privilege, Stored, build_store, disk_store, memory_store};

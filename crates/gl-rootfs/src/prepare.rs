@@ -383,20 +383,25 @@ fn bind_place(plan: &Plan, mount: &Mount, tree: OwnedFd) -> Result<Bind, Error> 
     Ok(Bind { tree, leaf })
 }
 
+/// What the whole tree of a bind starts with. A mount that was private for a moment could not become
+/// a slave any more, and one that was cut off from its peers does not find them again.
+fn first_propagation(plan: &Plan, mount: &Mount) -> u64 {
+    let has = |wanted| mount.propagation.iter().any(|(kind, _)| *kind == wanted);
+    if has(Propagation::Shared) {
+        0
+    } else if has(Propagation::Slave) {
+        Propagation::Slave.bit()
+    } else {
+        default_propagation(plan).bit()
+    }
+}
+
 /// Attributes and propagation, in one call where one is enough.
 fn set_attributes(plan: &Plan, mount: &Mount, tree: &OwnedFd) -> Result<(), Errno> {
-    let shares = mount
-        .propagation
-        .iter()
-        .any(|(kind, _)| *kind == Propagation::Shared);
     let whole = MountAttr {
         set: mount.tree_attr.set,
         clear: mount.tree_attr.clear,
-        propagation: if shares {
-            0
-        } else {
-            default_propagation(plan).bit()
-        },
+        propagation: first_propagation(plan, mount),
         userns_fd: 0,
     };
     if whole != MountAttr::default() {

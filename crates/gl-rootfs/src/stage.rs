@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
-use gl_plan::{Labelling, Mount, MountKind, Pivot, Plan, Propagation, attr};
+use gl_plan::{Labelling, Mount, MountKind, Pivot, Plan, Propagation, Spread, attr};
 use gl_sys::{Depth, MountAttr};
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
@@ -39,10 +39,33 @@ pub fn attach_root(tree: OwnedFd, path: &Path) -> Result<Root, Failure> {
     Ok(Root::new(tree))
 }
 
+/// What was mounted, as far as it is looked at again.
+#[derive(Debug, Default)]
+pub struct Mounted {
+    /// The procfs that was mounted for the container, if one was.
+    pub proc: Option<Procfs>,
+    tops: Tops,
+    /// Mounts that have the root's propagation where that is to reach all: those without their own.
+    followers: Vec<OwnedFd>,
+}
+
+impl Mounted {
+    fn keep(&mut self, plan: &Plan, mount: &Mount, tree: OwnedFd) -> Result<(), Failure> {
+        self.tops.keep(&mount.target, &tree)?;
+        let reaches = matches!(plan.root.propagation, Some((_, Spread::Tree)));
+        if reaches && mount.propagation.is_empty() {
+            let again =
+                rustix::io::fcntl_dupfd_cloexec(&tree, 0).map_err(Failure::of(Step::Attach))?;
+            self.followers.push(again);
+        }
+        if is_type(mount, "proc") {
+            self.proc = Some(Procfs::new(tree)?);
+        }
+        Ok(())
+    }
+}
+
 /// Makes all mounts of the plan, in order.
-///
-/// Returns the procfs that was mounted for the container, if one was, and what is at `/proc` and
-/// `/sys`.
 ///
 /// # Errors
 ///
@@ -52,23 +75,17 @@ pub fn mount_all(
     root: &Root,
     binds: Vec<Option<Bind>>,
     cgroup: &CgroupMounts,
-) -> Result<(Option<Procfs>, Tops), Failure> {
-    let mut proc = None;
-    let mut tops = Tops::default();
+) -> Result<Mounted, Failure> {
+    let mut mounted = Mounted::default();
     for (mount, bind) in plan.mounts.iter().zip(binds) {
-        let mounted = mount_one(plan, mount, root, bind, cgroup)
-            .and_then(|mounted| {
-                if let Some(tree) = &mounted {
-                    tops.keep(&mount.target, tree)?;
-                }
-                Ok(mounted)
+        mount_one(plan, mount, root, bind, cgroup)
+            .and_then(|tree| match tree {
+                Some(tree) => mounted.keep(plan, mount, tree),
+                None => Ok(()),
             })
             .map_err(|failure| failure.with_index(mount.index))?;
-        if let (Some(fd), true) = (mounted, is_type(mount, "proc")) {
-            proc = Some(Procfs::new(fd).map_err(|failure| failure.with_index(mount.index))?);
-        }
     }
-    Ok((proc, tops))
+    Ok(mounted)
 }
 
 fn is_type(mount: &Mount, name: &str) -> bool {
@@ -345,8 +362,11 @@ pub fn write_sysctls(plan: &Plan, proc: &Procfs) -> Result<(), Failure> {
 /// # Errors
 ///
 /// [`Failure`] with the path's position as its index. A path that does not exist is none.
-pub fn hide(plan: &Plan, root: &Root, tops: &Tops, null: OwnedFd) -> Result<(), Failure> {
-    let places = Places { root, tops };
+pub fn hide(plan: &Plan, root: &Root, mounted: &Mounted, null: OwnedFd) -> Result<(), Failure> {
+    let places = Places {
+        root,
+        tops: &mounted.tops,
+    };
     for (index, path) in plan.readonly_paths.iter().enumerate() {
         hiding::make_readonly(path, &places).map_err(|failure| failure.with_index(index))?;
     }
@@ -387,17 +407,25 @@ pub fn pivot(root: &Root, path: &Path, how: Pivot) -> Result<(), Failure> {
 
 /// Sets what must come last: the root's propagation and its read-only state.
 ///
+/// # Spec
+///
+/// `config-linux.md`, "Rootfs Mount Propagation". A form for the whole tree (`rshared`) reaches the
+/// mounts that say nothing of their own: what one of them says holds.
+///
 /// # Errors
 ///
 /// [`Failure`] of [`Step::RootPropagation`] or [`Step::ReadonlyRoot`].
-pub fn finish_root(plan: &Plan, root: &Root) -> Result<(), Failure> {
-    if let Some((kind, spread)) = plan.root.propagation {
+pub fn finish_root(plan: &Plan, root: &Root, mounted: &Mounted) -> Result<(), Failure> {
+    if let Some((kind, _)) = plan.root.propagation {
         let change = MountAttr {
             propagation: kind.bit(),
             ..MountAttr::default()
         };
-        gl_sys::mount_setattr(root.as_fd(), &change, depth(spread))
-            .map_err(Failure::of(Step::RootPropagation))?;
+        let trees = mounted.followers.iter().map(AsFd::as_fd);
+        for tree in trees.chain([root.as_fd()]) {
+            gl_sys::mount_setattr(tree, &change, Depth::Top)
+                .map_err(Failure::of(Step::RootPropagation))?;
+        }
     }
     if plan.root.readonly {
         let change = MountAttr {

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         volume_options_become_its_propagation,
         volume_recursive_options_reach_nested_mounts,
         root_propagation_becomes_that_of_the_root,
+        volume_under_every_propagation_of_the_root,
         mount_on_the_host_reaches_a_slave_volume_only,
         mount_in_the_container_reaches_a_shared_volume_only,
         mount_in_the_container_stays_there,
@@ -122,6 +123,82 @@ fn root_is(option: &str, want: &[&str]) {
     host.unchanged(option);
 }
 
+const ROOTS: [&str; 9] = [
+    "",
+    "private",
+    "rprivate",
+    "slave",
+    "rslave",
+    "shared",
+    "rshared",
+    "unbindable",
+    "runbindable",
+];
+
+/// What the volume shows inside, and which way a mount in it goes: to the container, to the host.
+fn crossing(option: &str, root: &str) -> (Vec<String>, bool, bool) {
+    let box_ = Bundle::sh("mount -t tmpfs inside /mnt/in && echo ready; exec sleep 1000");
+    let volume = shared_volume(&box_);
+    for name in ["out", "in"] {
+        fs::create_dir(volume.join(name)).unwrap();
+    }
+    let mut options = vec!["rbind"];
+    options.extend(Some(option).filter(|option| !option.is_empty()));
+    let mut box_ = with_sys_admin(box_).mount("bind", volume.to_str().unwrap(), "/mnt", &options);
+    if !root.is_empty() {
+        box_ = box_.set("/linux/rootfsPropagation", json!(root));
+    }
+    let box_ = box_.ready();
+    let shown = propagation(&proc_file(box_.pid(), "mountinfo"), "/mnt");
+    let own = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let outward = mount_at(&own, volume.join("in").to_str().unwrap()).is_some();
+    let out = volume.join("out");
+    rustix::mount::mount("tmpfs", &out, "tmpfs", MountFlags::empty(), None).unwrap();
+    let inward = mount_at(&proc_file(box_.pid(), "mountinfo"), "/mnt/out").is_some();
+    rustix::mount::unmount(&out, UnmountFlags::empty()).unwrap();
+    (shown, inward, outward)
+}
+
+fn volume_under_every_propagation_of_the_root() -> Outcome {
+    known_elsewhere("lets the root's change that of mounts", || {
+        let mut wrong = Vec::new();
+        for root in ROOTS {
+            for (option, shows) in MATRIX {
+                let slave = shows.contains(&"master");
+                let shared = shows.contains(&"shared");
+                let seen = crossing(option, root);
+                let (shown, inward, outward) = &seen;
+                if shown != shows || (*inward, *outward) != (shared || slave, shared) {
+                    wrong.push(format!("{option} under {root:?}: {seen:?}"));
+                }
+            }
+            // Without an option of its own: never to the host, from it unless the root is cut off; and
+            // what is said of the whole tree is said of this mount.
+            let (shows, inward): (&[&str], _) = match root {
+                "" | "slave" | "rslave" | "shared" => (&["master"], true),
+                "rshared" => (&["shared", "master"], true),
+                "runbindable" => (&["unbindable"], false),
+                _ => (&[], false),
+            };
+            let seen = crossing("", root);
+            if seen.0 != shows || (seen.1, seen.2) != (inward, false) {
+                wrong.push(format!("no option under {root:?}: {seen:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    })
+}
+
+fn with_sys_admin(box_: Bundle) -> Bundle {
+    let sets = ["bounding", "effective", "permitted"];
+    sets.into_iter().fold(box_, |box_, set| {
+        box_.push(
+            &format!("/process/capabilities/{set}"),
+            json!("CAP_SYS_ADMIN"),
+        )
+    })
+}
+
 fn mount_on_the_host_reaches_a_slave_volume_only() -> Outcome {
     for (option, reaches) in [("rslave", true), ("rprivate", false)] {
         let box_ = Bundle::new();
@@ -155,10 +232,7 @@ fn mount_in_the_container_reaches_a_shared_volume_only() -> Outcome {
             "mkdir /mnt/x && mount -t tmpfs inside /mnt/x && echo ready; exec sleep 1000",
         );
         let volume = shared_volume(&box_);
-        let box_ = box_
-            .push("/process/capabilities/bounding", json!("CAP_SYS_ADMIN"))
-            .push("/process/capabilities/effective", json!("CAP_SYS_ADMIN"))
-            .push("/process/capabilities/permitted", json!("CAP_SYS_ADMIN"))
+        let box_ = with_sys_admin(box_)
             .set("/linux/rootfsPropagation", json!(root))
             .mount("bind", volume.to_str().unwrap(), "/mnt", &["rbind", option])
             .ready();
@@ -173,10 +247,7 @@ fn mount_in_the_container_reaches_a_shared_volume_only() -> Outcome {
 
 fn mount_in_the_container_stays_there() -> Outcome {
     for root in ["rprivate", "rslave", "shared"] {
-        let box_ = Bundle::sh("mount -t tmpfs inside /tmp && echo done")
-            .push("/process/capabilities/bounding", json!("CAP_SYS_ADMIN"))
-            .push("/process/capabilities/effective", json!("CAP_SYS_ADMIN"))
-            .push("/process/capabilities/permitted", json!("CAP_SYS_ADMIN"))
+        let box_ = with_sys_admin(Bundle::sh("mount -t tmpfs inside /tmp && echo done"))
             .set("/linux/rootfsPropagation", json!(root));
         let host = Host::before(&box_, &[]);
         box_.run().ok().prints("done");
