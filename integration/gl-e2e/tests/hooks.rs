@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         poststart_that_fails_stops_the_container,
         poststop_that_fails_does_not_stop_delete,
         poststop_runs_for_run_and_for_force,
+        hook_of_every_kind_fails_in_every_way,
         hook_that_hangs_is_killed_after_its_timeout,
         hook_whose_child_holds_its_output_does_not_block,
         hook_sees_the_network_before_the_process,
@@ -345,6 +346,81 @@ fn poststop_runs_for_run_and_for_force() -> Outcome {
     box_.delete_force().ok();
     assert_eq!(report(&box_, "log"), "x\n");
     Ok(())
+}
+
+/// Ways of a hook to fail: what it is, and whether it is a file that can run at all.
+const FAULTS: [(&str, &str); 5] = [
+    ("exit 3", "755"),
+    ("kill -9 $$", "755"),
+    ("exec sleep 777", "755"),
+    ("true", "644"),
+    ("", ""),
+];
+
+/// A hook with one of the faults, and after it one that leaves a file.
+fn with_fault(kind: &str, (body, mode): (&str, &str)) -> Bundle {
+    let box_ = with_log("true");
+    let dir = box_.dir().join("hooks").display().to_string();
+    let script = format!("echo ran > {dir}/ran; echo ready; exec sleep 1000");
+    let box_ = box_.args(&["/bin/sh", "-c", &script]);
+    let mut box_ = hook(box_, kind, "bad", body);
+    let bad = box_.dir().join("hooks/bad");
+    match mode {
+        "" => fs::remove_file(bad).unwrap(),
+        mode => {
+            let mode = u32::from_str_radix(mode, 8).unwrap();
+            fs::set_permissions(bad, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+    box_.config["hooks"][kind][0]["timeout"] = json!(1);
+    hook(box_, kind, "next", "touch DIR/went-on")
+}
+
+/// What the life of a container comes to: the verb that failed, and whether its program has run.
+fn outcome(box_: &Bundle) -> (&'static str, bool) {
+    let ran = || fs::metadata(box_.dir().join("hooks/ran")).is_ok();
+    if box_.create().code != 0 {
+        return ("create", ran());
+    }
+    let pid = box_.pid();
+    if box_.start().code != 0 {
+        wait_dead(pid);
+        assert_eq!(box_.status(), "stopped");
+        box_.delete().ok();
+        return ("start", ran());
+    }
+    box_.wait_for("ready");
+    box_.kill_and_wait();
+    box_.delete().ok();
+    ("none", ran())
+}
+
+fn hook_of_every_kind_fails_in_every_way() -> Outcome {
+    known_elsewhere("runs poststart in create", every_kind_in_every_way)
+}
+
+fn every_kind_in_every_way() {
+    let mut wrong = Vec::new();
+    for kind in KINDS {
+        for fault in FAULTS {
+            let box_ = with_fault(kind, fault);
+            let host = Host::before(&box_, &[]);
+            let (failed, ran) = outcome(&box_);
+            host.unchanged_soon(kind);
+            let went_on = fs::metadata(box_.dir().join("hooks/went-on")).is_ok();
+            let right = match kind {
+                "startContainer" => failed == "start" && !ran && !went_on,
+                // The program may have come as far as its first line.
+                "poststart" => failed == "start" && !went_on,
+                "poststop" => failed == "none" && ran && went_on,
+                _ => failed == "create" && !ran && !went_on,
+            };
+            if !right {
+                wrong.push(format!("{kind}, {fault:?}: {failed} {ran} {went_on}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 fn hook_that_hangs_is_killed_after_its_timeout() -> Outcome {

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         executable_is_looked_up_in_the_containers_path,
         missing_interpreter_fails_without_a_leftover,
         features_lists_what_engines_ask_for,
+        features_have_the_fields_of_the_spec,
         features_names_the_annotations_that_change_behaviour,
         spec_writes_a_config_that_runs,
         spec_does_not_overwrite,
@@ -421,6 +422,100 @@ fn features_lists_what_engines_ask_for() -> Outcome {
         );
     }
     Ok(())
+}
+
+// runtime-spec 1.3, features.md and features-linux.md: every field, by its type.
+const FEATURES_LISTS: [&str; 12] = [
+    "/hooks",
+    "/mountOptions",
+    "/potentiallyUnsafeConfigAnnotations",
+    "/linux/namespaces",
+    "/linux/capabilities",
+    "/linux/seccomp/actions",
+    "/linux/seccomp/operators",
+    "/linux/seccomp/archs",
+    "/linux/seccomp/knownFlags",
+    "/linux/seccomp/supportedFlags",
+    "/linux/memoryPolicy/modes",
+    "/linux/memoryPolicy/flags",
+];
+
+const FEATURES_SWITCHES: [&str; 13] = [
+    "/linux/cgroup/v1",
+    "/linux/cgroup/v2",
+    "/linux/cgroup/systemd",
+    "/linux/cgroup/systemdUser",
+    "/linux/cgroup/rdma",
+    "/linux/seccomp/enabled",
+    "/linux/apparmor/enabled",
+    "/linux/selinux/enabled",
+    "/linux/intelRdt/enabled",
+    "/linux/intelRdt/schemata",
+    "/linux/intelRdt/monitoring",
+    "/linux/mountExtensions/idmap/enabled",
+    "/linux/netDevices/enabled",
+];
+
+fn features_have_the_fields_of_the_spec() -> Outcome {
+    known_elsewhere("older shape", || {
+        let features = Bundle::new().call(&["features"]).ok().json();
+        let strings = |value: &Value| {
+            let list = value.as_array();
+            list.is_some_and(|list| !list.is_empty() && list.iter().all(Value::is_string))
+        };
+        for pointer in FEATURES_LISTS {
+            let value = features.pointer(pointer);
+            assert!(value.is_some_and(strings), "{pointer} of {features}");
+        }
+        for pointer in FEATURES_SWITCHES {
+            let value = features.pointer(pointer);
+            assert!(
+                value.is_some_and(Value::is_boolean),
+                "{pointer} of {features}"
+            );
+        }
+        let annotations = features["annotations"].as_object().unwrap();
+        assert!(
+            annotations.values().all(Value::is_string),
+            "{annotations:?}"
+        );
+        // Nothing else at the top or under linux: a misspelt field would be one.
+        let names = |pointer: &str| -> Vec<String> {
+            let object = features.pointer(pointer).and_then(Value::as_object);
+            object.unwrap().keys().cloned().collect()
+        };
+        let mut top = names("");
+        top.sort();
+        assert_eq!(
+            top,
+            [
+                "annotations",
+                "hooks",
+                "linux",
+                "mountOptions",
+                "ociVersionMax",
+                "ociVersionMin",
+                "potentiallyUnsafeConfigAnnotations"
+            ]
+        );
+        let mut linux = names("/linux");
+        linux.sort();
+        assert_eq!(
+            linux,
+            [
+                "apparmor",
+                "capabilities",
+                "cgroup",
+                "intelRdt",
+                "memoryPolicy",
+                "mountExtensions",
+                "namespaces",
+                "netDevices",
+                "seccomp",
+                "selinux"
+            ]
+        );
+    })
 }
 
 fn features_names_the_annotations_that_change_behaviour() -> Outcome {

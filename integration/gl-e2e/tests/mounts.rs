@@ -47,7 +47,6 @@ fn main() -> ExitCode {
         options_of_the_filesystem_are_given_to_it,
         options_that_name_the_defaults_change_nothing,
         options_later_ones_win,
-        options_of_recursion_change_the_whole_tree,
         remount_changes_the_mount_that_is_there,
         tmpfs_takes_data,
         tmpfs_copies_up,
@@ -356,30 +355,6 @@ fn options_later_ones_win() -> Outcome {
         b.has("ro") && !b.has("noatime") && !b.has("relatime"),
         "{b:?}"
     );
-    Ok(())
-}
-
-fn options_of_recursion_change_the_whole_tree() -> Outcome {
-    for (option, flag) in [
-        ("rro", "ro"),
-        ("rnosuid", "nosuid"),
-        ("rnodev", "nodev"),
-        ("rnoexec", "noexec"),
-        ("rnoatime", "noatime"),
-        ("rnodiratime", "nodiratime"),
-    ] {
-        let box_ = mountinfo();
-        let volume = nested(&box_);
-        let text = box_
-            .mount("bind", &volume, "/mnt", &["rbind", option])
-            .run()
-            .ok()
-            .stdout;
-        for target in ["/mnt", "/mnt/sub"] {
-            let mount = at(&text, target);
-            assert!(mount.has(flag), "{option}: {mount:?}");
-        }
-    }
     Ok(())
 }
 

@@ -160,33 +160,38 @@ fn crossing(option: &str, root: &str) -> (Vec<String>, bool, bool) {
 }
 
 fn volume_under_every_propagation_of_the_root() -> Outcome {
-    known_elsewhere("lets the root's change that of mounts", || {
-        let mut wrong = Vec::new();
-        for root in ROOTS {
-            for (option, shows) in MATRIX {
-                let slave = shows.contains(&"master");
-                let shared = shows.contains(&"shared");
-                let seen = crossing(option, root);
-                let (shown, inward, outward) = &seen;
-                if shown != shows || (*inward, *outward) != (shared || slave, shared) {
-                    wrong.push(format!("{option} under {root:?}: {seen:?}"));
-                }
-            }
-            // Without an option of its own: never to the host, from it unless the root is cut off; and
-            // what is said of the whole tree is said of this mount.
-            let (shows, inward): (&[&str], _) = match root {
-                "" | "slave" | "rslave" | "shared" => (&["master"], true),
-                "rshared" => (&["shared", "master"], true),
-                "runbindable" => (&["unbindable"], false),
-                _ => (&[], false),
-            };
-            let seen = crossing("", root);
-            if seen.0 != shows || (seen.1, seen.2) != (inward, false) {
-                wrong.push(format!("no option under {root:?}: {seen:?}"));
+    known_elsewhere(
+        "lets the root's change that of mounts",
+        every_volume_under_every_root,
+    )
+}
+
+fn every_volume_under_every_root() {
+    let mut wrong = Vec::new();
+    for root in ROOTS {
+        for (option, shows) in MATRIX {
+            let slave = shows.contains(&"master");
+            let shared = shows.contains(&"shared");
+            let seen = crossing(option, root);
+            let (shown, inward, outward) = &seen;
+            if shown != shows || (*inward, *outward) != (shared || slave, shared) {
+                wrong.push(format!("{option} under {root:?}: {seen:?}"));
             }
         }
-        assert!(wrong.is_empty(), "{wrong:#?}");
-    })
+        // Without an option of its own: never to the host, from it unless the root is cut off; and
+        // what is said of the whole tree is said of this mount.
+        let (shows, inward): (&[&str], _) = match root {
+            "" | "slave" | "rslave" | "shared" => (&["master"], true),
+            "rshared" => (&["shared", "master"], true),
+            "runbindable" => (&["unbindable"], false),
+            _ => (&[], false),
+        };
+        let seen = crossing("", root);
+        if seen.0 != shows || (seen.1, seen.2) != (inward, false) {
+            wrong.push(format!("no option under {root:?}: {seen:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 fn with_sys_admin(box_: Bundle) -> Bundle {
