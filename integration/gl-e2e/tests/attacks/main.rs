@@ -29,6 +29,7 @@ mod descriptors;
 mod filters;
 mod gate;
 mod ground;
+mod hostile;
 mod links;
 mod names;
 mod pid_reuse;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         links::TESTS,
         rules::TESTS,
         second_look::TESTS,
+        hostile::TESTS,
     ];
     let status = gl_e2e::bundle::main_around(&tests.concat(), ground::watched);
     ground::remove_victim();
