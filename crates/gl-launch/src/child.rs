@@ -305,7 +305,12 @@ fn run_hooks(hooks: &[gl_plan::Hook], state: &StateDocument, status: Status) -> 
     if hooks.is_empty() {
         return Ok(());
     }
-    let input = state.to_hook_json(status);
+    // These run in the container's namespaces, and are told the process as it is seen there.
+    let seen = StateDocument {
+        pid: rustix::process::getpid().as_raw_nonzero().get(),
+        ..state.clone()
+    };
+    let input = seen.to_hook_json(status);
     for (index, one) in hooks.iter().enumerate() {
         hook::run(one, &input).map_err(|err| {
             let text = gl_spec::chain(&err);

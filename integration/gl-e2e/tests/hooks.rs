@@ -198,8 +198,11 @@ fn hooks_get_the_state_on_standard_input() -> Outcome {
             state["ociVersion"].as_str().unwrap().starts_with("1."),
             "{kind}: {state}"
         );
-        if matches!(kind, "prestart" | "createRuntime" | "poststart") {
-            assert_eq!(state["pid"], pid, "{kind}: {state}");
+        match kind {
+            // Of the processes of its own namespace it is the first.
+            "createContainer" | "startContainer" => assert_eq!(state["pid"], 1, "{kind}: {state}"),
+            "poststop" => {}
+            _ => assert_eq!(state["pid"], pid, "{kind}: {state}"),
         }
     }
     Ok(())
