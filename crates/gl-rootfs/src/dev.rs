@@ -91,10 +91,19 @@ pub(crate) fn make_links(root: &Root) -> Result<(), Failure> {
         ("/proc/kcore", "core"),
         ("pts/ptmx", "ptmx"),
     ] {
+        if name == "core" && !has_core(root) {
+            continue;
+        }
         match rustix::fs::symlinkat(target, &dev, name) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(Failure::at(Step::MakeLink, name)(errno)),
         }
     }
     Ok(())
+}
+
+/// Whether this kernel shows its memory as a file: a link to nothing would be of no use.
+fn has_core(root: &Root) -> bool {
+    root.open(Path::new("proc/kcore"), OFlags::PATH | OFlags::CLOEXEC)
+        .is_ok()
 }

@@ -47,6 +47,9 @@ pub struct Mounted {
     tops: Tops,
     /// Mounts that have the root's propagation where that is to reach all: those without their own.
     followers: Vec<OwnedFd>,
+    /// New tmpfs that are to be read-only, and are not yet, with their positions: mount points, devices
+    /// and the terminal are still to be made in them.
+    unsealed: Vec<(usize, OwnedFd)>,
 }
 
 impl Mounted {
@@ -57,6 +60,11 @@ impl Mounted {
             let again =
                 rustix::io::fcntl_dupfd_cloexec(&tree, 0).map_err(Failure::of(Step::Attach))?;
             self.followers.push(again);
+        }
+        if is_sealed_last(mount) {
+            let again =
+                rustix::io::fcntl_dupfd_cloexec(&tree, 0).map_err(Failure::of(Step::Attach))?;
+            self.unsealed.push((mount.index, again));
         }
         if is_type(mount, "proc") {
             self.proc = Some(Procfs::new(tree)?);
@@ -86,6 +94,16 @@ pub fn mount_all(
             .map_err(|failure| failure.with_index(mount.index))?;
     }
     Ok(mounted)
+}
+
+/// Whether a mount is made writable, and read-only by [`finish_root`]. An image's files are never in a
+/// tmpfs, so what others mount in it has no other place to be made.
+fn is_sealed_last(mount: &Mount) -> bool {
+    is_type(mount, "tmpfs") && attributes(mount) & attr::RDONLY != 0
+}
+
+fn attributes(mount: &Mount) -> u64 {
+    (mount.tree_attr.set & !mount.attr.clear) | mount.attr.set
 }
 
 fn is_type(mount: &Mount, name: &str) -> bool {
@@ -221,7 +239,10 @@ fn new_filesystem(
     if let Some(label) = &label {
         label.configure(&filesystem)?;
     }
-    let attributes = (mount.tree_attr.set & !mount.attr.clear) | mount.attr.set;
+    let mut attributes = attributes(mount);
+    if is_sealed_last(mount) {
+        attributes &= !attr::RDONLY;
+    }
     let is_written = *copies || label.is_some_and(|label| label.is_written());
     if !is_written {
         let tree = filesystem.mount(attributes)?;
@@ -405,7 +426,8 @@ pub fn pivot(root: &Root, path: &Path, how: Pivot) -> Result<(), Failure> {
     rustix::process::chdir("/").map_err(failed)
 }
 
-/// Sets what must come last: the root's propagation and its read-only state.
+/// Sets what must come last: what is read-only of new filesystems, and the root's propagation and its
+/// read-only state.
 ///
 /// # Spec
 ///
@@ -414,8 +436,11 @@ pub fn pivot(root: &Root, path: &Path, how: Pivot) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// [`Failure`] of [`Step::RootPropagation`] or [`Step::ReadonlyRoot`].
+/// [`Failure`] of [`Step::SetAttributes`], [`Step::RootPropagation`] or [`Step::ReadonlyRoot`].
 pub fn finish_root(plan: &Plan, root: &Root, mounted: &Mounted) -> Result<(), Failure> {
+    for (index, tree) in &mounted.unsealed {
+        set_readonly(tree).map_err(|failure| failure.with_index(*index))?;
+    }
     if let Some((kind, _)) = plan.root.propagation {
         let change = MountAttr {
             propagation: kind.bit(),
