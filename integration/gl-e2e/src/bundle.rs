@@ -46,6 +46,11 @@ pub fn main(tests: &[Test]) -> ExitCode {
 pub fn main_around(tests: &[Test], around: fn(&Test) -> Outcome) -> ExitCode {
     // Says early that the variable is missing.
     runtime();
+    apart(|| crate::main_around(tests, around))
+}
+
+/// Runs a body that uses bundles where [`main`] runs tests.
+pub fn apart(body: impl FnOnce() -> ExitCode) -> ExitCode {
     if std::env::var_os(IN_NAMESPACE).is_none() && rustix::process::geteuid().is_root() {
         let me = std::env::current_exe().unwrap();
         let status = Command::new("unshare")
@@ -58,7 +63,7 @@ pub fn main_around(tests: &[Test], around: fn(&Test) -> Outcome) -> ExitCode {
         return ExitCode::from(u8::from(!status.success()));
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
-    let status = crate::main_around(tests, around);
+    let status = body();
     process::kill_descendants();
     status
 }
@@ -124,6 +129,8 @@ pub struct Bundle {
     dir: PathBuf,
     /// `config.json` as it will be written at the next create.
     pub config: Value,
+    /// The runtime that makes and removes the container.
+    runtime: PathBuf,
     /// Options that stand before every command.
     globals: Vec<String>,
     stdout: RefCell<Option<PipeReader>>,
@@ -132,6 +139,11 @@ pub struct Bundle {
 impl Bundle {
     /// A busybox rootfs and the default configuration; init is `sleep 1000`.
     pub fn new() -> Self {
+        Self::of(runtime())
+    }
+
+    /// The same for another runtime than `$GL_RUNTIME`.
+    pub fn of(runtime: PathBuf) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = format!("{}{}", tag(), NEXT.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(&id);
@@ -140,6 +152,7 @@ impl Bundle {
             config: config::docker_shaped(&id),
             id,
             dir,
+            runtime,
             globals: Vec::new(),
             stdout: RefCell::new(None),
         };
@@ -292,7 +305,7 @@ impl Bundle {
 
     /// The runtime with this bundle's `--root` and the arguments, not yet started.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(runtime());
+        let mut command = Command::new(&self.runtime);
         command
             .arg("--root")
             .arg(self.state_root())
@@ -321,7 +334,15 @@ impl Bundle {
 
     /// `create` with further flags.
     pub fn create_with(&self, flags: &[&str]) -> Output {
-        self.write_config();
+        self.create_from(flags, None)
+    }
+
+    /// `create` with further flags, from this text in the place of the configuration.
+    pub fn create_from(&self, flags: &[&str], text: Option<&str>) -> Output {
+        match text {
+            None => self.write_config(),
+            Some(text) => fs::write(self.dir.join("config.json"), text).unwrap(),
+        }
         let (reader, writer) = std::io::pipe().unwrap();
         self.stdout.replace(Some(reader));
         let mut command = self.command(&["create"]);
