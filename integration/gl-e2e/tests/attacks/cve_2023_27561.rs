@@ -40,8 +40,10 @@ fn below(mountinfo: &str, kind: &str) -> BTreeSet<String> {
         return BTreeSet::new();
     };
     let inside = |mount: &&Mount| mount.parent == top.id || mount.id == top.id;
+    // A mount of the config goes where its name leads at that moment, within the root.
     all.iter()
         .filter(inside)
+        .filter(|mount| !mount.target.ends_with("/fs/cgroup"))
         .map(|mount| {
             let name = mount.target.splitn(3, '/').nth(2).unwrap_or_default();
             format!("{name} {} {:?}", mount.kind, mount.options)
