@@ -20,8 +20,10 @@ use crate::store::Store;
 ///
 /// # Errors
 ///
-/// [`Error::Launch`] if no such copy can be had, or the user cannot have such a namespace.
+/// [`Error::Launch`] if the kernel lacks a system call, no such copy can be had, or the user cannot have such a
+/// namespace.
 pub fn prepare_create(bundle: &Path, config: Option<&Path>) -> Result<(), Error> {
+    gl_launch::check_kernel()?;
     if !rootless::is_plain_user() {
         return Ok(gl_launch::reexec_readonly(Namespace::AsStarted)?);
     }
@@ -44,6 +46,7 @@ pub fn prepare_create(bundle: &Path, config: Option<&Path>) -> Result<(), Error>
 ///
 /// As [`prepare_create`].
 pub fn prepare_ids() -> Result<(), Error> {
+    gl_launch::check_kernel()?;
     if !rootless::is_plain_user() {
         return Ok(gl_launch::reexec_readonly(Namespace::AsStarted)?);
     }
@@ -61,6 +64,7 @@ pub fn prepare_ids() -> Result<(), Error> {
 ///
 /// As [`prepare_create`].
 pub fn prepare_alone(ids: Range<u32>) -> Result<(), Error> {
+    gl_launch::check_kernel()?;
     if !rootless::is_plain_user() {
         if gl_launch::is_out_of_reach(&ids)? {
             return Ok(());
@@ -81,6 +85,7 @@ pub fn prepare_exec(
     store: impl FnOnce() -> Result<Store, Error>,
     id: &ContainerId,
 ) -> Result<(), Error> {
+    gl_launch::check_kernel()?;
     if !rootless::is_plain_user() {
         return Ok(gl_launch::reexec_readonly(Namespace::AsStarted)?);
     }

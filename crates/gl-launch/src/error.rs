@@ -49,6 +49,17 @@ pub enum Error {
         /// Position of its namespace in `linux.namespaces`.
         index: usize,
     },
+    /// A system call that no container can be made without.
+    #[error("call {call}(2), which Linux has since {since}")]
+    Kernel {
+        /// Its name.
+        call: &'static str,
+        /// The first version that has it.
+        since: &'static str,
+        /// What the kernel, or a filter, said.
+        #[source]
+        source: Errno,
+    },
     /// The kernel refused the fork.
     #[error("start a process in the namespaces of the container")]
     Fork {
@@ -223,6 +234,7 @@ impl Error {
     fn errno(&self) -> Option<Errno> {
         match self {
             Self::Namespace { source, .. }
+            | Self::Kernel { source, .. }
             | Self::Fork { source }
             | Self::IdMap { source, .. }
             | Self::Rlimit { source, .. }
@@ -338,6 +350,7 @@ impl Classify for Error {
             Self::HostSetting { .. } | Self::Namespace { .. } | Self::NamespaceKind { .. } => {
                 "E_NAMESPACE"
             }
+            Self::Kernel { .. } => "E_KERNEL",
             Self::Fork { .. } => "E_FORK",
             Self::IdMap { .. } => "E_IDMAP",
             Self::Rlimit { .. } => "E_RLIMIT",
@@ -385,6 +398,7 @@ impl Classify for Error {
                 | HookError::Deadline { field, .. },
             ) => Some(field.as_str().into()),
             Self::Host { .. }
+            | Self::Kernel { .. }
             | Self::Rootless(_)
             | Self::Killed
             | Self::Late
@@ -401,6 +415,11 @@ impl Classify for Error {
             }
             Self::HostSetting { .. } => {
                 "leave it out, or give the container a namespace of its own".into()
+            }
+            Self::Kernel { .. } => {
+                "greenlang takes Linux 5.12 or newer; on such a kernel a seccomp filter around \
+                 greenlang hides the call: allow it there"
+                    .into()
             }
             Self::Fork { source } if *source == Errno::AGAIN => {
                 "the pids limit or RLIMIT_NPROC of the caller is reached".into()

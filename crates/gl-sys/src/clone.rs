@@ -63,7 +63,7 @@ const ZERO: libc::clone_args = libc::clone_args {
 /// - `EAGAIN`: the pids limit of the cgroup or `RLIMIT_NPROC` is reached.
 /// - `EPERM`: a namespace was asked for without the capability that it needs.
 /// - `ENOSPC`: a limit on nested namespaces (`/proc/sys/user/max_*_namespaces`) is reached.
-/// - `ENOSYS`: old kernel, or a seccomp filter that hides `clone3`.
+/// - `ENOSYS`: no `clone3`, and `clone(2)` cannot do it: a cgroup was given.
 ///
 /// # Safety
 ///
@@ -104,13 +104,56 @@ pub unsafe fn fork_into(what: CloneArgs<'_>) -> Result<Forked, Errno> {
             size_of::<libc::clone_args>(),
         )
     };
-    let pid = i32::try_from(check(ret)?).unwrap_or(0);
+    let ret = match check(ret) {
+        // SAFETY: the caller vouches for this call as for the first, which has made no process.
+        Err(Errno::NOSYS) => unsafe { clone_without_struct(flags | exit_signal, &mut pidfd) },
+        other => other,
+    };
+    let pid = i32::try_from(ret?).unwrap_or(0);
     let Some(pid) = Pid::from_raw(pid) else {
         return Ok(Forked::Child);
     };
-    // SAFETY: clone3 succeeded with CLONE_PIDFD, so the kernel stored a new descriptor in `pidfd`
+    // SAFETY: the call succeeded with CLONE_PIDFD, so the kernel stored a new descriptor in `pidfd`
     // and nothing else owns it.
     Ok(Forked::Parent(pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+/// The fork where `clone3` is hidden, as container engines do for their containers: by `clone(2)`,
+/// whose flags are fewer.
+///
+/// # Kernel
+///
+/// `clone(2)` with `CLONE_PIDFD`, since 5.2.
+///
+/// # Errors
+///
+/// As [`fork_into`]; `ENOSYS` for what `clone` cannot do: a cgroup, and a time namespace, whose flag
+/// would be a part of the signal.
+///
+/// # Safety
+///
+/// As [`fork_into`].
+unsafe fn clone_without_struct(flags: u64, pidfd: &mut RawFd) -> Result<i64, Errno> {
+    const NOTHING: usize = 0;
+    let signal = flags & SIGNAL_BITS;
+    if flags > u32::MAX.into() || signal != 0 && signal != u64::from(libc::SIGCHLD.cast_unsigned())
+    {
+        return Err(Errno::NOSYS);
+    }
+    // SAFETY: without CLONE_VM the child gets a copy of this stack, so no stack is passed. The third
+    // argument is a live RawFd, which with CLONE_PIDFD takes the descriptor; the last two, whose order
+    // depends on the machine, are not read with these flags. The caller vouches for the rest.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_clone,
+            flags,
+            NOTHING,
+            ptr::from_mut(pidfd),
+            NOTHING,
+            NOTHING,
+        )
+    };
+    check(ret)
 }
 
 /// Whether the calling process has one thread, and shares its memory with no other process.
@@ -131,6 +174,9 @@ pub fn has_one_thread() -> Result<bool, Errno> {
         Err(errno) => Err(errno),
     }
 }
+
+/// Where `clone(2)` has the signal at the child's end among its flags (`CSIGNAL`).
+const SIGNAL_BITS: u64 = 0xff;
 
 /// `CLONE_INTO_CGROUP` of `<linux/sched.h>`; libc has it as a signed constant that overflows.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;

@@ -79,7 +79,7 @@ pub fn execve_fd(file: BorrowedFd<'_>, args: &CStrings, env: &CStrings) -> Errno
 ///
 /// # Errors
 ///
-/// `EINVAL` or `ENOSYS` on an older kernel; the caller then walks `/proc/self/fd`.
+/// `EINVAL` or `ENOSYS` on an older kernel.
 pub fn cloexec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: takes numbers only; no memory is involved, and close-on-exec changes nothing for the
     // owners of the descriptors while this program runs.

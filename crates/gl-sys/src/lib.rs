@@ -10,6 +10,7 @@ mod bpf;
 mod check;
 mod clone;
 mod exec;
+mod known;
 mod landlock;
 mod loopdev;
 mod mountattr;
@@ -36,6 +37,7 @@ pub use exec::{
     CStrings, cloexec_from, close_all_but, execve, execve_fd, exit_now, keep_over_exec,
     stays_over_exec,
 };
+pub use known::{Call, is_known};
 pub use landlock::{
     LandlockRuleset, landlock_abi, landlock_allow_beneath, landlock_allow_port,
     landlock_restrict_self, landlock_ruleset,

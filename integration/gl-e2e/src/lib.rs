@@ -14,6 +14,7 @@ pub mod command;
 pub mod engine;
 pub mod gl;
 pub mod kernel;
+pub mod old_kernel;
 pub mod random;
 pub mod sandbox;
 pub mod scenario;

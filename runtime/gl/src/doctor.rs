@@ -91,7 +91,7 @@ pub(crate) fn perform(options: &cli::Doctor) -> Result<ExitCode, Error> {
 }
 
 /// What no profile can do without.
-const NEEDED: &[&str] = &["cgroups", "namespaces", "filter"];
+const NEEDED: &[&str] = &["release", "cgroups", "namespaces", "filter"];
 
 fn table(report: &Report) -> String {
     let findings = report.findings.iter();

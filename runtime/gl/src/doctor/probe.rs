@@ -5,6 +5,7 @@ use std::{fs, io};
 
 use gl_cgroup::Layout;
 use gl_profile::translate::Controllers;
+use gl_spec::Classify as _;
 use rustix::io::Errno;
 
 use crate::error::Error;
@@ -55,25 +56,15 @@ pub(super) fn read(path: &str) -> Option<String> {
     Some(fs::read_to_string(path).ok()?.trim().to_owned())
 }
 
-/// The oldest kernel that needs no fallback of `docs/kernel.md`.
-const PLAIN_KERNEL: (u32, u32) = (5, 12);
-
 fn kernel() -> Finding {
     let uname = rustix::system::uname();
-    let release = uname.release().to_string_lossy().into_owned();
-    let found = finding("kernel", "release", release.clone());
-    match version(&release) {
-        Some(version) if version < PLAIN_KERNEL => found.but(
-            State::Partly,
-            "run a kernel of 5.12 or later: some mounts and descriptors take slower ways here",
-        ),
-        _ => found,
-    }
-}
-
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut parts = release.split(['.', '-']);
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    let release = uname.release().to_string_lossy();
+    let Err(err) = gl_launch::check_kernel() else {
+        return finding("kernel", "release", release);
+    };
+    let fix = err.hint().unwrap_or_default().into_owned();
+    let seen = format!("{release}; {}", gl_spec::chain(&err));
+    finding("kernel", "release", seen).but(State::Missing, fix)
 }
 
 /// The cgroups, and what one that was made can limit.
@@ -267,21 +258,4 @@ fn first_line(program: &str, argument: &str) -> Option<String> {
         .status
         .success()
         .then(|| text.lines().next().unwrap_or_default().trim().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::version;
-
-    #[test]
-    fn version_is_the_first_two_numbers() {
-        for (release, want) in [
-            ("6.18.44-fc-v657", Some((6, 18))),
-            ("5.10-generic", Some((5, 10))),
-            ("6.1.0", Some((6, 1))),
-            ("next", None),
-        ] {
-            assert_eq!(version(release), want, "{release}");
-        }
-    }
 }
