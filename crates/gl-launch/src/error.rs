@@ -207,7 +207,7 @@ fn program_problem(step: Own, program: &str, errno: Errno) -> Cow<'static, str> 
 impl Error {
     /// Turns a child's failure record into an error, with the plan's words for what it names.
     pub(crate) fn from_record(record: &Record, args: &[CString], plan: Option<&Plan>) -> Self {
-        let source = Errno::from_raw_os_error(record.errno);
+        let source = record.failure();
         let Some(step) = Step::from_number(record.step) else {
             return Self::Host {
                 what: "read the record of the child",

@@ -146,7 +146,7 @@ impl Held {
         match go.and_then(|()| self.runtime.receive()) {
             // It has executed: its end of the connection is gone.
             Ok(None) => {}
-            Ok(Some(record)) => return Err(failed(Errno::from_raw_os_error(record.errno))),
+            Ok(Some(record)) => return Err(failed(record.failure())),
             Err(errno) => return Err(failed(errno)),
         }
         self.pidfd.take().ok_or(failed(Errno::SRCH))

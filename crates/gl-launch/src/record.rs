@@ -90,6 +90,14 @@ impl Record {
         }
     }
 
+    /// What a step failed with; `EPROTO` if the other end gave no errno of the kernel's (1 to 4095).
+    pub(crate) fn failure(&self) -> Errno {
+        match self.errno {
+            1..=4095 => Errno::from_raw_os_error(self.errno),
+            _ => Errno::PROTO,
+        }
+    }
+
     fn to_bytes(&self) -> [u8; SIZE] {
         let mut bytes = [0; SIZE];
         let note = self.note.as_bytes();
@@ -265,5 +273,41 @@ mod tests {
         for len in [1, 19, 21] {
             assert_eq!(Record::from_bytes(&vec![0xff; len]), None, "{len}");
         }
+    }
+
+    /// The other end may be a program that has taken over the child.
+    #[test]
+    fn bytes_at_random_are_a_record_or_none() {
+        let mut seed = 1_u64;
+        let mut next = || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed.to_le_bytes()
+        };
+        let mut taken = 0;
+        for round in 0..20_000 {
+            let mut bytes: Vec<u8> = (0..SIZE).flat_map(|_| next()).take(SIZE).collect();
+            // Kind and length of the note, small as real ones are, half of the time.
+            if round % 2 == 0 {
+                for (at, below) in [(0, 12), (1, 1), (6, 210), (7, 1)] {
+                    bytes[at] %= below;
+                }
+            }
+            let [len, ..] = next();
+            let bytes = &bytes[..SIZE.min(usize::from(len) * 2)];
+            let Some(record) = Record::from_bytes(bytes) else {
+                continue;
+            };
+            taken += 1;
+            let Some(again) = Record::from_bytes(&record.to_bytes()) else {
+                panic!("{record:?} is not read again");
+            };
+            assert_eq!(again, record);
+            // Whatever it says, there are words for it.
+            let err = crate::Error::from_record(&record, &[], None);
+            assert_ne!(err.to_string(), "");
+        }
+        assert!(taken > 100, "{taken} records in 20,000");
     }
 }
