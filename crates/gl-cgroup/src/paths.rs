@@ -324,6 +324,14 @@ impl Paths {
     }
 }
 
+impl Paths {
+    /// Whether `path` of v2's hierarchy is where the runtime itself is, reached by its own name from beside it.
+    pub(crate) fn is_runtimes_own(&self, path: &GroupPath) -> bool {
+        let own = self.below.as_ref();
+        own.and_then(OwnCgroups::unified) == Some(path)
+    }
+}
+
 /// Decides where a container's cgroup is.
 ///
 /// `own` is only asked for a path that is not absolute: the caller gives `OwnCgroups::read`.

@@ -145,3 +145,13 @@ fn group_path_of_a_record_is_refused_unless_clean() {
         assert_eq!(got, want.map_err(str::to_owned), "{json}");
     }
 }
+
+/// Found by fuzzing: on v2 a relative path is beside the runtime, and can have its name.
+#[test]
+fn path_of_v2_that_is_the_runtimes_own_is_known() {
+    for (path, want) in [("x", true), ("/x", false), ("y", false), ("x/y", false)] {
+        let paths = resolve(Some(path), "id", || Ok(OwnCgroups::parse(OWN))).unwrap();
+        let place = paths.unified().unwrap();
+        assert_eq!(paths.is_runtimes_own(&place), want, "{path} is {place}");
+    }
+}

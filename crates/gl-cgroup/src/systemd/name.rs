@@ -195,6 +195,46 @@ mod tests {
         }
     }
 
+    /// Whatever is asked for, the unit is below its slice, and its object is one component of a path.
+    #[test]
+    fn pieces_at_random_are_a_unit_below_its_slice_or_refused() {
+        const PIECES: [&str; 16] = [
+            "a", "b.c", ":", ":", "-", ".", "..", "/", ".slice", ".scope", "_", "\\x2d", "0", "\0",
+            "@", "\u{e9}",
+        ];
+        let (mut seed, mut taken) = (7_usize, 0);
+        for _ in 0..40_000 {
+            let mut path = String::new();
+            for _ in 0..3 + seed % 7 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                path.push_str(PIECES[(seed >> 33) % PIECES.len()]);
+            }
+            let Ok(name) = Name::read(Some(&path), "id", Manager::System) else {
+                continue;
+            };
+            taken += 1;
+            let cgroup = name.path();
+            let parts: Vec<_> = cgroup.as_str().split('/').collect();
+            let (last, above) = parts.split_last().unwrap();
+            assert_eq!(*last, name.unit, "{path:?}");
+            assert!(
+                above.iter().all(|part| part.ends_with(".slice")),
+                "{path:?}"
+            );
+            assert!(
+                !parts.iter().any(|part| matches!(*part, "" | "." | "..")),
+                "{path:?}"
+            );
+            let object = name.object();
+            let tail = object
+                .strip_prefix("/org/freedesktop/systemd1/unit/")
+                .unwrap();
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+            assert!(tail.bytes().all(plain), "{path:?} is {object}");
+        }
+        assert!(taken > 100, "{taken} units in 40,000");
+    }
+
     #[test]
     fn object_escapes_all_but_letters_and_digits() {
         let name = Name {

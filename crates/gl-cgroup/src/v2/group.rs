@@ -64,6 +64,12 @@ impl Group {
             path: String::new(),
             fault: PathFault::Outside,
         })?;
+        if paths.is_runtimes_own(&path) {
+            return Err(Error::Path {
+                path: path.as_str().to_owned(),
+                fault: PathFault::Root,
+            });
+        }
         Ok(Self {
             base: Arc::clone(layout.base()),
             path,
