@@ -77,7 +77,7 @@ fn without(box_: &Bundle, call: &str, args: &[&str]) -> Output {
     finish(&mut command)
 }
 
-/// Runs tests of another program, chosen by words, on the runtime without a call.
+/// Runs tests of another program, chosen by words, on the runtime without a call; their races are short.
 fn passes(call: &str, program: &str, words: &[&str]) -> Outcome {
     greenlang_only()?;
     let path = program_beside(program)
@@ -88,6 +88,7 @@ fn passes(call: &str, program: &str, words: &[&str]) -> Outcome {
         .args(words)
         .env("GL_RUNTIME", script)
         .env_remove("GL_E2E_NAMESPACE")
+        .env("GL_ROUNDS", bundle::rounds(2).to_string())
         .stdin(Stdio::null())
         .output()
         .unwrap();
