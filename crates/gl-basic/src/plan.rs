@@ -130,6 +130,11 @@ impl Plan {
         self.counting = Counting::Failed;
     }
 
+    /// Has the kernel's audit tell what Landlock denies, under this name.
+    pub fn mark_landlock(&mut self, mark: CString) {
+        self.process.landlock_mark = Some(mark);
+    }
+
     /// Has another filter in force, whose listener the [`Companion`] gets, if it makes one.
     ///
     /// [`Companion`]: crate::Companion

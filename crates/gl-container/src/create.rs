@@ -67,6 +67,10 @@ pub struct CreateRequest {
     pub resolved: Option<Profile>,
     /// Whether an agent is told of the calls that a filter denies.
     pub denials: Denials,
+    /// By what the kernel's audit knows those of Landlock, where somebody listens to it ([`Extras`]).
+    ///
+    /// [`Extras`]: gl_spec::Extras::landlock_mark
+    pub landlock_mark: Option<String>,
     /// Whose end is the container's end as well.
     pub tie: Tie,
     /// Who is its first process.

@@ -130,6 +130,8 @@ pub(crate) fn tighten(
         let steps = translate::tighten(profile, spec, &mut tightened.extras, &host, instance)?;
         tightened.steps.extend(steps);
     }
+    let mark = &request.landlock_mark;
+    tightened.extras.landlock_mark.clone_from(mark);
     Ok(tightened)
 }
 

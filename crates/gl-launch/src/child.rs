@@ -456,7 +456,7 @@ impl LastSteps<'_> {
                 .map_err(Fault::of(Own::Signals))?;
         }
         // Before the filter, which has no reason to allow its calls.
-        landlock::restrict(self.landlock)?;
+        landlock::restrict(self.landlock, self.process.landlock_mark.as_deref())?;
         // From here on only write, read, capget, capset, prctl and execve, which the filter has to
         // allow anyway or which fail closed.
         if let Some(program) = self.seccomp {

@@ -1,12 +1,13 @@
 //! Landlock: the ruleset is made while the root is still held open, and put in force just before the
 //! seccomp filter.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use gl_rootfs::Root;
 use gl_spec::{Landlock, Links, PathRule};
-use gl_sys::LandlockRuleset;
+use gl_sys::{LandlockRuleset, LandlockTells};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
@@ -64,9 +65,18 @@ fn allow_path(ruleset: &OwnedFd, rule: &PathRule, root: &Root) -> Result<(), Err
     gl_sys::landlock_allow_beneath(ruleset.as_fd(), found.as_fd(), access)
 }
 
-/// Puts them in force.
-pub(crate) fn restrict(rulesets: &[OwnedFd]) -> Result<(), Fault> {
+/// Puts them in force. With a mark, the kernel tells its audit what they deny, and under which name they were
+/// put in force: the next execve gives the process another one.
+pub(crate) fn restrict(rulesets: &[OwnedFd], mark: Option<&CStr>) -> Result<(), Fault> {
+    let failed = Fault::of(Own::Landlock);
+    let tells = match (mark, rulesets) {
+        (None, _) | (_, []) => LandlockTells::Usual,
+        (Some(mark), _) => {
+            rustix::thread::set_name(mark).map_err(&failed)?;
+            LandlockTells::Program
+        }
+    };
     rulesets.iter().try_for_each(|ruleset| {
-        gl_sys::landlock_restrict_self(ruleset.as_fd()).map_err(Fault::of(Own::Landlock))
+        gl_sys::landlock_restrict_self(ruleset.as_fd(), tells).map_err(&failed)
     })
 }

@@ -1,5 +1,7 @@
 //! What a profile holds every process of a container to, whatever its own document says.
 
+use std::ffi::CString;
+
 use gl_spec::{Extras, RlimitBound};
 
 use crate::error::Refusal;
@@ -18,6 +20,8 @@ const REAL_TIME: [u32; 3] = [1, 2, 6];
 pub(crate) fn bind(process: &mut Process, extras: &Extras, facts: &Facts) -> Result<(), Refusal> {
     let bounds = &extras.process;
     process.landlock.clone_from(&extras.landlock);
+    let mark = extras.landlock_mark.as_deref();
+    process.landlock_mark = mark.and_then(|mark| CString::new(mark).ok());
     if let Some(kept) = bounds.capabilities {
         let sets = &mut process.capabilities;
         for set in [

@@ -104,6 +104,8 @@ pub struct Process {
     pub selinux: Option<String>,
     /// Rights that are given up before the program runs, one ruleset after the other.
     pub landlock: Vec<gl_spec::Landlock>,
+    /// The name under which it gives them up, so that the kernel's audit tells what is denied.
+    pub landlock_mark: Option<CString>,
     /// Scheduling policy.
     pub scheduling: Option<Scheduling>,
     /// I/O priority.
@@ -169,6 +171,7 @@ pub(crate) fn build(
             "SELinux is not enabled in this kernel",
         )?,
         landlock: Vec::new(),
+        landlock_mark: None,
         scheduling: process.scheduler().as_ref().map(scheduling).transpose()?,
         io_priority: process
             .io_priority()

@@ -63,6 +63,9 @@ pub(crate) fn run(request: &Request, dir: &Path, watching: &mut Watching) -> Res
         Reporting::End => plan.count_failures_only(),
     }
     watching.explain_by(decision);
+    if let Some(mark) = watching.landlock_mark() {
+        plan.mark_landlock(CString::new(mark).unwrap_or_default());
+    }
     if let Some(policy) = plan.filter().cloned() {
         plan.observe();
         watching.judge_by(policy);

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use gl_container::Decision;
+use gl_profile::Profile;
 use gl_seccomp::{Policy, Syscall, Verdict};
 use gl_sys::{Answer, Notification};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -80,6 +81,11 @@ impl Denials {
     /// By what denials are explained, and calls judged unless [a policy](Self::judge_by) is there.
     pub(crate) fn decided(&mut self, decision: Decision) {
         self.decision = Some(decision);
+    }
+
+    /// The profiles by which denials are explained.
+    pub(crate) fn profiles(&self) -> &[Profile] {
+        self.decision.as_ref().map_or(&[], |one| &one.profiles)
     }
 
     /// What is waited for.
@@ -184,7 +190,7 @@ impl Denials {
     /// What was seen, and how much more.
     pub(crate) fn take(&mut self) -> (Vec<Denial>, u64) {
         let seen = std::mem::take(&mut self.seen);
-        let profiles = self.decision.as_ref().map_or(&[][..], |one| &one.profiles);
+        let profiles = self.profiles();
         let denials = seen.into_iter().map(|(kind, process, count)| {
             let call = Syscall::numbered(kind.audit, kind.number);
             let explained = call.map(|call| explain::lines(profiles, call, &kind.raw));

@@ -18,6 +18,7 @@ mod explain;
 mod home;
 mod image;
 mod known;
+mod landlock;
 mod layers;
 mod logs;
 mod met;

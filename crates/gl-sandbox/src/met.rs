@@ -8,9 +8,9 @@ use rustix::process::Signal;
 use crate::report::{Denial, Reason, Usage};
 use crate::space::Full;
 
-/// The kernel holds `RLIMIT_CPU` by whole ticks, and afterwards tells what was really used: on a busy machine
-/// this part of it less.
-const SLACK: u128 = 8;
+/// The kernel holds `RLIMIT_CPU` by whole ticks, and afterwards tells what was really used: up to this part of it
+/// less where many programs share a processor (a sixth with a hundred of them on two).
+const SLACK: u128 = 4;
 
 /// What there is to go by.
 pub(crate) struct Met<'a> {
@@ -100,6 +100,41 @@ impl Kind {
             count,
             allow: Some(format!("{key} = {}", limit.saturating_mul(2))),
             denied_by: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gl_container::HostProfiles;
+    use gl_profile::Profile;
+
+    use super::*;
+
+    #[test]
+    fn kill_at_the_limit_of_cpu_time_is_the_kernels() {
+        let profile = Profile::resolve("default", &HostProfiles).unwrap();
+        let killed = Signal::KILL.as_raw();
+        for (signal, part, want) in [
+            (killed, 100, Some(Reason::CpuTime)),
+            // As seen on a busy machine.
+            (killed, 84, Some(Reason::CpuTime)),
+            (killed, 50, None),
+            (Signal::XCPU.as_raw(), 1, Some(Reason::CpuTime)),
+            (Signal::TERM.as_raw(), 100, None),
+        ] {
+            let limit = profile.limits.cpu_time_limit_seconds.value.as_micros();
+            let usage = Usage {
+                cpu_us: u64::try_from(limit / 100 * part).unwrap(),
+                ..Usage::default()
+            };
+            let met = Met {
+                ended: Ended::Signalled(signal),
+                usage: Some(&usage),
+                limits: &profile.limits,
+                full: &[],
+            };
+            assert_eq!(met.reason(), want, "signal {signal} at {part} %");
         }
     }
 }

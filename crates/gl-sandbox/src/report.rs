@@ -131,8 +131,7 @@ impl Report {
 }
 
 /// What no run sees.
-const NOT_OBSERVED: [&str; 3] = [
-    "denials of Landlock: the kernel tells its audit log alone, since 6.15, and that is on or off for the whole host",
+const NOT_OBSERVED: [&str; 2] = [
     "calls that fail at a limit of one process (RLIMIT_AS, RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_FSIZE where its signal is ignored): the kernel counts none",
     "writes that fail for want of space, where there is some again at the end: the kernel counts none",
 ];
@@ -317,15 +316,16 @@ pub struct Usage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Denial {
-    /// `seccomp`, or `cgroup`, `rlimit` or `mounts` for a limit that was met.
+    /// `seccomp` or `landlock`, or `cgroup`, `rlimit` or `mounts` for a limit that was met.
     pub layer: String,
-    /// The system call, or `memory`, `tasks`, `file size` or `disk`.
+    /// The system call, the right of Landlock (`fs.write_file`), or `memory`, `tasks`, `file size` or `disk`.
     pub what: String,
-    /// The arguments by which one call is told from another, `name=value`; nothing of what pointers point to.
+    /// The arguments by which one call is told from another, `name=value`; nothing of what pointers point to. The
+    /// path or address that Landlock keeps.
     pub arguments: Vec<String>,
     /// What it got: an errno, `SIGKILL`, or `allowed` in permissive mode.
     pub answer: String,
-    /// The name of the program that made it first.
+    /// The name of the program that made it first; the kernel does not tell that of Landlock.
     pub process: String,
     /// How often; once at least for `disk`.
     pub count: u64,

@@ -256,6 +256,9 @@ pub struct Extras {
     pub lost: Vec<Lost>,
     /// Landlock rulesets, each in force on top of those before.
     pub landlock: Vec<Landlock>,
+    /// By what the kernel's audit tells the denials of those rulesets from others: the name of the process
+    /// that puts them in force. Without one it is told nothing.
+    pub landlock_mark: Option<String>,
     /// AppArmor profiles that were made for this container: loaded at create, unloaded at delete.
     pub apparmor: Vec<AppArmor>,
     /// Bounds of every process.

@@ -158,19 +158,35 @@ pub fn landlock_allow_port(ruleset: BorrowedFd<'_>, port: u16, access: u64) -> R
     check(ret).map(drop)
 }
 
+/// Which denials of a ruleset the kernel tells its audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LandlockTells {
+    /// Those before the next execve.
+    Usual,
+    /// Those after it as well (`LANDLOCK_RESTRICT_SELF_LOG_NEW_EXEC_ON`).
+    Program,
+}
+
+const LOG_NEW_EXEC_ON: u32 = 1 << 1;
+
 /// Puts a ruleset in force for this thread and what it starts, for good.
 ///
 /// # Kernel
 ///
-/// `landlock_restrict_self(2)`, since 5.13.
+/// `landlock_restrict_self(2)`, since 5.13; [`LandlockTells::Program`] since 6.15 (ABI 7).
 ///
 /// # Errors
 ///
 /// - `EPERM`: neither `no_new_privs` nor `CAP_SYS_ADMIN` in the user namespace.
 /// - `E2BIG`: sixteen rulesets are in force already.
-pub fn landlock_restrict_self(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
+/// - `EINVAL`: [`LandlockTells::Program`] on an older kernel.
+pub fn landlock_restrict_self(ruleset: BorrowedFd<'_>, tells: LandlockTells) -> Result<(), Errno> {
+    let flags = match tells {
+        LandlockTells::Usual => 0,
+        LandlockTells::Program => LOG_NEW_EXEC_ON,
+    };
     // SAFETY: no memory is passed; the descriptor is borrowed over the call.
     let ret =
-        unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0_u32) };
+        unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), flags) };
     check(ret).map(drop)
 }

@@ -39,7 +39,7 @@ pub use exec::{
 };
 pub use known::{Call, is_known};
 pub use landlock::{
-    LandlockRuleset, landlock_abi, landlock_allow_beneath, landlock_allow_port,
+    LandlockRuleset, LandlockTells, landlock_abi, landlock_allow_beneath, landlock_allow_port,
     landlock_restrict_self, landlock_ruleset,
 };
 pub use loopdev::{configure_loop_device, free_loop_device};

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
+pub mod audit;
 pub mod bundle;
 pub mod command;
 pub mod engine;

@@ -233,6 +233,18 @@ fn run_that_never_was_has_a_report() -> Outcome {
             "/no/such/root",
         ),
         (
+            &["--image", "/no/such/image", "--", "true"],
+            "unknown",
+            "/no/such/image",
+        ),
+        // It is there, and no image.
+        (&["--image", &file, "--", "true"], "unknown", &file),
+        (
+            &["--bundle", "/no/such/bundle", "--", "true"],
+            "unknown",
+            "/no/such/bundle",
+        ),
+        (
             &["--audit", "/no/such/log", "--", "true"],
             "namespace",
             "/no/such/log",

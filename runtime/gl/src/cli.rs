@@ -63,7 +63,7 @@ pub(crate) enum Command {
     Probe(Probe),
     /// Wait to be found: what probes look for.
     #[command(hide = true)]
-    ProbeTarget,
+    ProbeTarget(ProbeTarget),
     /// List sandboxes.
     Ps(Ps),
     /// Print what the program of a detached sandbox has written.
@@ -472,6 +472,13 @@ pub(crate) enum Form {
     Text,
     /// JSON.
     Json,
+}
+
+/// What `gl verify` leaves to the process that outlives it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProbeTarget {
+    /// A directory that is removed in the end; a message queue of its name, too.
+    pub(crate) dir: PathBuf,
 }
 
 /// Options of `gl probe`.

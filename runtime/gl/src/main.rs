@@ -66,7 +66,7 @@ fn main() -> ExitCode {
         Command::Prune(options) => sandboxes::prune(&options),
         Command::Verify(options) => return verify::perform(&options),
         Command::Probe(options) => probe::perform(&options),
-        Command::ProbeTarget => return probe::target(),
+        Command::ProbeTarget(options) => return probe::target(&options),
         Command::Why(options) => why::perform(&options),
         Command::Completions(options) => generate::completions(&options),
         Command::Man(options) => generate::man(&options),

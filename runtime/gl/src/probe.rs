@@ -18,9 +18,11 @@ mod processes;
 mod seen;
 mod shared;
 
+use std::ffi::CString;
 use std::io::Read as _;
 use std::process::ExitCode;
 
+use gl_sys::{Attempt, attempt};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -182,14 +184,47 @@ fn say(line: &Line) -> Result<(), Error> {
     output::text(&format!("{json}\n"))
 }
 
-/// `gl probe-target`: a process that probes look for, until its standard input ends.
-pub(crate) fn target() -> ExitCode {
+/// What the process that probes look for has made.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Shared {
+    /// A segment of System V shared memory.
+    pub(crate) segment: Option<i32>,
+    /// A message queue.
+    pub(crate) queue: Option<String>,
+}
+
+/// `gl probe-target`: a process that probes look for, until its standard input ends. What is to be found outlives
+/// nobody who is killed: it is removed here.
+pub(crate) fn target(options: &cli::ProbeTarget) -> ExitCode {
+    let name = options.dir.file_name();
+    let name = name.map(|name| name.to_string_lossy().into_owned());
+    // As `gl verify` names it: nothing else is removed.
+    let Some(name) = name.filter(|name| name.starts_with("gl-")) else {
+        return ExitCode::FAILURE;
+    };
+    let queue = CString::new(name.as_bytes()).ok();
+    let queue = queue.filter(|queue| attempt(Attempt::MakeQueue(queue)).is_ok());
+    let segment = attempt(Attempt::MakeSegment).ok();
+    let shared = Shared {
+        segment: segment.and_then(|id| i32::try_from(id).ok()),
+        queue: queue.as_ref().map(|_| name),
+    };
     // Where only ancestors may trace, everybody may trace this one, which has nothing to hide.
     let any = rustix::process::set_ptracer(rustix::process::PTracer::Any);
+    let told = serde_json::to_string(&shared).map(|json| output::text(&format!("{json}\n")));
     let mut rest = Vec::new();
-    match (any, std::io::stdin().read_to_end(&mut rest)) {
+    let waited = std::io::stdin().read_to_end(&mut rest);
+    let removed = [
+        shared
+            .segment
+            .map(|id| attempt(Attempt::RemoveSegment(id)).is_ok()),
+        queue.map(|queue| attempt(Attempt::RemoveQueue(&queue)).is_ok()),
+        Some(std::fs::remove_dir_all(&options.dir).is_ok()),
+    ];
+    let removed = removed.into_iter().flatten().all(|removed| removed);
+    match (any, told, waited) {
         // Kernels without Yama know no tracers.
-        (Ok(()) | Err(Errno::INVAL), Ok(_)) => ExitCode::SUCCESS,
+        (Ok(()) | Err(Errno::INVAL), Ok(Ok(())), Ok(_)) if removed => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
 }

@@ -58,7 +58,7 @@ fn execute(request: BareRequest<'_>, launcher: &Channel, (guard, born): (Pid, Bo
         gl_sys::reset_for_exec().map_err(Fault::of(Own::Signals))?;
         identity::set_rlimits(process)?;
         tie(guard)?;
-        landlock::restrict(&ready.landlock)?;
+        landlock::restrict(&ready.landlock, process.landlock_mark.as_deref())?;
         // From here on only write, read and execve, which the filter has to allow anyway.
         if let Some(program) = seccomp {
             let listener = gl_seccomp::install(program).map_err(Fault::of(Own::Seccomp))?;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use gl_container::{Beside, Companion, Container, Decision};
-use gl_profile::Limits;
+use gl_profile::translate::{Effect, Step};
+use gl_profile::{Limits, Mode};
 use gl_seccomp::Policy;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -15,6 +16,7 @@ use crate::denials::Denials;
 use crate::detach::{Detach, Detaching};
 use crate::error::Error;
 use crate::home::{Entry, Home, Program};
+use crate::landlock::{self, Deaf, Listening};
 use crate::layers::{self, Told};
 use crate::logs::Logs;
 use crate::met::Met;
@@ -47,9 +49,27 @@ pub(crate) struct Watching {
 
 pub(super) struct Agent {
     pub(super) denials: Denials,
+    /// Who hears what Landlock denies, or why nobody does.
+    pub(super) landlock: Option<Result<Listening, Deaf>>,
     /// Readable when the front is gone.
     pub(super) front: Option<OwnedFd>,
     pub(super) init: Option<OwnedFd>,
+}
+
+impl Agent {
+    /// Of a sandbox with denials of this kind.
+    pub(super) fn new(denials: Denials, front: OwnedFd, request: &Request) -> Self {
+        Self {
+            denials,
+            landlock: landlock::is_likely(request).then(Listening::begin),
+            front: Some(front),
+            init: None,
+        }
+    }
+
+    fn listening(&self) -> Option<&Listening> {
+        self.landlock.as_ref()?.as_ref().ok()
+    }
 }
 
 impl Watching {
@@ -62,9 +82,32 @@ impl Watching {
 
     /// By what denials are explained.
     pub(crate) fn explain_by(&mut self, decision: Decision) {
-        if let Some(agent) = &mut self.agent {
-            agent.denials.decided(decision);
-        }
+        let Some(agent) = &mut self.agent else {
+            return;
+        };
+        let mut of_landlock = decision.steps.iter().filter(|one| one.layer == "landlock");
+        let in_force = |one: &Step| matches!(one.effect, Effect::Applied | Effect::Already);
+        let unseen = match of_landlock.clone().any(in_force) {
+            // Nothing is lost by not hearing what is not said.
+            false => {
+                agent.landlock = None;
+                let permissive = self.report.mode == Mode::Permissive.as_str();
+                let asked = permissive && of_landlock.next().is_some();
+                asked.then(|| landlock::NOT_IN_FORCE.to_owned())
+            }
+            true => match &agent.landlock {
+                Some(Err(deaf)) => Some(deaf.to_string()),
+                Some(Ok(_)) | None => None,
+            },
+        };
+        self.report.not_observed.extend(unseen);
+        agent.denials.decided(decision);
+    }
+
+    /// The name under which Landlock is put in force, where somebody hears what it denies.
+    pub(crate) fn landlock_mark(&self) -> Option<&str> {
+        let landlock = self.agent.as_ref()?.landlock.as_ref()?;
+        landlock.as_ref().ok().map(Listening::mark)
     }
 
     /// By what the calls of a program are judged.
@@ -164,7 +207,14 @@ impl Watching {
     /// Puts what was denied into the report, and the limits that were met; the reason for the end, if that is
     /// one of them.
     pub(crate) fn tell_denials(&mut self, ended: Ended) -> Option<Reason> {
-        let (mut denials, more) = self.agent.as_mut()?.denials.take();
+        let agent = self.agent.as_mut()?;
+        let (mut denials, mut more) = agent.denials.take();
+        if let Some(Ok(listening)) = agent.landlock.take() {
+            let (of_landlock, unlisted, unsure) = listening.end(agent.denials.profiles());
+            denials.extend(of_landlock);
+            more = more.saturating_add(unlisted);
+            self.report.not_observed.extend(unsure);
+        }
         let full = self.space.take().map_or_else(Vec::new, |one| one.full());
         let met = Met {
             ended,
@@ -214,9 +264,7 @@ impl Companion for Watching {
             let of_profile = layers::of_profile(&decision, &self.told);
             self.report.layers.extend(of_profile);
         }
-        if let Some(agent) = &mut self.agent {
-            agent.denials.decided(decision);
-        }
+        self.explain_by(decision);
     }
 
     fn created(&mut self, container: &Container) {
@@ -252,6 +300,7 @@ impl Beside for Watching {
         let mut all: Vec<_> = self.logs.iter().flat_map(Logs::descriptors).collect();
         if let Some(agent) = &self.agent {
             all.extend(agent.front.iter().map(AsFd::as_fd));
+            all.extend(agent.listening().map(AsFd::as_fd));
             all.extend(agent.denials.descriptors());
         }
         all
@@ -270,8 +319,12 @@ impl Beside for Watching {
             return;
         };
         let fronts = usize::from(agent.front.is_some());
+        let listens = usize::from(agent.listening().is_some());
         match position.checked_sub(fronts) {
-            Some(position) => agent.denials.ready(position),
+            Some(position) => match (position.checked_sub(listens), &mut agent.landlock) {
+                (None, Some(Ok(listening))) => listening.ready(),
+                (position, _) => agent.denials.ready(position.unwrap_or_default()),
+            },
             None if agent.init.is_some() => {
                 agent.front = None;
                 self.end();

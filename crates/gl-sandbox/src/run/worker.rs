@@ -114,18 +114,11 @@ fn in_dir(
     watching: &mut Watching,
 ) -> Result<(), Error> {
     if is_basic(request) {
-        watching.agent = Some(Agent {
-            denials: Denials::default(),
-            front: Some(front),
-            init: None,
-        });
+        watching.agent = Some(Agent::new(Denials::default(), front, request));
         return basic::run(request, dir, watching);
     }
-    watching.agent = Some(Agent {
-        denials: Denials::listen(&dir.join(AGENT))?,
-        front: Some(front),
-        init: None,
-    });
+    let denials = Denials::listen(&dir.join(AGENT))?;
+    watching.agent = Some(Agent::new(denials, front, request));
     // Until nothing is left of what runs on it.
     let held = match &request.root {
         Root::Image(image) => Some(image.hold()?),
@@ -152,6 +145,7 @@ fn in_dir(
             profile: None,
             resolved: Some(for_container(request)),
             denials: Observing::Observed,
+            landlock_mark: watching.landlock_mark().map(str::to_owned),
             tie: Tie::Launcher,
             init: Init::Reaper,
             extra_env: Vec::new(),
@@ -193,7 +187,9 @@ fn is_basic(request: &Request) -> bool {
 /// The profile without what is in the bundle already.
 fn for_container(request: &Request) -> Profile {
     let mut profile = request.profile.clone();
-    profile.filesystem.bind_mounts = None;
+    let binds = profile.filesystem.bind_mounts.take();
+    let binds = binds.iter().flat_map(|list| &list.items);
+    let writable = binds.filter(|one| !one.value.read_only && request.root == Root::Host);
     if request.root == Root::Host {
         profile.filesystem.temp_root_path = None;
     }
@@ -207,6 +203,11 @@ fn for_container(request: &Request) -> Profile {
                 value,
                 origin: origin.clone(),
             }));
+        // As is what is shown writable at another place.
+        list.items.extend(writable.map(|one| Setting {
+            value: one.value.target.clone(),
+            origin: one.origin.clone(),
+        }));
     }
     if profile.isolation.value == Isolation::Gvisor {
         return profile;

@@ -27,8 +27,10 @@ impl Control {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Verdict {
-    /// It is denied, as it must be.
+    /// It is denied, as it must be, and works outside: the sandbox is what keeps it off.
     Denied,
+    /// It is denied, as it must be, and was not seen to work outside: that shows nothing of the sandbox.
+    Unproved,
     /// It works, as it must.
     Works,
     /// It is not as it must be.
@@ -58,7 +60,10 @@ pub(super) fn judge(probe: Probe, must: Must, inside: Seen, control: Control) ->
     let verdict = match (&must, &inside) {
         (Must::NotPromised(_), _) => Verdict::NotPromised,
         (_, Seen::Unable(_)) => Verdict::NotProvable,
-        (Must::Deny(_), seen) if seen.is_kept_off() => Verdict::Denied,
+        (Must::Deny(_), seen) if seen.is_kept_off() => match control.works() {
+            true => Verdict::Denied,
+            false => Verdict::Unproved,
+        },
         (Must::Work(_), Seen::Worked(_)) => Verdict::Works,
         _ => Verdict::Contradicts,
     };
@@ -110,18 +115,19 @@ mod tests {
     }
 
     #[test]
-    fn denial_is_two_sided_if_it_works_outside() {
+    fn denial_is_shown_if_it_works_outside() {
         let probe = probe::all().next().unwrap();
         let denied = || Seen::Denied(String::new());
         for (control, want) in [
-            (Control::Outside(Seen::worked()), true),
-            (Control::OwnNamespace(Seen::worked()), true),
-            (Control::Outside(denied()), false),
-            (Control::NotTried, false),
+            (Control::Outside(Seen::worked()), Verdict::Denied),
+            (Control::OwnNamespace(Seen::worked()), Verdict::Denied),
+            (Control::Outside(denied()), Verdict::Unproved),
+            (Control::NotTried, Verdict::Unproved),
         ] {
             let must = Must::Deny(String::new());
             let finding = judge(probe, must, denied(), control.clone());
-            assert_eq!(finding.two_sided, want, "{control:?}");
+            assert_eq!(finding.verdict, want, "{control:?}");
+            assert_eq!(finding.two_sided, want == Verdict::Denied, "{control:?}");
         }
     }
 }

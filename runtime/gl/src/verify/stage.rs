@@ -1,21 +1,20 @@
 //! What is made outside for probes to find: a process, files, sockets, shared memory. Gone when dropped.
 
-use std::ffi::CString;
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::{self, BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use gl_profile::Profile;
-use gl_sys::{Attempt, attempt};
 use rustix::io::FdFlags;
 
 use crate::error::Error;
-use crate::probe::{Bait, TARGET};
+use crate::probe::{Bait, Shared, TARGET};
 
 /// What was made, and what probes are told of it.
 pub(super) struct Stage {
@@ -50,6 +49,8 @@ impl Stage {
     }
 
     fn in_dir(dir: &Path, profile: &Profile) -> Result<Self, Error> {
+        // First, as it is what removes all that comes after it.
+        let (target, shared) = begin_target(dir).map_err(failed("start a process to be found"))?;
         for (path, mode) in [("", 0o755), ("work", 0o755), ("root", 0o755)] {
             let path = dir.join(path);
             fs::create_dir_all(&path)
@@ -85,16 +86,7 @@ impl Stage {
         let left_open = File::open(dir.join("secret")).map_err(failed("open a file"))?;
         rustix::io::fcntl_setfd(&left_open, FdFlags::empty())
             .map_err(|errno| failed("leave a file open")(errno.into()))?;
-        let target = Command::new("/proc/self/exe")
-            .arg(TARGET)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(failed("start a process to be found"))?;
         let limits = &profile.limits;
-        let queue = CString::new(name.as_bytes()).ok();
-        let queue = queue.filter(|queue| attempt(Attempt::MakeQueue(queue)).is_ok());
-        let segment = attempt(Attempt::MakeSegment).ok();
         Ok(Self {
             dir: dir.to_owned(),
             bait: Bait {
@@ -107,8 +99,8 @@ impl Stage {
                 disk: disk(),
                 tcp: port,
                 abstract_socket: name.clone(),
-                segment: segment.and_then(|id| i32::try_from(id).ok()),
-                queue: queue.map(|_| name),
+                segment: shared.segment,
+                queue: shared.queue,
                 host_name: rustix::system::uname()
                     .nodename()
                     .to_string_lossy()
@@ -165,26 +157,28 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // It ends by itself when its standard input does; nobody is left to tell of a failure here.
+        // It removes everything when its standard input ends; nobody is left to tell of a failure here.
         drop(self.target.stdin.take());
         self.target.wait().map(drop).unwrap_or_default();
-        if let Some(id) = self.bait.segment {
-            attempt(Attempt::RemoveSegment(id))
-                .map(drop)
-                .unwrap_or_default();
-        }
-        if let Some(queue) = self
-            .bait
-            .queue
-            .take()
-            .and_then(|name| CString::new(name).ok())
-        {
-            attempt(Attempt::RemoveQueue(&queue))
-                .map(drop)
-                .unwrap_or_default();
-        }
-        fs::remove_dir_all(&self.dir).unwrap_or_default();
     }
+}
+
+/// Starts the process that is to be found, which also makes what has no end by itself, and removes that and the
+/// directory when this process is gone, however it ends.
+fn begin_target(dir: &Path) -> io::Result<(Child, Shared)> {
+    let mut target = Command::new("/proc/self/exe")
+        .arg(TARGET)
+        .arg(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // Signals of a terminal are not for it.
+        .process_group(0)
+        .spawn()?;
+    let mut line = String::new();
+    if let Some(stdout) = target.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line)?;
+    }
+    Ok((target, serde_json::from_str(&line)?))
 }
 
 pub(super) fn failed(what: &'static str) -> impl Fn(io::Error) -> Error {

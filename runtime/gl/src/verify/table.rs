@@ -27,9 +27,10 @@ struct Document<'a> {
 /// How many there are of each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 struct Summary {
+    /// And they work outside.
     denied: usize,
-    /// Of those, so many that were shown to work outside.
-    denied_two_sided: usize,
+    /// And nobody has seen them work outside.
+    unproved: usize,
     works: usize,
     contradicts: usize,
     not_promised: usize,
@@ -41,10 +42,7 @@ impl Summary {
         let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count();
         Self {
             denied: count(Verdict::Denied),
-            denied_two_sided: findings
-                .iter()
-                .filter(|one| one.verdict == Verdict::Denied && one.two_sided)
-                .count(),
+            unproved: count(Verdict::Unproved),
             works: count(Verdict::Works),
             contradicts: count(Verdict::Contradicts),
             not_promised: count(Verdict::NotPromised),
@@ -58,7 +56,7 @@ pub(super) fn show(form: Form, profile: &Profile, findings: &[Finding]) -> Resul
     let summary = Summary::of(findings);
     if form == Form::Json {
         return output::json(&Document {
-            version: 1,
+            version: 2,
             profile: profile.name.value.as_str(),
             profile_hash: profile.hash(),
             tier: profile.isolation.value.as_str(),
@@ -81,14 +79,14 @@ pub(super) fn show(form: Form, profile: &Profile, findings: &[Finding]) -> Resul
     }
     let Summary {
         denied,
-        denied_two_sided,
+        unproved,
         works,
         contradicts,
         not_promised,
         not_provable,
     } = summary;
     text.push_str(&format!(
-        "{} in tier {}: {denied} denied as they must be ({denied_two_sided} of them shown to work outside), \
+        "{} in tier {}: {denied} denied as they must be, {unproved} denied without proof (they fail outside as well), \
          {works} work as they must, {contradicts} contradict the profile, {not_promised} not promised, \
          {not_provable} not provable here\n",
         profile.name.value.as_str(),
@@ -100,6 +98,7 @@ pub(super) fn show(form: Form, profile: &Profile, findings: &[Finding]) -> Resul
 fn row(finding: &Finding) -> Vec<String> {
     let verdict = match finding.verdict {
         Verdict::Denied | Verdict::Works => tone(Tone::Good, "ok"),
+        Verdict::Unproved => tone(Tone::Partly, "unproved"),
         Verdict::Contradicts => tone(Tone::Bad, "FAIL"),
         Verdict::NotPromised => tone(Tone::Partly, "not promised"),
         Verdict::NotProvable => tone(Tone::Partly, "not provable"),
@@ -114,7 +113,7 @@ fn row(finding: &Finding) -> Vec<String> {
         (Verdict::NotPromised, super::expect::Must::NotPromised(why)) => why.clone(),
         (Verdict::Contradicts, super::expect::Must::Deny(why)) => format!("must be denied: {why}"),
         (Verdict::Contradicts, _) => "must work".to_owned(),
-        (Verdict::Denied, _) => outside(&finding.control),
+        (Verdict::Denied | Verdict::Unproved, _) => outside(&finding.control),
         _ => String::new(),
     });
     row
@@ -137,9 +136,9 @@ fn seen(seen: &Seen) -> String {
 fn outside(control: &Control) -> String {
     match control {
         Control::Outside(Seen::Worked(_)) => "works outside".to_owned(),
-        Control::Outside(other) => format!("not two-sided: outside {}", seen(other)),
+        Control::Outside(other) => format!("outside {}, too", seen(other)),
         Control::OwnNamespace(_) => "works outside, in a user namespace".to_owned(),
-        Control::NotTried => "not two-sided: not tried outside".to_owned(),
+        Control::NotTried => "not tried outside".to_owned(),
     }
 }
 

@@ -140,6 +140,7 @@ impl Launch {
             profile: context.profile.clone(),
             resolved: None,
             denials: Denials::Silent,
+            landlock_mark: None,
             tie: Tie::Nobody,
             init: Init::Program,
             extra_env: sockets.env,
