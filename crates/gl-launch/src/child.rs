@@ -73,7 +73,8 @@ pub(crate) fn run(inherited: Inherited<'_>) -> i32 {
     let Ok(runtime) = inherited.runtime.try_clone() else {
         return 1;
     };
-    let waiting = match build(inherited) {
+    let built = reaper::hide_arguments(inherited.init).and_then(|()| build(inherited));
+    let waiting = match built {
         Ok(waiting) => waiting,
         Err(fault) => return report(&runtime, &fault),
     };

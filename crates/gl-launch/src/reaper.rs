@@ -31,6 +31,17 @@ pub enum Init {
     Reaper,
 }
 
+/// Hides what the caller has said on the command line, which a program could read where the first process stays
+/// ours. While `/proc` is the host's.
+pub(crate) fn hide_arguments(init: Init) -> Result<(), Fault> {
+    if init == Init::Program {
+        return Ok(());
+    }
+    let arguments = gl_sys::Arguments::find().map_err(Fault::of(Own::Hide))?;
+    arguments.replace_by("greenlang");
+    Ok(())
+}
+
 /// Forks `program` off and looks after it until its end; returns the exit status.
 pub(crate) fn run(
     starter: &Channel,

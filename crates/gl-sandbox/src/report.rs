@@ -72,8 +72,9 @@ fn not_observed(tier: &str) -> Vec<String> {
 }
 
 /// What no run of a kernel of its own sees.
-const NOT_OBSERVED_IN_GVISOR: [&str; 2] = [
-    "system calls that the filter denies: gVisor's kernel keeps it, and tells nobody outside",
+const NOT_OBSERVED_IN_GVISOR: [&str; 3] = [
+    "system calls that the filter denies: gVisor's kernel keeps it and tells nobody outside, but by tracing every call",
+    "processes and threads that gVisor's kernel refuses: a program that ends for that ends by itself",
     "tasks, files and network as gVisor's kernel counts them: usage is that of runsc's processes",
 ];
 

@@ -4,6 +4,7 @@
 //! calls in here is safe code, but for [`fork_into`], whose conditions only the launch can meet.
 #![expect(unsafe_code, reason = "raw system calls, each argued where it stands")]
 
+mod arguments;
 mod attempt;
 mod attributes;
 mod bpf;
@@ -23,6 +24,7 @@ mod seccomp;
 mod signal;
 mod usage;
 
+pub use arguments::Arguments;
 pub use attempt::{Attempt, Life, attempt, new_process};
 pub use attributes::{
     SchedAttr, ioprio_set, join_new_session_keyring, sched_setattr, set_mempolicy, set_personality,

@@ -29,6 +29,9 @@ pub(crate) enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A file that was opened before the run is not there by its name any more.
+    #[error("write {}: it is not the file that it was when the program began", path.display())]
+    Replaced { path: PathBuf },
     /// Something that was tried to see whether it can be done.
     #[error("{what}")]
     Seen {
@@ -134,6 +137,9 @@ impl Error {
                 "leave it out, name another profile, or say aloud that it may: --allow",
             )),
             Self::Usage { .. } => Some(Cow::Borrowed("see gl run --help")),
+            Self::Replaced { .. } => Some(Cow::Borrowed(
+                "name a file in a directory that the sandbox cannot write to",
+            )),
             Self::Output { .. } | Self::File { .. } | Self::Write { .. } | Self::Seen { .. } => {
                 None
             }

@@ -2,13 +2,12 @@
 
 pub(crate) mod environment;
 mod ground;
+mod target;
 mod text;
 mod trail;
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use gl_container::HostProfiles;
@@ -19,6 +18,7 @@ use gl_sandbox::{
 use gl_spec::{ContainerId, chain};
 
 use self::ground::{Ground, Wanted};
+use self::target::Output;
 use self::trail::Trail;
 use crate::cli::{self, Tty};
 use crate::error::Error;
@@ -299,73 +299,5 @@ fn terminal(options: &cli::Run) -> Terminal {
         Tty::Always => Terminal::Yes,
         Tty::Auto if streams() => Terminal::Yes,
         Tty::Auto | Tty::Never => Terminal::No,
-    }
-}
-
-/// Where the report goes. Opened before anything runs, so that one that cannot be written keeps the program
-/// from running.
-enum Output {
-    Nowhere,
-    Text,
-    Stdout,
-    /// Opened anew to write: the process that does has none of our descriptors.
-    File(PathBuf),
-}
-
-impl Output {
-    fn open(target: Option<&str>) -> Result<Self, Error> {
-        Ok(match target {
-            None => Self::Nowhere,
-            Some("text") => Self::Text,
-            Some("-") => Self::Stdout,
-            Some(path) => {
-                let failed = |source| Error::Write {
-                    path: path.into(),
-                    source,
-                };
-                drop(File::create(path).map_err(failed)?);
-                Self::File(std::path::absolute(path).map_err(failed)?)
-            }
-        })
-    }
-
-    fn write(&self, report: &Report) -> Result<(), Error> {
-        match self {
-            Self::Nowhere => Ok(()),
-            Self::Text => {
-                output::note(&text::short(report));
-                Ok(())
-            }
-            Self::Stdout => output::json(report),
-            Self::File(path) => {
-                let json = serde_json::to_vec_pretty(report);
-                let written = json
-                    .map_err(Into::into)
-                    .and_then(|json| replace(path, &json));
-                written.map_err(|source| Error::Write {
-                    path: path.clone(),
-                    source,
-                })
-            }
-        }
-    }
-}
-
-/// Writes a file; of one that cannot be written whole nothing is left.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    let written = file.write_all(bytes).and_then(|()| sync(&file));
-    if written.is_err() {
-        // What cannot be cut off, such as a pipe, keeps what it has.
-        file.set_len(0).ok();
-    }
-    written
-}
-
-/// Waits until a file is on its disk, if it has one.
-fn sync(file: &File) -> std::io::Result<()> {
-    match file.sync_data() {
-        Err(err) if err.kind() == std::io::ErrorKind::InvalidInput => Ok(()),
-        done => done,
     }
 }

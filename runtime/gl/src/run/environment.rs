@@ -1,5 +1,7 @@
 //! The environment of a program: a clean one, and what the image and the caller add to it.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use gl_sandbox::Terminal;
@@ -9,6 +11,9 @@ use crate::error::Error;
 
 /// Where a variable comes from, and `NAME=value`; of the caller's also `NAME` alone.
 type Given = (&'static str, String);
+
+/// The largest file of variables, in bytes: the kernel takes no more for all of them together.
+const LARGEST: u64 = 6 << 20;
 
 /// What the program gets: `base`, then what the image says, then the caller.
 pub(super) fn of(
@@ -74,7 +79,17 @@ fn env_file(path: &Path) -> Result<Vec<String>, Error> {
         path: path.to_owned(),
         source,
     };
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let file = File::open(path).map_err(failed)?;
+    let mut text = String::new();
+    file.take(LARGEST + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    if text.len() as u64 > LARGEST {
+        return Err(Error::Usage {
+            what: format!("--env-file {}", path.display()),
+            problem: format!("it is larger than {LARGEST} bytes").into(),
+        });
+    }
     let lines = text.lines().map(str::trim_start);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     Ok(lines.map(str::to_owned).collect())

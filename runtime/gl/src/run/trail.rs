@@ -1,5 +1,6 @@
 //! What a run leaves in the audit log.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use gl_audit::{Durability, Entry, Event, Journal, Log, Sink};
@@ -15,7 +16,16 @@ const JOURNAL: &str = "journald";
 pub(crate) struct Trail<'a> {
     /// That of the host, and that of the caller.
     targets: Vec<String>,
+    /// The directories that these are in: a program that can write to one may have put another in its place.
+    dirs: Vec<Option<(u64, u64)>>,
     request: &'a Request,
+}
+
+/// Which directory a file is in.
+fn dir_of(target: &str) -> Option<(u64, u64)> {
+    let dir = Path::new(target).parent()?;
+    let found = std::fs::metadata(dir).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 impl<'a> Trail<'a> {
@@ -25,7 +35,12 @@ impl<'a> Trail<'a> {
         let mut targets: Vec<String> = host.into_iter().collect();
         let given = given.map(Self::target).transpose()?;
         targets.extend(given.filter(|given| !targets.contains(given)));
-        Ok(Self { targets, request })
+        let dirs = targets.iter().map(|target| dir_of(target)).collect();
+        Ok(Self {
+            targets,
+            dirs,
+            request,
+        })
     }
 
     /// The log by its absolute path: the end may be noted from elsewhere.
@@ -81,10 +96,15 @@ impl<'a> Trail<'a> {
 
     /// All are tried; the first that fails is told.
     fn append(&self, events: &[(Event, Value)]) -> Result<(), Error> {
-        let written = self
-            .targets
-            .iter()
-            .map(|target| self.append_to(target, events));
+        let targets = self.targets.iter().zip(&self.dirs);
+        let written = targets.map(|(target, dir)| {
+            if target != JOURNAL && dir_of(target) != *dir {
+                return Err(Error::Replaced {
+                    path: target.into(),
+                });
+            }
+            self.append_to(target, events)
+        });
         written.fold(Ok(()), Result::and)
     }
 
