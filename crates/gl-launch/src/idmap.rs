@@ -25,7 +25,11 @@ pub(crate) fn write_maps(pid: Pid, file: &str, ranges: &[IdRange]) -> Result<(),
 }
 
 /// Makes a user namespace with these maps that no process is in: what `MOUNT_ATTR_IDMAP` takes.
-pub(crate) fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, Errno> {
+///
+/// # Errors
+///
+/// As `clone3(2)`, and as `write(2)` for maps.
+pub fn user_namespace(maps: &IdMaps) -> Result<OwnedFd, Errno> {
     namespace_of_child(
         |pid| {
             write_maps(pid, "uid_map", &maps.uid)?;

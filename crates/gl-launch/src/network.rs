@@ -5,13 +5,17 @@
 //! has its own made before, where kernel parameters can be set. Where the program starts at once and no
 //! hook runs before, there is nobody to set anything up, and one namespace is enough.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use gl_plan::{Kind, Plan};
 use gl_spec::Isolated;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
 
+use crate::error::Error;
+use crate::fork::{Place, fork};
 use crate::namespace;
 use crate::step::{Fault, Own};
 
@@ -59,6 +63,41 @@ fn current() -> Result<OwnedFd, Errno> {
 /// Brings the loopback interface up.
 pub(crate) fn raise_loopback() -> Result<(), Errno> {
     gl_sys::raise_loopback(socket()?.as_fd())
+}
+
+/// Brings the loopback interface of another process's network namespace up.
+///
+/// # Errors
+///
+/// [`Error::Host`] if the process is gone or the kernel refuses.
+pub fn raise_loopback_of(pid: Pid) -> Result<(), Error> {
+    let failed = |source| Error::Host {
+        what: "bring the loopback interface of the container up",
+        source,
+    };
+    let path = format!("/proc/{}/ns/net", pid.as_raw_nonzero());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let namespace = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+    let forked = fork(Place::default(), 0, namespace, all, |namespace, _| {
+        let entered = namespace::enter(namespace.as_fd(), Kind::Network);
+        let raised = entered.and_then(|()| raise_loopback());
+        raised.err().map_or(0, Errno::raw_os_error)
+    });
+    let (_, pidfd) = forked.map_err(|source| Error::Fork { source })?;
+    let ended = loop {
+        match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            other => break other.map_err(failed)?,
+        }
+    };
+    match ended.and_then(|status| status.exit_status()) {
+        Some(0) => Ok(()),
+        errno => Err(failed(errno.map_or(Errno::IO, Errno::from_raw_os_error))),
+    }
+}
+
+fn all(namespace: &OwnedFd) -> Vec<BorrowedFd<'_>> {
+    vec![namespace.as_fd()]
 }
 
 fn socket() -> Result<OwnedFd, Errno> {

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use gl_plan::{Process, attr};
 use gl_rootfs::{Console, Root, Terminal, open_terminal};
 use gl_sys::{Depth, MountAttr};
-use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsmount, fsopen,
@@ -134,15 +134,36 @@ pub(crate) fn null_streams() -> Result<(), Errno> {
     rustix::stdio::dup2_stderr(&null)
 }
 
+/// The null device on a read-only mount, if `stream` is the null device: what a container may have in place of
+/// the host's own.
+///
+/// # Errors
+///
+/// As `open(2)`, `open_tree(2)` and `mount_setattr(2)`.
+pub fn shielded_null(stream: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
+    match is_null(stream)? {
+        true => readonly_null().map(Some),
+        false => Ok(None),
+    }
+}
+
 /// Opens the host's null device on a read-only mount that is attached nowhere.
 ///
 /// A mount of `/dev`, so that the descriptor reads as `/null` in the container and not as a directory;
 /// where something is mounted on the file itself, a mount of that.
 fn readonly_null() -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match readonly_mount(c"/dev") {
         Ok(dev) => {
-            if let Ok(null) = rustix::fs::openat(&dev, c"null", flags, Mode::empty())
+            // Not `O_NOFOLLOW`, which stays with the file: CRIU could not open it again.
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            let null = match rustix::fs::openat2(&dev, c"null", flags, Mode::empty(), resolve) {
+                Err(Errno::NOSYS) => {
+                    rustix::fs::openat(&dev, c"null", flags | OFlags::NOFOLLOW, Mode::empty())
+                }
+                other => other,
+            };
+            if let Ok(null) = null
                 && is_null(null.as_fd())?
             {
                 return Ok(null);
