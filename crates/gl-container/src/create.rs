@@ -1,7 +1,7 @@
 //! `create`: from a bundle to an init that waits at its gate, or to nothing at all.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -218,7 +218,7 @@ pub(crate) struct Decided {
     pub(crate) gvisor: Option<gvisor::Plan>,
 }
 
-fn decide(
+pub(crate) fn decide(
     store: &Store,
     id: &ContainerId,
     request: &CreateRequest,
@@ -308,6 +308,13 @@ fn decide(
     })
 }
 
+impl Decided {
+    /// The bundle, absolute.
+    pub(crate) fn bundle(&self) -> &Path {
+        &self.bundle
+    }
+}
+
 fn decide_cgroup(
     id: &ContainerId,
     request: &CreateRequest,
@@ -351,7 +358,7 @@ pub(crate) fn new_record(id: &ContainerId, decided: &Decided) -> Record {
 }
 
 /// Connects to where the terminal goes, and checks that the config and the options agree on it.
-fn open_console(
+pub(crate) fn open_console(
     request: &CreateRequest,
     console: Console,
     plan: &Plan,

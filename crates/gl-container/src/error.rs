@@ -25,6 +25,27 @@ pub enum Error {
     /// Its launch.
     #[error(transparent)]
     Launch(#[from] gl_launch::Error),
+    /// CRIU.
+    #[error(transparent)]
+    Criu(#[from] gl_criu::Error),
+    /// Something that a checkpoint would lose.
+    #[error("save or restore the container: {problem} ({field})")]
+    NotSaved {
+        /// The field of the config or the profile.
+        field: String,
+        /// What is wrong.
+        problem: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// What was saved is not what the config says.
+    #[error("restore the container: it would be weaker than its config in {field}: {seen}")]
+    Weaker {
+        /// The field of the config.
+        field: String,
+        /// What was seen instead.
+        seen: String,
+    },
     /// Its sandbox in gVisor.
     #[error(transparent)]
     Runsc(#[from] gl_runsc::Error),
@@ -229,6 +250,7 @@ impl Error {
             Self::Seccomp(err) => Some(err),
             Self::Cgroup(err) => Some(err),
             Self::Launch(err) => Some(err),
+            Self::Criu(err) => Some(err),
             Self::Runsc(err) => Some(err),
             Self::Profile(err) => Some(&**err),
             Self::Unenforceable(err) => Some(&**err),
@@ -260,7 +282,8 @@ impl Classify for Error {
             Self::Root { .. } | Self::Option { .. } | Self::Bound { .. } => Class::Invalid,
             Self::NotOwned { .. } => Class::Denied,
             Self::DiskQuota { .. } | Self::Rdt { .. } => Class::Unsupported,
-            Self::SharedPids | Self::NoCgroup => Class::Unsupported,
+            Self::SharedPids | Self::NoCgroup | Self::NotSaved { .. } => Class::Unsupported,
+            Self::Weaker { .. } => Class::Denied,
             _ => Class::Internal,
         }
     }
@@ -286,6 +309,8 @@ impl Classify for Error {
             Self::Corrupt { .. } => "E_CORRUPT",
             Self::NotOwned { .. } => "E_IDMAP",
             Self::SharedPids | Self::NoCgroup => "E_CGROUP",
+            Self::NotSaved { .. } => "E_CHECKPOINT",
+            Self::Weaker { .. } => "E_WEAKER",
             _ => "E_HOST",
         }
     }
@@ -293,7 +318,9 @@ impl Classify for Error {
     fn field(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Option { option, .. } => Some(Cow::Borrowed(option)),
-            Self::NotOwned { field, .. } => Some(Cow::Borrowed(field)),
+            Self::NotOwned { field, .. }
+            | Self::NotSaved { field, .. }
+            | Self::Weaker { field, .. } => Some(Cow::Borrowed(field)),
             Self::Rdt { .. } => Some(Cow::Borrowed("linux.intelRdt")),
             _ => self.inner().and_then(Classify::field),
         }
@@ -332,6 +359,10 @@ impl Classify for Error {
                 "map ids that /etc/subuid and /etc/subgid give to the user, or the user's own"
                     .into(),
             ),
+            Self::Weaker { .. } => Some(
+                "restore it with the config that it was saved under: docs/checkpoint.md".into(),
+            ),
+            Self::NotSaved { remedy, .. } => Some(Cow::Borrowed(remedy)),
             Self::Option { remedy, .. } | Self::Rdt { remedy, .. } => Some(Cow::Borrowed(remedy)),
             Self::Corrupt { .. } => Some("delete --force removes the container".into()),
             _ => self.inner().and_then(Classify::hint),

@@ -127,6 +127,104 @@ impl Made {
     }
 }
 
+impl Made {
+    /// Gives back the cgroup now that a process is in it that was started there.
+    pub(crate) fn place(self, pid: Pid) -> Result<Option<Cgroup>, Error> {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.adopt(pid)?;
+        }
+        Ok(self.cgroup)
+    }
+}
+
+/// Sets the limits of a cgroup, and gives it to whom the config says.
+pub(crate) fn limit(cgroup: &Cgroup, decided: &Decided) -> Result<(), Error> {
+    set_limits(cgroup, decided)?;
+    match delegate_to(decided) {
+        Some(owner) => Ok(cgroup.delegate(owner)?),
+        None => Ok(()),
+    }
+}
+
+/// The cgroup by which all processes of a container can be made to stand still.
+pub(crate) struct Freezer {
+    /// Its directory on the host.
+    pub(crate) path: String,
+    /// Whether it is one of v1.
+    pub(crate) v1: bool,
+}
+
+/// The freezer of a stored cgroup, if it has one.
+pub(crate) fn freezer(record: &gl_cgroup::Record) -> Option<Freezer> {
+    let v2 = |path: &GroupPath| Freezer {
+        path: format!("/sys/fs/cgroup{path}"),
+        v1: false,
+    };
+    match record {
+        gl_cgroup::Record::V1 { groups } => {
+            let mut groups = groups.iter();
+            let group = groups.find(|group| group.controllers().contains(&Controller::Freezer))?;
+            Some(Freezer {
+                path: group.host_path().to_string_lossy().into_owned(),
+                v1: true,
+            })
+        }
+        gl_cgroup::Record::V2 { path, .. } | gl_cgroup::Record::Systemd { path, .. } => {
+            Some(v2(path))
+        }
+        _ => None,
+    }
+}
+
+/// The cgroups of a process, each with the controllers of its hierarchy; none for v2.
+pub(crate) fn of_process(pid: i32) -> Result<Vec<(Option<String>, String)>, Error> {
+    let path = format!("/proc/{pid}/cgroup");
+    let text = std::fs::read_to_string(&path).map_err(|err| {
+        let errno = rustix::io::Errno::from_io_error(&err).unwrap_or(rustix::io::Errno::IO);
+        Error::file("read", &path)(errno)
+    })?;
+    let lines = text.lines().filter_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        Some((Some(controllers.to_owned()), path.to_owned()))
+    });
+    Ok(lines.collect())
+}
+
+/// Mounts of the container's own cgroup, by the names of their hierarchies' directories; empty for v2.
+pub(crate) fn own_mounts(
+    decided: &Decided,
+    made: Option<&Cgroup>,
+) -> Result<Vec<(String, OwnedFd)>, Error> {
+    let wanted = decided
+        .plan
+        .mounts
+        .iter()
+        .any(|mount| mount.kind == MountKind::Cgroup);
+    let Some(group) = decided.cgroup.as_ref().filter(|_| made.is_some() && wanted) else {
+        return Ok(Vec::new());
+    };
+    if group.layout.version() == Version::V2 {
+        let own = group
+            .unified()
+            .filter(|_| !decided.plan.namespaces.has(Kind::Cgroup));
+        let own = own.map(|path| open_own(&format!("/sys/fs/cgroup{path}")));
+        return Ok(own
+            .transpose()?
+            .map(|own| (String::new(), own))
+            .into_iter()
+            .collect());
+    }
+    let mut all = Vec::new();
+    for hierarchy in group.layout.hierarchies() {
+        if let Some(path) = hierarchy.controllers.iter().find_map(|c| group.path(*c)) {
+            let own = open_own(&format!("/sys/fs/cgroup/{}{path}", hierarchy.dir))?;
+            all.push((hierarchy.dir.clone(), own));
+        }
+    }
+    Ok(all)
+}
+
 /// Makes the cgroup, if there is to be one, and stores the record that says so.
 pub(crate) fn make(container: &mut Container, decided: &Decided) -> Result<Made, Error> {
     let Some(group) = &decided.cgroup else {

@@ -9,6 +9,7 @@
 mod apparmor;
 mod attach;
 mod bundle;
+mod checkpoint;
 mod container;
 mod create;
 mod delete;
@@ -35,11 +36,15 @@ mod update;
 mod watch;
 
 pub use bundle::read_document;
+pub use checkpoint::{
+    Accepted, After, CheckpointRequest, Extent, RestoreRequest, checkpoint, restore,
+};
 pub use container::Container;
 pub use create::{CreateRequest, Decision, Denials, create};
 pub use delete::{Force, HookFailures, delete};
 pub use error::Error;
 pub use exec::{ExecRequest, Outcome, Paused, exec};
+pub use gl_criu::{CgroupMode, Criu, PageServer};
 pub use gl_launch::{Beside, Ended, Init, Tie, in_user_namespace};
 pub use profile::{HostProfiles, audit_target, minimum_profile, profile_host};
 pub use rootless::{

@@ -63,6 +63,39 @@ pub trait Companion {
 #[derive(Default)]
 struct Alone(());
 
+/// The caller of a container that does not go along with `create`: it waits for it, or not.
+pub(crate) struct Foreground {
+    /// Held back from before the container is there.
+    signals: Option<Signals>,
+}
+
+impl Foreground {
+    /// Gets ready to wait, unless the container is to run on its own.
+    pub(crate) fn begin(detach: bool) -> Result<Self, Error> {
+        let signals = match detach {
+            true => None,
+            false => Some(Signals::hold().map_err(Error::host("hold signals back"))?),
+        };
+        Ok(Self { signals })
+    }
+
+    /// Waits for a container, our child, and deletes it.
+    pub(crate) fn wait(
+        self,
+        store: &Store,
+        container: &Container,
+        terminal: Option<Attached>,
+    ) -> Result<(Outcome, HookFailures), Error> {
+        let Some(signals) = self.signals else {
+            return Ok((Outcome::Detached, HookFailures::new()));
+        };
+        container.dir.unlock()?;
+        let ended = wait(container, &signals, terminal, &mut Alone::default())?;
+        let failures = delete(store, &container.record.id, Force::Yes)?;
+        Ok((Outcome::Exited(ended.status()), failures))
+    }
+}
+
 impl Companion for Alone {
     fn agent(&mut self) -> &mut dyn Beside {
         &mut self.0

@@ -326,6 +326,25 @@ impl Service<'_> {
     }
 }
 
+/// Mounts the clone of a directory over that directory, so that what is beside it is found beside it, and opens
+/// it anew there.
+fn put_over_itself(dir: &mut OwnedFd, clone: &OwnedFd) -> Result<(), Errno> {
+    let link = format!("/proc/self/fd/{}", dir.as_raw_fd());
+    let path = rustix::fs::readlink(&*link, Vec::new())?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = rustix::fs::open(&*path, flags, Mode::empty())?;
+    let (there, own) = (rustix::fs::fstat(&target)?, rustix::fs::fstat(&*dir)?);
+    if (there.st_dev, there.st_ino) != (own.st_dev, own.st_ino) {
+        return Err(Errno::STALE);
+    }
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(clone, "", &target, "", flags)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // The clone is where it was put, and this its root.
+    let here = rustix::fs::openat(clone, ".", flags, Mode::empty())?;
+    rustix::io::dup3(&here, dir, DupFlags::CLOEXEC)
+}
+
 /// Shows the owners of files as they are seen by who lives in a user namespace with these maps.
 fn map_ids(mount: &OwnedFd, maps: &IdMaps) -> Result<(), Errno> {
     let userns = user_namespace(maps)?;
@@ -357,20 +376,14 @@ impl Stage {
         let change = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         rustix::mount::mount_change("/", change)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        for (dir, clone) in dirs.iter_mut().zip(clones) {
+            put_over_itself(dir, clone)?;
+        }
         rustix::mount::move_mount(&self.empty, "", CWD, &self.at, flags)?;
         for (name, bind) in &self.mounts {
             let target = self.place(name, bind.leaf)?;
             let flags = flags | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
             rustix::mount::move_mount(&bind.tree, "", &target, "", flags)?;
-        }
-        for (index, (dir, clone)) in dirs.iter_mut().zip(clones).enumerate() {
-            let name = format!("directory{index}");
-            let target = self.place(&name, Leaf::Directory)?;
-            let flags = flags | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-            rustix::mount::move_mount(clone, "", &target, "", flags)?;
-            let here = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let here = rustix::fs::openat(&self.empty, &*name, here, Mode::empty())?;
-            rustix::io::dup3(&here, dir, DupFlags::CLOEXEC)?;
         }
         Ok(())
     }

@@ -184,6 +184,7 @@ pub const ANNOTATIONS: &[&str] = &[
 
 /// The annotations that have an effect in this version.
 const EFFECTIVE: &[&str] = &[
+    "org.criu.config",
     "org.systemd.property.",
     "run.oci.keep_original_groups",
     "run.oci.systemd.subgroup",
@@ -329,6 +330,11 @@ pub fn features(version: &str, facilities: &[Facility]) -> Features {
             ("dev.greenlang.annotations", EFFECTIVE.join(",")),
             (
                 "dev.greenlang.checkpoint.enabled",
+                has(Facility::Checkpoint).to_string(),
+            ),
+            // By which engines ask the runtime that they know best.
+            (
+                "org.opencontainers.runc.checkpoint.enabled",
                 has(Facility::Checkpoint).to_string(),
             ),
         ]),

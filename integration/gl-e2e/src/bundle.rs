@@ -343,9 +343,19 @@ impl Bundle {
             None => self.write_config(),
             Some(text) => fs::write(self.dir.join("config.json"), text).unwrap(),
         }
+        self.made("create", flags)
+    }
+
+    /// `create` or `restore`, with further flags and the container's standard output kept.
+    pub fn make_with(&self, verb: &str, flags: &[&str]) -> Output {
+        self.write_config();
+        self.made(verb, flags)
+    }
+
+    fn made(&self, verb: &str, flags: &[&str]) -> Output {
         let (reader, writer) = std::io::pipe().unwrap();
         self.stdout.replace(Some(reader));
-        let mut command = self.command(&["create"]);
+        let mut command = self.command(&[verb]);
         command.args(flags).arg(&self.id).stdout(writer);
         process::finish_keeping_stdout(command)
     }

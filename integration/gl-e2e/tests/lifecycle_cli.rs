@@ -107,11 +107,18 @@ fn checkpoint_and_restore_end_with_a_clear_error() -> Outcome {
     let host = Host::before(&box_, &[]);
     let image = box_.dir().join("image");
     let image = image.to_str().unwrap();
-    for args in [
-        ["checkpoint", "--image-path", image, box_.id()],
-        ["restore", "--image-path", image, "other"],
+    for (args, want) in [
+        (
+            ["checkpoint", "--image-path", image, "other"],
+            "does not exist",
+        ),
+        (
+            ["restore", "--image-path", image, "other"],
+            "no such file or directory",
+        ),
     ] {
-        one_line(&box_.call(&args).status(1));
+        let out = box_.call(&args).status(1);
+        assert!(one_line(&out).contains(want), "{out:?}");
         host.unchanged(args[0]);
     }
     Ok(())

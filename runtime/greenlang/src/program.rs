@@ -170,10 +170,8 @@ fn perform(command: Command, context: &Context<'_>) -> Result<Outcome, Error> {
         Command::Resume(resume) => resume.perform(context),
         Command::Update(update) => update.perform(context),
         Command::Events(events) => events.perform(context),
-        Command::Checkpoint(_) => Err(Error::NotSupported {
-            command: "checkpoint",
-        }),
-        Command::Restore(_) => Err(Error::NotSupported { command: "restore" }),
+        Command::Checkpoint(checkpoint) => checkpoint.perform(context),
+        Command::Restore(restore) => restore.perform(context),
     }
 }
 

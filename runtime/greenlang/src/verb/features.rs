@@ -30,6 +30,7 @@ const FACILITIES: &[Facility] = &[
     Facility::Apparmor,
     Facility::Selinux,
     Facility::MemoryPolicy,
+    Facility::Checkpoint,
 ];
 
 /// The text of `features`.
