@@ -90,7 +90,7 @@ impl Foreground {
             return Ok((Outcome::Detached, HookFailures::new()));
         };
         container.dir.unlock()?;
-        let ended = wait(container, &signals, terminal, &mut Alone::default())?;
+        let ended = wait(container, &signals, terminal, Alone::default().agent())?;
         let failures = delete(store, &container.record.id, Force::Yes)?;
         Ok((Outcome::Exited(ended.status()), failures))
     }

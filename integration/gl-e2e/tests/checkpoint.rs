@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         checkpoint_that_fails_lets_the_container_run_on,
         restore_that_fails_leaves_nothing,
         restore_to_something_weaker_is_refused,
+        mount_that_was_made_to_look_like_another_keeps_its_options,
         restore_without_a_mount_that_was_there_is_refused,
         timeout_of_a_profile_counts_what_was_before,
         profile_with_landlock_is_refused,
@@ -577,6 +578,27 @@ fn restore_to_something_weaker_is_refused() -> Outcome {
         box_.write_config();
         host.unchanged_soon(field);
     }
+    Ok(())
+}
+
+fn mount_that_was_made_to_look_like_another_keeps_its_options() -> Outcome {
+    criu()?;
+    let box_ = Bundle::sh(COUNTS);
+    let (kept, given) = (box_.outside("kept"), box_.outside("given"));
+    // Of a filesystem that nothing else of the container is from.
+    let own = ["-t", "tmpfs", "tmpfs", kept.to_str().unwrap()];
+    finish(Command::new("mount").args(own)).ok();
+    let box_ = box_
+        .mount("bind", given.to_str().unwrap(), "/given", &["rbind", "rw"])
+        .mount("bind", kept.to_str().unwrap(), "/a/kept", &["rbind", "ro"])
+        .ready();
+    // What is read-only is now found where something else can be written to.
+    box_.inside("mv /a /b && mkdir /a && ln -s /given /a/kept");
+    checkpoint(&box_, &[]).ok();
+    let refused = restore(&box_, &[]).status(1);
+    let want = "options: /given is mounted without ro";
+    assert!(refused.stderr.contains(want), "{refused:?}");
+    assert_eq!(fs::read_dir(kept).unwrap().count(), 0);
     Ok(())
 }
 

@@ -195,7 +195,7 @@ pub fn checkpoint(
         .ask(operation, Some(&options), &mut notified)
         .map_err(|err| explain(err, work, LOG))?;
     match (request.after, request.extent) {
-        (After::End, Extent::Whole) => delete_loaded(store, &container, Force::Yes),
+        (After::End, Extent::Whole) => delete_loaded(store, &container, Force::Yes, Some(&spec)),
         _ => Ok(HookFailures::new()),
     }
 }
@@ -251,6 +251,21 @@ fn refuse_unsaved(spec: &Spec, extras: &Extras) -> Result<(), Error> {
         );
     }
     let linux = spec.linux().as_ref();
+    let devices = linux.and_then(|linux| linux.net_devices().as_ref());
+    if devices.is_some_and(|devices| !devices.is_empty()) {
+        return refused(
+            "linux.netDevices",
+            "interfaces of the host are gone with the network namespace",
+            "leave them out",
+        );
+    }
+    if linux.is_some_and(|linux| linux.intel_rdt().is_some()) {
+        return refused(
+            "linux.intelRdt",
+            "a restored container would be in no group of resctrl",
+            "leave it out",
+        );
+    }
     let seccomp = linux.and_then(|linux| linux.seccomp().as_ref());
     if seccomp.is_some_and(|seccomp| seccomp.listener_path().is_some()) {
         return refused(

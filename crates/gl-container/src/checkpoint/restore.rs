@@ -114,6 +114,7 @@ pub fn restore(
         store,
         container: &mut container,
         decided: &decided,
+        saved: &saved,
         request,
         console,
         cgroup: None,
@@ -122,7 +123,7 @@ pub fn restore(
         begun,
     };
     let from = (&images, work.as_ref().unwrap_or(&images));
-    let result = restoring.bring_back(&criu, from, &saved, &streams);
+    let result = restoring.bring_back(&criu, from, &streams);
     if let Err(err) = result {
         let ended = restoring.end();
         // The first failure is the one to tell; what the clean-up meets comes from it.
@@ -202,6 +203,7 @@ struct Restoring<'a> {
     store: &'a Store,
     container: &'a mut Container,
     decided: &'a Decided,
+    saved: &'a Saved,
     request: &'a RestoreRequest,
     console: Option<OwnedFd>,
     cgroup: Option<Cgroup>,
@@ -216,7 +218,6 @@ impl Restoring<'_> {
         &mut self,
         criu: &Criu,
         (images, work): (&Dir, &Dir),
-        saved: &Saved,
         streams: &[String; 3],
     ) -> Result<(), Error> {
         self.container.dir.write_new(CONFIG, &self.decided.bytes)?;
@@ -230,9 +231,9 @@ impl Restoring<'_> {
         set_config(&mut options, &self.decided.spec)?;
         let mut files = Vec::new();
         self.join_namespaces(&mut options, &mut files)?;
-        stage::set_streams(&mut options, &mut files, saved, streams)?;
+        stage::set_streams(&mut options, &mut files, self.saved, streams)?;
         let made = group::make(self.container, self.decided)?;
-        let stage = stage::build(self.decided, &mut options, saved, made.cgroup.as_ref())?;
+        let stage = stage::build(self.decided, &mut options, self.saved, made.cgroup.as_ref())?;
         let session = {
             let cgroup = made.cgroup.as_ref();
             let surroundings = Surroundings {
@@ -417,6 +418,7 @@ impl Restoring<'_> {
         }
         let wanted = Wanted {
             plan: &self.decided.plan,
+            mounts: &self.saved.mounts,
             filtered: self.decided.program.is_some(),
             label: self.request.lsm_profile.as_deref(),
         };

@@ -9,6 +9,7 @@ use gl_rootfs::Root;
 use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
+use super::images::{From, Outside};
 use super::outside::{list, open_root};
 use crate::error::Error;
 use crate::store::read_all;
@@ -16,6 +17,8 @@ use crate::store::read_all;
 /// What has to hold.
 pub(crate) struct Wanted<'a> {
     pub(crate) plan: &'a Plan,
+    /// What was restored of the config's mounts, and where.
+    pub(crate) mounts: &'a [Outside],
     /// A filter of system calls.
     pub(crate) filtered: bool,
     /// The LSM label that was asked for in place of the config's, `TYPE:LABEL`.
@@ -32,7 +35,9 @@ pub(crate) fn check(init: i32, all: &[i32], wanted: &Wanted<'_>) -> Result<(), E
         check_process(*pid, wanted)?;
     }
     check_ids(init, wanted.plan)?;
-    check_mounts(&list(init)?, wanted.plan)?;
+    let seen = list(init)?;
+    check_mounts(&seen, wanted.plan)?;
+    check_moved(&seen, wanted)?;
     let root = open_root(init)?;
     for path in &wanted.plan.readonly_paths {
         check_readonly(&root, path)?;
@@ -191,14 +196,44 @@ fn check_mounts(seen: &[Mount], plan: &Plan) -> Result<(), Error> {
             continue;
         };
         let set = (mount.tree_attr.set & !mount.attr.clear) | mount.attr.set;
-        for (bit, option) in OPTIONS {
-            if set & bit != 0 && !found.has(option) {
-                let seen = format!("{} is mounted without {option}", mount.target.display());
-                return Err(weaker(format!("{}.options", mount.field()), seen));
-            }
-        }
+        check_options(mount, set, Some(found))?;
     }
     Ok(())
+}
+
+/// The same of mounts that were found elsewhere: a container that has moved directories about may have made
+/// one of them look like another, with that one's options.
+fn check_moved(seen: &[Mount], wanted: &Wanted<'_>) -> Result<(), Error> {
+    for outside in wanted.mounts {
+        let From::Bind { destination, below } = &outside.from else {
+            continue;
+        };
+        let mut mounts = wanted.plan.mounts.iter().rev();
+        let Some(mount) = mounts.find(|mount| mount.target == *destination) else {
+            continue;
+        };
+        let set = match below.as_os_str().is_empty() {
+            true => (mount.tree_attr.set & !mount.attr.clear) | mount.attr.set,
+            false => mount.tree_attr.set,
+        };
+        let mut there = seen.iter().filter(|seen| seen.at == outside.at);
+        check_options(mount, set, there.next_back())?;
+    }
+    Ok(())
+}
+
+fn check_options(mount: &gl_plan::Mount, set: u64, found: Option<&Mount>) -> Result<(), Error> {
+    let lacking = OPTIONS
+        .iter()
+        .find(|(bit, option)| set & bit != 0 && !found.is_some_and(|found| found.has(option)));
+    match lacking {
+        None => Ok(()),
+        Some((_, option)) => {
+            let at = found.map_or(&mount.target, |found| &found.at);
+            let seen = format!("{} is mounted without {option}", at.display());
+            Err(weaker(format!("{}.options", mount.field()), seen))
+        }
+    }
 }
 
 fn open(root: &Root, path: &Path) -> Result<Option<std::os::fd::OwnedFd>, Error> {
