@@ -227,9 +227,15 @@ fn find_nul(value: &Value, field: String) -> Option<(String, String)> {
             .find_map(|(i, item)| find_nul(item, format!("{field}[{i}]"))),
         Value::Object(members) => members.iter().find_map(|(key, member)| {
             if key.contains('\0') {
-                return Some((field.clone(), key.clone()));
+                let named = match field.as_str() {
+                    "" => key.escape_debug().to_string(),
+                    field => field.to_owned(),
+                };
+                return Some((named, key.clone()));
             }
             let dot = if field.is_empty() { "" } else { "." };
+            // A key may be empty, a name of a field may not.
+            let key = if key.is_empty() { "\"\"" } else { key.as_str() };
             find_nul(member, format!("{field}{dot}{key}"))
         }),
         _ => None,

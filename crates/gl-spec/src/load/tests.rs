@@ -636,3 +636,26 @@ fn fields_at_fault_are_those_that_a_parser_which_keeps_the_path_names() {
     }
     assert!(values > 300 && members > 20, "{values} {members}");
 }
+
+/// Found by fuzzing: the message named no field.
+#[test]
+fn nul_below_a_key_that_is_empty_or_holds_it_is_named_all_the_same() {
+    for (text, want) in [
+        (
+            r#"{"": "a\u0000b"}"#,
+            r#"validate "": "a\0b" contains a NUL byte"#,
+        ),
+        (
+            r#"{"a\u0000": 1}"#,
+            r#"validate a\0: "a\0" contains a NUL byte"#,
+        ),
+    ] {
+        let config = format!(
+            "{}, {}",
+            text.trim_end_matches('}'),
+            &MINIMAL.trim_start()[1..]
+        );
+        let err = load(config.as_bytes()).unwrap_err();
+        assert_eq!(err.to_string(), want, "{config}");
+    }
+}
