@@ -8,7 +8,9 @@
 //!
 //! It decides nothing and is trusted with nothing: whatever fails here, or is not there yet, is left to
 //! `host.rs`, which looks at where the program runs from in any case. Nothing of libc works yet, not even
-//! relocations, so all is done with numbers on the stack; `no_builtins` keeps calls of `memcpy` and the like out.
+//! relocations, so all is done with numbers on the stack; `no_builtins` keeps calls of `memcpy` and the like out, and
+//! arithmetic wraps, as nothing of the kind can overflow here and there is nobody to panic to: the crate is linked
+//! without `core`'s own code.
 //!
 //! # Kernel
 //!
@@ -91,7 +93,11 @@ unsafe extern "C" fn into_copy(stack: *const usize) {
     }
     let own = own.cast_unsigned();
     // SAFETY: the environment follows the arguments and their null.
-    execute_copy(own, args as usize, unsafe { args.add(count + 1) } as usize);
+    execute_copy(
+        own,
+        args as usize,
+        unsafe { args.add(count.wrapping_add(1)) } as usize,
+    );
     call(SYS_CLOSE, [own, 0, 0, 0, 0]);
 }
 
@@ -140,7 +146,8 @@ const COMMANDS: [u64; 4] = [
 ///
 /// `word` points at a string that ends with a zero.
 unsafe fn makes_a_container(word: *const u8) -> bool {
-    let mut number = 0;
+    let mut number = 0_u64;
+    let mut place = 0;
     for at in 0..8 {
         // SAFETY: no byte before was the zero at the end.
         let byte = unsafe { word.add(at) };
@@ -149,7 +156,8 @@ unsafe fn makes_a_container(word: *const u8) -> bool {
         if byte == 0 {
             return COMMANDS.contains(&number);
         }
-        number |= u64::from(byte) << (8 * at);
+        number |= u64::from(byte).wrapping_shl(place);
+        place = place.wrapping_add(8);
     }
     false
 }
