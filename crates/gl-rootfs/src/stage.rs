@@ -71,6 +71,17 @@ impl Mounted {
         }
         Ok(())
     }
+
+    /// A remount that makes the mount writable is what the config says last of it.
+    fn forget_seal(&mut self, plan: &Plan, remount: &Mount) {
+        let writable = remount.attr.clear & !remount.attr.set & attr::RDONLY != 0;
+        if !matches!(remount.kind, MountKind::Remount) || !writable {
+            return;
+        }
+        let target = |index: usize| plan.mounts.iter().find(|mount| mount.index == index);
+        self.unsealed
+            .retain(|(index, _)| target(*index).is_none_or(|mount| mount.target != remount.target));
+    }
 }
 
 /// Makes all mounts of the plan, in order.
@@ -92,6 +103,7 @@ pub fn mount_all(
                 None => Ok(()),
             })
             .map_err(|failure| failure.with_index(mount.index))?;
+        mounted.forget_seal(plan, mount);
     }
     Ok(mounted)
 }

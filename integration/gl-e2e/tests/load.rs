@@ -203,6 +203,10 @@ fn recover(box_: &Bundle, verb: &str) {
     let out = box_.call(&["state", box_.id()]);
     let status = if out.code == 0 {
         out.json()["status"].as_str().unwrap().to_owned()
+    } else if verb == "create" && out.stderr.contains("E_CORRUPT") {
+        // It was killed between making its record and writing it: the hint names what helps.
+        out.failed().says("delete --force removes the container");
+        "none".to_owned()
     } else {
         out.failed().says("does not exist");
         "none".to_owned()
@@ -226,7 +230,14 @@ fn recover(box_: &Bundle, verb: &str) {
             "after a killed {verb} and a start"
         );
     }
-    box_.delete_force().ok();
+    // The process of an exec that was killed is this process's to reap, and init does not end before it is.
+    let out = box_.delete_force();
+    if out.code != 0 {
+        out.failed()
+            .says("wait for the end of the init process: connection timed out");
+        reap();
+        box_.delete_force().ok();
+    }
     // What was left to this process.
     let end = std::time::Instant::now() + LIMIT;
     while !host::cgroups_of(box_.id()).is_empty() && std::time::Instant::now() < end {
