@@ -99,7 +99,8 @@ fn devices_that_are_not_on_the_list_cannot_be_opened() {
         .cgroup
         .apply(&resources(r#"{"devices":[]}"#), DeviceDefault::Deny)
         .unwrap();
-    let (zero, kmsg) = ("exec 3</dev/zero", "exec 3</dev/kmsg");
+    // What the shell says of it would go between the lines of other tests.
+    let (zero, kmsg) = ("exec 2>&- 3</dev/zero", "exec 2>&- 3</dev/kmsg");
     for (list, script, want) in [
         (r#"[]"#, zero, true),
         (r#"[]"#, kmsg, false),
