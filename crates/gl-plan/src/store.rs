@@ -133,9 +133,9 @@ impl<'a> Tmpfs<'a> {
 
     /// How much it was to hold; none for no limit or for a share of the memory.
     fn size(&self) -> Option<u64> {
-        let blocks = self.value("nr_blocks").and_then(bytes);
+        let blocks = self.value("nr_blocks").and_then(gl_spec::tmpfs_number);
         let blocks = blocks.map(|count| count.saturating_mul(BLOCK));
-        let size = self.value("size").and_then(bytes);
+        let size = self.value("size").and_then(gl_spec::tmpfs_number);
         [size, blocks]
             .into_iter()
             .flatten()
@@ -144,7 +144,7 @@ impl<'a> Tmpfs<'a> {
     }
 
     fn limit(self, bytes: u64, files: u64) {
-        let asked = self.value("nr_inodes").and_then(self::bytes);
+        let asked = self.value("nr_inodes").and_then(gl_spec::tmpfs_number);
         let files = asked
             .filter(|asked| *asked > 0)
             .map_or(files, |asked| asked.min(files));
@@ -166,19 +166,6 @@ impl<'a> Tmpfs<'a> {
             copy_up: copies,
         };
     }
-}
-
-/// A number as `tmpfs(5)` reads it; none for a share of memory.
-fn bytes(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let scale = match text.get(digits.len()..)? {
-        "" => 1,
-        "k" | "K" => 1 << 10,
-        "m" | "M" => 1 << 20,
-        "g" | "G" => 1 << 30,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(scale)
 }
 
 #[cfg(test)]

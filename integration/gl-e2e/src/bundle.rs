@@ -316,6 +316,22 @@ impl Bundle {
         command
     }
 
+    /// Runs the runtime below strace, which writes the file `trace` beside the bundle and does what its own
+    /// options say.
+    pub fn traced(&self, strace: &[&str], args: &[&str]) -> Output {
+        let mut command = Command::new("strace");
+        command
+            .args(["-o", "trace"])
+            .args(strace)
+            .arg(runtime())
+            .arg("--root")
+            .arg(self.state_root())
+            .args(args)
+            .current_dir(&self.dir)
+            .stdin(Stdio::null());
+        finish(&mut command)
+    }
+
     /// Runs the runtime with this bundle's `--root`.
     pub fn call(&self, args: &[&str]) -> Output {
         finish(&mut self.command(args))

@@ -8,7 +8,7 @@
 use std::fs;
 use std::process::{Command, ExitCode, Stdio};
 
-use gl_e2e::bundle::{self, Bundle, Host, Output, finish, known_elsewhere, rounds};
+use gl_e2e::bundle::{self, Bundle, Host, Output, known_elsewhere, rounds};
 use gl_e2e::{Outcome, Skip, tests};
 use serde_json::json;
 
@@ -24,24 +24,9 @@ fn main() -> ExitCode {
     ])
 }
 
-/// The runtime below strace, which counts its calls or kills it at one of them.
-fn traced(box_: &Bundle, strace: &[&str], args: &[&str]) -> Output {
-    let mut command = Command::new("strace");
-    command
-        .args(["-o", "trace"])
-        .args(strace)
-        .arg(bundle::runtime())
-        .arg("--root")
-        .arg(box_.state_root())
-        .args(args)
-        .current_dir(box_.dir())
-        .stdin(Stdio::null());
-    finish(&mut command)
-}
-
 /// System calls that the command makes from start to end.
 fn calls(box_: &Bundle, args: &[&str]) -> usize {
-    traced(box_, &[], args).ok();
+    box_.traced(&[], args).ok();
     let trace = fs::read_to_string(box_.dir().join("trace")).unwrap();
     trace.lines().filter(|l| l.contains('(')).count()
 }
@@ -54,7 +39,7 @@ fn points(total: usize, short: usize) -> Vec<usize> {
 
 fn kill_at(box_: &Bundle, point: usize, args: &[&str]) -> Output {
     let inject = format!("inject=all:signal=SIGKILL:when={point}");
-    traced(box_, &["-e", &inject], args)
+    box_.traced(&["-e", &inject], args)
 }
 
 fn strace_is_here() -> Outcome {

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use gl_e2e::bundle::kernel::{eventually, mount_at, proc_file};
 use gl_e2e::bundle::settings::Setting;
@@ -336,21 +336,6 @@ fn root_of_too_many_layers_is_refused() -> Outcome {
     Ok(())
 }
 
-/// Kills the runtime before its call `point`, by strace.
-fn killed_at(box_: &Bundle, inject: &[&str]) -> bundle::Output {
-    let mut command = Command::new("strace");
-    command
-        .args(["-o", "trace"])
-        .args(inject)
-        .arg(bundle::runtime())
-        .arg("--root")
-        .arg(box_.state_root())
-        .args(["create", box_.id()])
-        .current_dir(box_.dir())
-        .stdin(Stdio::null());
-    finish(&mut command)
-}
-
 fn create_killed_anywhere_leaves_no_loop_device() -> Outcome {
     loops_are_here()?;
     let _profile = Setting::profile("disk", ON_DISK);
@@ -358,7 +343,7 @@ fn create_killed_anywhere_leaves_no_loop_device() -> Outcome {
     let box_ = with_dirs(annotated(Bundle::new(), "disk"));
     box_.write_config();
     let host = Host::before(&box_, &[]);
-    killed_at(&box_, &[]).ok();
+    box_.traced(&[], &["create", box_.id()]).ok();
     let trace = fs::read_to_string(box_.dir().join("trace")).unwrap();
     let total = trace.lines().filter(|line| line.contains('(')).count();
     box_.delete_force().ok();
@@ -372,9 +357,9 @@ fn create_killed_anywhere_leaves_no_loop_device() -> Outcome {
         "setns",
         "open_tree",
     ] {
-        killed_at(
-            &box_,
+        box_.traced(
             &["-e", &format!("inject={name}:signal=SIGKILL:when=1")],
+            &["create", box_.id()],
         );
         box_.delete_force().ok();
         gone(&before, &format!("free after a kill at {name}"));
@@ -382,9 +367,9 @@ fn create_killed_anywhere_leaves_no_loop_device() -> Outcome {
     }
     let wanted = rounds(12).clamp(1, total);
     for point in (0..wanted).map(|n| 1 + n * total / wanted) {
-        killed_at(
-            &box_,
+        box_.traced(
             &["-e", &format!("inject=all:signal=SIGKILL:when={point}")],
+            &["create", box_.id()],
         );
         box_.delete_force().ok();
         gone(&before, &format!("free after a kill at {point} of {total}"));

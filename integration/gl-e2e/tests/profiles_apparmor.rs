@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode, Stdio};
 use gl_e2e::bundle::kernel::proc_file;
 use gl_e2e::bundle::settings::Setting;
 use gl_e2e::bundle::trace::places;
-use gl_e2e::bundle::{self, Bundle, Host, finish, rounds, tag};
+use gl_e2e::bundle::{self, Bundle, Host, rounds, tag};
 use gl_e2e::{Outcome, Skip, tests};
 use serde_json::json;
 
@@ -227,28 +227,13 @@ fn failed_create_unloads_the_profile() -> Outcome {
     Ok(())
 }
 
-/// The runtime below strace.
-fn traced(box_: &Bundle, strace: &[&str]) -> bundle::Output {
-    let mut command = Command::new("strace");
-    command
-        .args(["-o", "trace"])
-        .args(strace)
-        .arg(bundle::runtime())
-        .arg("--root")
-        .arg(box_.state_root())
-        .args(["create", box_.id()])
-        .current_dir(box_.dir())
-        .stdin(Stdio::null());
-    finish(&mut command)
-}
-
 fn create_killed_anywhere_leaves_no_profile() -> Outcome {
     needs_apparmor()?;
     let _profile = Setting::profile("aakill", "");
     let box_ = annotated(Bundle::new(), "aakill");
     box_.write_config();
     let host = Host::before(&box_, &[]);
-    traced(&box_, &[]).ok();
+    box_.traced(&[], &["create", box_.id()]).ok();
     box_.delete_force().ok();
     host.unchanged_soon("not killed");
     let trace = fs::read_to_string(box_.dir().join("trace")).unwrap();
@@ -261,7 +246,7 @@ fn create_killed_anywhere_leaves_no_profile() -> Outcome {
     let mut left = 0;
     for point in (0..count).map(|n| first + n * (calls.len() - first) / count) {
         let when = format!("create killed at {}", calls[point].line);
-        let out = traced(&box_, &["-e", &calls[point].kill()]);
+        let out = box_.traced(&["-e", &calls[point].kill()], &["create", box_.id()]);
         assert_ne!(out.code, 0, "{when}");
         left += loaded().len();
         box_.delete_force().ok();

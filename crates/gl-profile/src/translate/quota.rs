@@ -162,25 +162,14 @@ fn shares(spec: &mut Spec, quota: u64) -> String {
         let smaller = options
             .iter()
             .find_map(|option| option.strip_prefix("size="));
-        let asked = smaller.and_then(size).filter(|size| *size <= share);
+        let asked = smaller
+            .and_then(gl_spec::tmpfs_number)
+            .filter(|size| *size <= share);
         options.retain(|option| !option.starts_with("size=") && !option.starts_with("nr_blocks="));
         options.push(format!("size={}", asked.unwrap_or(share).max(4096)));
         mount.set_options(Some(options));
     }
     format!("root read-only, {count} tmpfs of at most {share} bytes each")
-}
-
-/// The size of a tmpfs in bytes, as `tmpfs(5)` reads it; none for a share of memory.
-fn size(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let scale = match text.get(digits.len()..)? {
-        "" => 1,
-        "k" | "K" => 1 << 10,
-        "m" | "M" => 1 << 20,
-        "g" | "G" => 1 << 30,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(scale)
 }
 
 #[cfg(test)]

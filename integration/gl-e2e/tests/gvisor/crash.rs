@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use gl_e2e::bundle::kernel::{eventually, wait_dead};
-use gl_e2e::bundle::{self, Bundle, Host, Output, finish, rounds};
+use gl_e2e::bundle::{Bundle, Host, Output, rounds};
 use gl_e2e::{Outcome, Skip};
 
 use super::{PLAIN, runsc, with};
@@ -56,20 +56,6 @@ pub(super) fn failed_create_leaves_nothing_behind() -> Outcome {
     Ok(())
 }
 
-fn traced(box_: &Bundle, strace: &[&str], args: &[&str]) -> Output {
-    let mut command = Command::new("strace");
-    command
-        .args(["-o", "trace"])
-        .args(strace)
-        .arg(bundle::runtime())
-        .arg("--root")
-        .arg(box_.state_root())
-        .args(args)
-        .current_dir(box_.dir())
-        .stdin(Stdio::null());
-    finish(&mut command)
-}
-
 fn strace_is_here() -> Outcome {
     match Command::new("strace")
         .arg("-V")
@@ -83,7 +69,7 @@ fn strace_is_here() -> Outcome {
 
 /// The calls that a command makes, and where to kill it.
 fn points(box_: &Bundle, args: &[&str], short: usize) -> Vec<usize> {
-    traced(box_, &[], args).ok();
+    box_.traced(&[], args).ok();
     let trace = fs::read_to_string(box_.dir().join("trace")).unwrap();
     let total = trace.lines().filter(|line| line.contains('(')).count();
     let wanted = rounds(short).clamp(1, total);
@@ -92,7 +78,7 @@ fn points(box_: &Bundle, args: &[&str], short: usize) -> Vec<usize> {
 
 fn kill_at(box_: &Bundle, point: usize, args: &[&str]) -> Output {
     let inject = format!("inject=all:signal=SIGKILL:when={point}");
-    traced(box_, &["-e", &inject], args)
+    box_.traced(&["-e", &inject], args)
 }
 
 pub(super) fn create_killed_anywhere_is_cleaned_up() -> Outcome {
