@@ -1,6 +1,7 @@
-//! The kernel's audit, turned on while a test looks at what it tells: for the whole host, so one test at a time.
+//! The kernel's audit, turned on or off while a test looks at what it tells: for the whole host, so one test at a time.
 
 use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{FlockOperation, flock};
@@ -22,12 +23,12 @@ const ENABLED: u32 = 1;
 /// `struct audit_rule_data` without strings.
 const RULE: usize = 4 * (3 + 4 * 64 + 1);
 
-/// Audit that is on; as it was before when dropped.
+/// Audit that is on, or off; as it was before when dropped.
 #[derive(Debug)]
 pub struct Audit {
     socket: OwnedFd,
-    was_on: bool,
-    _lock: File,
+    before: u32,
+    lock: File,
 }
 
 impl Audit {
@@ -45,16 +46,46 @@ impl Audit {
     ///
     /// If it cannot be set up for another reason.
     pub fn on() -> Result<Self, Skip> {
-        let lock = File::create(std::env::temp_dir().join("gl-e2e-audit.lock"));
-        let lock = lock.expect("make a lock");
+        Self::set_to(1)
+    }
+
+    /// Turns it off, or finds it off: somebody else on the host may have it on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::on`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::on`].
+    pub fn off() -> Result<Self, Skip> {
+        Self::set_to(0)
+    }
+
+    fn set_to(wanted: u32) -> Result<Self, Skip> {
+        let mut options = File::options();
+        let path = std::env::temp_dir().join("gl-e2e-audit.lock");
+        let mut lock = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .expect("make a lock");
         flock(&lock, FlockOperation::LockExclusive).expect("wait for the lock");
         let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
         let socket =
             rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(netlink::AUDIT));
         let no = |errno: Errno| Skip(format!("the kernel's audit cannot be had: {errno}"));
         let socket = socket.map_err(no)?;
-        let was_on = word(&ask(&socket, GET, &[]).map_err(no)?, 1) != 0;
-        if !was_on {
+        // A test that was killed has left here what it found.
+        let mut left = String::new();
+        lock.read_to_string(&mut left).expect("read the lock");
+        let before = match left.trim().parse() {
+            Ok(before) => before,
+            Err(_) => word(&ask(&socket, GET, &[]).map_err(no)?, 1),
+        };
+        if before == 0 && wanted != 0 {
             // AUDIT_FILTER_TASK and AUDIT_NEVER, for all.
             let mut rule = vec![0; RULE];
             rule[..4].copy_from_slice(&1_u32.to_ne_bytes());
@@ -63,12 +94,14 @@ impl Audit {
                 Err(errno) => return Err(no(errno)),
             }
         }
+        let noted = lock.rewind().and_then(|()| writeln!(lock, "{before}"));
+        noted.expect("note what audit was");
         let audit = Self {
             socket,
-            was_on,
-            _lock: lock,
+            before,
+            lock,
         };
-        audit.set(1).map_err(no)?;
+        audit.set(wanted).map_err(no)?;
         Ok(audit)
     }
 
@@ -82,9 +115,8 @@ impl Audit {
 
 impl Drop for Audit {
     fn drop(&mut self) {
-        if !self.was_on {
-            self.set(0).expect("turn audit off again");
-        }
+        self.set(self.before).expect("set audit as it was");
+        self.lock.set_len(0).expect("forget what audit was");
     }
 }
 

@@ -87,13 +87,14 @@ pub fn is_always_shown(path: &Path) -> bool {
     NEEDED.iter().any(|shown| path.starts_with(shown))
 }
 
-/// Devices that are everybody's.
+/// Devices that are everybody's. Their drivers answer no `ioctl(2)`, or only with `CAP_SYS_ADMIN` (random(4));
+/// without the right isatty(3), which many a runtime calls on each file that it opens, would be a denial.
 const DEVICES: [(&str, u64); 6] = [
-    ("/dev/null", DEVICE),
-    ("/dev/zero", DEVICE),
-    ("/dev/full", DEVICE),
-    ("/dev/random", 1 << 2),
-    ("/dev/urandom", 1 << 2),
+    ("/dev/null", DEVICE | IOCTL),
+    ("/dev/zero", DEVICE | IOCTL),
+    ("/dev/full", DEVICE | IOCTL),
+    ("/dev/random", 1 << 2 | IOCTL),
+    ("/dev/urandom", 1 << 2 | IOCTL),
     ("/dev/tty", TERMINAL),
 ];
 

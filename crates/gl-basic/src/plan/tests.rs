@@ -142,7 +142,7 @@ fn preset_shows_programs_and_the_working_directory_only() {
         ("/proc/1/environ", 0),
         ("/proc/self/status", READ),
         ("/dev/sda", 0),
-        ("/dev/null", 1 << 1 | 1 << 2),
+        ("/dev/null", 1 << 1 | 1 << 2 | 1 << 15),
     ] {
         assert_eq!(access(&plan, path), want, "{path}");
     }
