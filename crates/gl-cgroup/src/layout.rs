@@ -19,6 +19,8 @@ use crate::error::Error;
 /// Where cgroupfs is mounted.
 pub(crate) const ROOT: &str = "/sys/fs/cgroup";
 
+/// `statfs(2)`: the filesystem is mounted read-only.
+const ST_RDONLY: FsWord = 1;
 const CGROUP_SUPER_MAGIC: FsWord = 0x0027_e0eb;
 const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
 const TMPFS_MAGIC: FsWord = 0x0102_1994;
@@ -40,6 +42,8 @@ pub struct Hierarchy {
     pub dir: String,
     /// The controllers that are in it.
     pub controllers: Vec<Controller>,
+    /// Whether it is mounted so that nothing can be made in it.
+    pub read_only: bool,
 }
 
 /// The cgroup mounts of this host.
@@ -138,10 +142,11 @@ fn hierarchies(base: &OwnedFd, needed: &[Controller]) -> Result<Vec<Hierarchy>, 
             continue;
         }
         let path = format!("{ROOT}/{name}");
-        match rustix::fs::statfs(&path).map(|stat| stat.f_type) {
-            Ok(CGROUP_SUPER_MAGIC) => found.push(Hierarchy {
+        match rustix::fs::statfs(&path) {
+            Ok(stat) if stat.f_type == CGROUP_SUPER_MAGIC => found.push(Hierarchy {
                 dir: name,
                 controllers,
+                read_only: stat.f_flags & ST_RDONLY != 0,
             }),
             // Left over from an unmounted hierarchy: the controller is not to be had.
             Ok(_) => {}

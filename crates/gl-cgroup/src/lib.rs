@@ -33,7 +33,7 @@ pub use cgroup::{Applied, Below, Cgroup, Depth, DeviceDefault, Driver, Parents, 
 pub use controller::Controller;
 pub use error::{Error, PathFault};
 pub use layout::{Hierarchy, Layout, Version};
-pub use obtainable::obtainable;
+pub use obtainable::{Asker, obtainable};
 pub use oom::{OomEvent, OomWatch};
 pub use paths::{GroupPath, OwnCgroups, Paths, resolve};
 pub use record::Record;

@@ -12,16 +12,29 @@ use crate::layout::{Layout, Version, shown};
 use crate::paths::{GroupPath, OwnCgroups, Paths};
 use crate::v2::passed_on;
 
+/// Who wants a cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// The host's root, whose all v1 hierarchies are.
+    Root,
+    /// Somebody who may not be allowed to.
+    Anybody,
+}
+
 /// The controllers that [`crate::Cgroup::create`] would give to a cgroup at these paths; none if the
 /// caller cannot make it, or cannot put a process of its own into it.
 ///
 /// Asks by `faccessat(2)` and changes nothing, so that somebody else may change it before the cgroup is
-/// made: then making it fails.
+/// made: then making it fails. Root is only asked about what is mounted read-only, in v1.
 ///
 /// # Errors
 ///
 /// [`Error::Read`] or [`Error::Inspect`] if the kernel does not show what is there.
-pub fn obtainable(layout: &Layout, paths: &Paths) -> Result<Option<Vec<Controller>>, Error> {
+pub fn obtainable(
+    layout: &Layout,
+    paths: &Paths,
+    asker: Asker,
+) -> Result<Option<Vec<Controller>>, Error> {
     let base = layout.base().as_ref();
     if layout.version() == Version::V2 {
         return match paths.unified() {
@@ -35,8 +48,11 @@ pub fn obtainable(layout: &Layout, paths: &Paths) -> Result<Option<Vec<Controlle
         let Some(path) = path else {
             continue;
         };
-        let place = GroupPath::clean(&hierarchy.dir).join(&path);
-        if !can_make(base, &place)? {
+        let can = match asker {
+            Asker::Root => !hierarchy.read_only,
+            Asker::Anybody => can_make(base, &GroupPath::clean(&hierarchy.dir).join(&path))?,
+        };
+        if !can {
             return Ok(None);
         }
         all.extend(&hierarchy.controllers);

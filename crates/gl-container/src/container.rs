@@ -401,28 +401,28 @@ impl Container {
         }
         let extras = container.extras()?;
         let deadline = setup::deadline_of_start(&container, &extras);
-        let watcher = watch::prepare(store, &container.record, &extras)?;
+        let init = container.init()?;
+        let watcher = watch::prepare(store, &container.record, &extras, init.as_fd())?;
         if let Some(watcher) = &watcher {
             watcher.begin()?;
         }
         let spec = container.spec()?;
-        container.open_gate(&spec, watcher, (&mut (), deadline))
+        container.open_gate((&spec, &extras), watcher, (&mut (), deadline))
     }
 
     /// The part of `start` that `run` shares. The program does not get a moment without its limits:
     /// `watcher` has been told to begin. One that does not run by the deadline is ended.
     pub(crate) fn open_gate(
         &self,
-        spec: &Spec,
+        (spec, extras): (&Spec, &Extras),
         watcher: Option<Watcher>,
         (beside, deadline): (&mut dyn Beside, Deadline),
     ) -> Result<(), Error> {
         if let Some(sandbox) = &self.record.gvisor {
             return gvisor::open_gate(self, sandbox, spec, watcher);
         }
-        let extras = self.extras()?;
-        self.pass_gate((spec, &extras), watcher, (beside, deadline))
-            .map_err(|err| setup::end_late(self, err, &extras, deadline))
+        self.pass_gate((spec, extras), watcher, (beside, deadline))
+            .map_err(|err| setup::end_late(self, err, extras, deadline))
     }
 
     fn pass_gate(

@@ -1,5 +1,6 @@
 //! `create`: from a bundle to an init that waits at its gate, or to nothing at all.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -203,8 +204,8 @@ pub(crate) fn create_with(
 pub(crate) struct Decided {
     pub(crate) spec: Spec,
     pub(crate) extras: Extras,
-    /// The config as it will be stored.
-    pub(crate) bytes: Vec<u8>,
+    /// The config as it will be stored, where it is not `spec`.
+    stored: Option<Vec<u8>>,
     pub(crate) warnings: Warnings,
     pub(crate) plan: Plan,
     pub(crate) program: Option<Program>,
@@ -239,13 +240,15 @@ pub(crate) fn decide(
         group.as_ref().map_or(Ok(None), Group::controllers)
     })?;
     warnings.extend(profile::warnings(&tightened.extras));
-    let bytes = match request.extra_env.is_empty() && tightened.profiles.is_empty() {
-        true => bytes,
-        false => {
-            extend_env(&mut spec, &request.extra_env);
-            gl_spec::write(&spec).into_bytes()
-        }
-    };
+    let unchanged = request.extra_env.is_empty() && tightened.profiles.is_empty();
+    let mut stored = unchanged.then_some(bytes);
+    if !unchanged {
+        extend_env(&mut spec, &request.extra_env);
+    }
+    if tightened.extras.gvisor || gl_launch::rootless::made_own_namespace() {
+        // What is stored is as it was given.
+        stored.get_or_insert_with(|| gl_spec::write(&spec).into_bytes());
+    }
     let section = spec.linux().as_ref();
     let section = section.and_then(|linux| linux.seccomp().as_ref());
     let program = profile::filter(section, &tightened, request.denials)?;
@@ -261,7 +264,6 @@ pub(crate) fn decide(
             Some(plan)
         }
     };
-    // What is stored is as it was given.
     rootless::translate(&mut spec)?;
     let options = Options {
         pivot: request.pivot,
@@ -297,7 +299,7 @@ pub(crate) fn decide(
         rdt: rdt.transpose()?.flatten(),
         spec,
         extras: tightened.extras,
-        bytes,
+        stored,
         warnings,
         plan,
         program,
@@ -312,6 +314,14 @@ impl Decided {
     /// The bundle, absolute.
     pub(crate) fn bundle(&self) -> &Path {
         &self.bundle
+    }
+
+    /// The config as it will be stored.
+    pub(crate) fn config(&self) -> Cow<'_, [u8]> {
+        match &self.stored {
+            Some(bytes) => bytes.into(),
+            None => gl_spec::write(&self.spec).into_bytes().into(),
+        }
     }
 }
 
@@ -399,7 +409,6 @@ fn build(
         console,
         deadline,
     } = host;
-    container.dir.write_new(CONFIG, &decided.bytes)?;
     if !decided.extras.apparmor.is_empty() {
         // After the record of it, so that whatever happens `delete` finds them.
         extras::store(&container.dir, decided)?;
@@ -442,15 +451,13 @@ fn build(
         Starts::AtOnce if here => {
             watch::check(&container.record, &decided.extras).map(|()| None)?
         }
-        Starts::AtOnce => watch::prepare(store, &container.record, &decided.extras)?,
+        Starts::AtOnce => {
+            let init = launching.pidfd();
+            watch::prepare(store, &container.record, &decided.extras, init)?
+        }
         Starts::WhenTold => None,
     };
-    if decided.extras.apparmor.is_empty() {
-        extras::store(&container.dir, decided)?;
-    }
-    if let Some(program) = &decided.program {
-        container.dir.write_new(SECCOMP, &program.to_bytes())?;
-    }
+    keep(container, decided)?;
     launching.built(&state, deadline)?;
     drop(placeholder);
     container.record.init = Some(Init {
@@ -481,6 +488,18 @@ fn build(
 }
 
 /// Makes the cgroup and the group of resctrl, after the record of them.
+/// Stores what later commands need.
+fn keep(container: &Container, decided: &Decided) -> Result<(), Error> {
+    container.dir.write_new(CONFIG, &decided.config())?;
+    if decided.extras.apparmor.is_empty() {
+        extras::store(&container.dir, decided)?;
+    }
+    if let Some(program) = &decided.program {
+        container.dir.write_new(SECCOMP, &program.to_bytes())?;
+    }
+    Ok(())
+}
+
 fn make_groups(container: &mut Container, decided: &mut Decided) -> Result<group::Made, Error> {
     if let Some(rdt) = &mut decided.rdt {
         rdt.settle()?;

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use gl_cgroup::systemd::{Manager, Prepared, Unit};
 use gl_cgroup::{
-    Cgroup, Controller, DeviceDefault, Driver, GroupPath, Layout, OwnCgroups, Place, Version,
+    Asker, Cgroup, Controller, DeviceDefault, Driver, GroupPath, Layout, OwnCgroups, Place, Version,
 };
 use gl_launch::Placeholder;
 use gl_plan::{Kind, MountKind, UserNs};
@@ -66,7 +66,11 @@ impl Group {
     /// [`Error::Cgroup`] if the kernel does not say.
     pub(crate) fn controllers(&self) -> Result<Option<Controllers>, Error> {
         let all = match &self.maker {
-            Maker::Cgroupfs(paths) => gl_cgroup::obtainable(&self.layout, paths)?,
+            Maker::Cgroupfs(paths) => {
+                let root = rustix::process::geteuid().is_root() && !gl_launch::in_user_namespace();
+                let asker = if root { Asker::Root } else { Asker::Anybody };
+                gl_cgroup::obtainable(&self.layout, paths, asker)?
+            }
             Maker::Systemd(unit) => Some(unit.controllers()?),
         };
         Ok(all.map(|all| Controllers {

@@ -8,7 +8,7 @@
 mod inside;
 mod verb;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -257,7 +257,7 @@ fn build(
     request: &CreateRequest,
     attached: Attached,
 ) -> Result<Option<Watcher>, Error> {
-    container.dir.write_new(CONFIG, &decided.bytes)?;
+    container.dir.write_new(CONFIG, &decided.config())?;
     extras::store(&container.dir, decided)?;
     container.dir.write_new(LAYERS, &encode(&plan.layers))?;
     container.record.gvisor = Some(plan.sandbox.clone());
@@ -296,7 +296,9 @@ fn build(
         }
         commit(container, held.pid(), request)?;
         // Before the program runs: it must not get a moment without its limits.
-        if let Some(watcher) = watch::prepare(store, &container.record, &decided.extras)? {
+        let init = container.init()?;
+        let of = &container.record;
+        if let Some(watcher) = watch::prepare(store, of, &decided.extras, init.as_fd())? {
             watcher.begin()?;
             watcher.armed()?;
         }
@@ -312,7 +314,10 @@ fn build(
     commit(container, pid, request)?;
     let watcher = match decided.starts {
         Starts::WhenTold => None,
-        Starts::AtOnce => watch::prepare(store, &container.record, &decided.extras)?,
+        Starts::AtOnce => {
+            let init = container.init()?;
+            watch::prepare(store, &container.record, &decided.extras, init.as_fd())?
+        }
     };
     if let Some(watcher) = &watcher {
         watcher.begin()?;
@@ -349,7 +354,7 @@ fn created(sandbox: &Sandbox, runsc: &OwnedFd) -> Result<(), Error> {
             seconds: PATIENCE.as_secs(),
         }));
     }
-    let pidfd = std::os::fd::AsFd::as_fd(runsc);
+    let pidfd = runsc.as_fd();
     let ended = rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
     let status = ended
         .map_err(&failed)?
@@ -399,7 +404,7 @@ fn commit(container: &mut Container, pid: Pid, request: &CreateRequest) -> Resul
     container.record.init = Some(Init {
         pid: number,
         start_time: process::start_time(number).map_err(&failed)?,
-        pidfs: process::identity(std::os::fd::AsFd::as_fd(&pidfd)).map_err(&failed)?,
+        pidfs: process::identity(pidfd.as_fd()).map_err(&failed)?,
     });
     container.record.phase = Phase::Created;
     container.dir.replace(RECORD, &encode(&container.record))?;
@@ -408,7 +413,7 @@ fn commit(container: &mut Container, pid: Pid, request: &CreateRequest) -> Resul
     }
     if let Some(path) = &request.pidfd_socket {
         let socket = socket::connect(socket::PIDFD, path)?;
-        socket::send_pidfd(&socket, std::os::fd::AsFd::as_fd(&pidfd))?;
+        socket::send_pidfd(&socket, pidfd.as_fd())?;
     }
     Ok(())
 }

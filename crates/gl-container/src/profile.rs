@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use gl_launch::rootless;
 use gl_profile::seccomp::{Answers, Filter};
-use gl_profile::translate::{self, Controllers, Gvisor, Host, Processes, Step, Users};
+use gl_profile::translate::{self, Controllers, Disk, Gvisor, Host, Processes, Step, Users};
 use gl_profile::{
     Format, Isolation, MAX_PROFILE_BYTES, Profile, Settings, Source, SourceText, builtin,
 };
@@ -121,7 +121,11 @@ pub(crate) fn tighten(
             true => Gvisor::Wanted,
             false => Gvisor::Available,
         },
-        ..profile_host(cgroup(spec)?)
+        disk: match tightened.profiles.iter().any(wants_a_quota) {
+            true => quota::disk(),
+            false => Disk::default(),
+        },
+        ..layers(cgroup(spec)?)
     };
     if host.cgroup.is_none() {
         tightened.cgroup = Had::No;
@@ -268,9 +272,25 @@ fn given_up(lost: &Lost) -> String {
     }
 }
 
+fn wants_a_quota(profile: &Profile) -> bool {
+    profile.limits.disk_quota_bytes.is_some()
+}
+
 /// What translating a profile has to know of this host, and of what the container's cgroup can limit;
 /// none for no cgroup.
 pub fn profile_host(cgroup: Option<Controllers>) -> Host {
+    Host {
+        gvisor: match gl_runsc::is_there(None) {
+            true => Gvisor::Available,
+            false => Gvisor::Missing,
+        },
+        disk: quota::disk(),
+        ..layers(cgroup)
+    }
+}
+
+/// The same without what few profiles ask for: gVisor, and a filesystem on disk.
+fn layers(cgroup: Option<Controllers>) -> Host {
     let facts = gl_launch::facts();
     Host {
         landlock_abi: gl_sys::landlock_abi().ok(),
@@ -283,11 +303,8 @@ pub fn profile_host(cgroup: Option<Controllers>) -> Host {
         selinux: facts.selinux,
         cgroup,
         processes: Processes::Own,
-        gvisor: match gl_runsc::is_there(None) {
-            true => Gvisor::Available,
-            false => Gvisor::Missing,
-        },
-        disk: quota::disk(),
+        gvisor: Gvisor::Missing,
+        disk: Disk::default(),
         users: match rootless::is_plain_user() || rootless::made_own_namespace() {
             true => Users::Own,
             false => Users::Shared,

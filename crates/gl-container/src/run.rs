@@ -199,7 +199,7 @@ fn start<'a>(
         false => None,
     };
     let mut along = Here::along(&mut here, beside.agent());
-    container.open_gate(spec, watcher, (&mut along, deadline))?;
+    container.open_gate((spec, extras), watcher, (&mut along, deadline))?;
     Ok(here)
 }
 

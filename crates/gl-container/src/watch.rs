@@ -5,7 +5,7 @@
 mod here;
 
 use std::borrow::Borrow;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use gl_cgroup::{Cgroup, Depth};
@@ -44,7 +44,8 @@ const PROCESSORS: &str = "/sys/devices/system/cpu/possible";
 const MANY: u32 = 8192;
 
 /// Starts the process that will watch a container, before its program starts; none where there is nothing to
-/// watch. Once told to begin, it reads the state that `create` has left.
+/// watch. `init` is the container's first process. The state that `create` has left is read when it is needed:
+/// not for a program that ends within the first pause. Whatever cannot be read then ends the container.
 ///
 /// # Errors
 ///
@@ -54,18 +55,83 @@ pub(crate) fn prepare(
     store: &Store,
     record: &Record,
     extras: &Extras,
+    init: BorrowedFd<'_>,
 ) -> Result<Option<Watcher>, Error> {
     check(record, extras)?;
     if !is_asked(extras) {
         return Ok(None);
     }
-    // Whatever it cannot read keeps the program from running.
-    let load = || Watch::load(store, &record.id, extras).ok();
-    let first = || first_pause(extras);
-    let watcher = Watcher::prepare(&[store.as_fd()], load, |watch, signals| {
-        watch.run((&signals, first()))
+    let coming = Coming {
+        store,
+        id: &record.id,
+        extras,
+        init,
+    };
+    let load = || match &record.gvisor {
+        // What outlives the runsc that ends is found by what was opened before.
+        Some(_) => coming.load(Instant::now()).ok().map(Some),
+        None => Some(None),
+    };
+    let watcher = Watcher::prepare(&[store.as_fd(), init], load, |watch, signals| {
+        coming.watch(watch, &signals);
+        0
     })?;
     Ok(Some(watcher))
+}
+
+/// A container that is going to be watched.
+struct Coming<'a> {
+    store: &'a Store,
+    id: &'a ContainerId,
+    extras: &'a Extras,
+    init: BorrowedFd<'a>,
+}
+
+impl Coming<'_> {
+    fn load(&self, begun: Instant) -> Result<Watch<Container>, Error> {
+        // Loaded anew: the lock that a command holds must not live on in this process.
+        Watch::new(self.store.load(self.id)?, self.extras, begun)
+    }
+
+    fn watch(&self, loaded: Option<Watch<Container>>, signals: &OwnedFd) {
+        let begun = Instant::now();
+        let ended = ends_within(self.init, first_pause(self.extras));
+        match loaded {
+            Some(watch) if ended => watch.end_orphans(),
+            Some(watch) => watch.run(signals),
+            None if ended => {}
+            None => match self.load(begun) {
+                Ok(watch) => watch.run(signals),
+                Err(_) => self.end_unseen(),
+            },
+        }
+    }
+
+    /// Ends a container whose limits cannot be seen, or that has just ended by itself.
+    fn end_unseen(&self) {
+        for _ in 0..TRIES {
+            if let Ok(watch) = self.load(Instant::now()) {
+                return watch.end(EndReason::Unwatched);
+            }
+            kill_init(self.init);
+            if ends_within(self.init, AGAIN) {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether a container's first process ends before that much time is over.
+fn ends_within(init: BorrowedFd<'_>, time: Duration) -> bool {
+    let timespec = timespec(time);
+    let mut fds = [PollFd::from_borrowed_fd(init, PollFlags::IN)];
+    matches!(poll(&mut fds, Some(&timespec)), Ok(1..))
+}
+
+/// Whatever is wrong with the cgroup or the state: this way needs neither.
+fn kill_init(init: BorrowedFd<'_>) {
+    let killed = gl_sys::pidfd_send_signal(init, Signal::KILL.as_raw());
+    debug_assert!(matches!(killed, Ok(()) | Err(Errno::SRCH)), "{killed:?}");
 }
 
 /// Whether there is anything to watch.
@@ -206,13 +272,6 @@ fn asked_to_end(signals: &OwnedFd) -> bool {
     taken.filter(|signal| ends.contains(signal)).count() > 0
 }
 
-impl Watch<Container> {
-    fn load(store: &Store, id: &ContainerId, extras: &Extras) -> Result<Self, Error> {
-        // Loaded anew: the lock that a command holds must not live on in this process.
-        Self::new(store.load(id)?, extras, Instant::now())
-    }
-}
-
 impl<C: Borrow<Container>> Watch<C> {
     fn new(container: C, extras: &Extras, begun: Instant) -> Result<Self, Error> {
         let of = container.borrow();
@@ -246,28 +305,19 @@ impl<C: Borrow<Container>> Watch<C> {
         })
     }
 
-    fn run(&self, (signals, first): (&OwnedFd, Duration)) -> i32 {
-        match self.limit_reached(signals, first) {
-            None => {
-                self.end_orphans();
-                0
-            }
-            Some(reason) => {
-                self.end(reason);
-                0
-            }
+    fn run(&self, signals: &OwnedFd) {
+        match self.limit_reached(signals) {
+            None => self.end_orphans(),
+            Some(reason) => self.end(reason),
         }
     }
 
     /// Waits; none if the container ended by itself.
-    fn limit_reached(&self, signals: &OwnedFd, first: Duration) -> Option<EndReason> {
-        if self.ends_within(first) {
-            return None;
-        }
+    fn limit_reached(&self, signals: &OwnedFd) -> Option<EndReason> {
         loop {
             let wait = match self.look() {
                 Look::Over(reason, moment) => {
-                    return (!self.ends_within(moment)).then_some(reason);
+                    return (!ends_within(self.init.as_fd(), moment)).then_some(reason);
                 }
                 Look::Within(wait) => wait,
             };
@@ -306,13 +356,6 @@ impl<C: Borrow<Container>> Watch<C> {
         Look::Within([wall, pause, count].into_iter().flatten().min())
     }
 
-    /// Whether init ends before that much time is over.
-    fn ends_within(&self, time: Duration) -> bool {
-        let timespec = timespec(time);
-        let mut fds = [PollFd::new(&self.init, PollFlags::IN)];
-        matches!(poll(&mut fds, Some(&timespec)), Ok(1..))
-    }
-
     /// Notes why, and sends SIGTERM to the container's first process.
     fn ask_to_end(&self, reason: EndReason) -> Result<(), Errno> {
         let container = self.container.borrow();
@@ -341,12 +384,12 @@ impl<C: Borrow<Container>> Watch<C> {
     fn end(&self, reason: EndReason) {
         let asked = self.ask_to_end(reason);
         let private = self.container.borrow().private_pids();
-        if asked != Err(Errno::SRCH) && self.ends_within(GRACE) && private {
+        if asked != Err(Errno::SRCH) && ends_within(self.init.as_fd(), GRACE) && private {
             return;
         }
         for _ in 0..TRIES {
             let done = self.kill();
-            if self.ends_within(AGAIN) && done {
+            if ends_within(self.init.as_fd(), AGAIN) && done {
                 return;
             }
         }
@@ -356,9 +399,7 @@ impl<C: Borrow<Container>> Watch<C> {
     fn kill(&self) -> bool {
         let done = kill_all(self.container.borrow());
         if !done {
-            // Whatever is wrong with the cgroup or the state: this way needs neither.
-            let killed = gl_sys::pidfd_send_signal(self.init.as_fd(), Signal::KILL.as_raw());
-            debug_assert!(matches!(killed, Ok(()) | Err(Errno::SRCH)), "{killed:?}");
+            kill_init(self.init.as_fd());
         }
         done
     }

@@ -16,7 +16,14 @@ use crate::error::Error;
 use crate::rootless;
 
 /// Looks at what a plan depends on: a few system calls.
+///
+/// Read once, as [`in_user_namespace`].
 pub fn facts() -> Facts {
+    static SEEN: OnceLock<Facts> = OnceLock::new();
+    *SEEN.get_or_init(read_facts)
+}
+
+fn read_facts() -> Facts {
     let present = |path: &str| rustix::fs::stat(path).is_ok();
     let in_user_namespace = in_user_namespace();
     Facts {

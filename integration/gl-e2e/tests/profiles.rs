@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gl_e2e::bundle::kernel::{eventually, fields, proc_file};
 use gl_e2e::bundle::settings::{Setting, settings};
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         timeout_ends_the_container,
         timeout_ends_a_container_that_ignores_sigterm,
         watching_process_that_is_told_to_end_ends_the_container,
+        container_whose_limits_cannot_be_seen_is_ended,
         cpu_time_of_all_processes_together_ends_the_container,
         too_many_processes_end_the_container,
         writing_is_denied_outside_the_listed_paths,
@@ -405,15 +406,50 @@ fn watching_process_that_is_told_to_end_ends_the_container() -> Outcome {
         let mut links = fds.into_iter().flatten().flatten();
         links.any(|fd| fs::read_link(fd.path()).is_ok_and(|path| path == state))
     };
-    let all = fs::read_dir("/proc").unwrap().flatten();
-    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let found: Vec<i32> = pids.filter(watches).collect();
+    let watching = || {
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.filter(watches).collect::<Vec<i32>>()
+    };
+    // Not before it looks for the first time.
+    let found = eventually("a process that watches", || {
+        Some(watching()).filter(|found| !found.is_empty())
+    });
     assert_eq!(found.len(), 1, "processes with {} open", state.display());
     assert_eq!(proc_file(found[0], "comm"), "greenlang-watch\n");
     let pid = rustix::process::Pid::from_raw(found[0]).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(end_reason(&box_), "unwatched");
     Ok(())
+}
+
+fn container_whose_limits_cannot_be_seen_is_ended() -> Outcome {
+    let _profile = Setting::profile("unseen", "execution_timeout = 300\n");
+    let sleep = ["/bin/sh", "-c", "exec sleep 1000"];
+    for _ in 0..10 {
+        let box_ = annotated(Bundle::new(), "unseen").args(&sleep);
+        box_.create().ok();
+        let record = box_.state_root().join(box_.id()).join("state.json");
+        let text = fs::read_to_string(&record).unwrap();
+        let init = box_.state()["pid"].clone();
+        let begun = Instant::now();
+        box_.start().ok();
+        fs::write(&record, "nothing that can be read").unwrap();
+        // The first look comes after a tenth of a second.
+        let in_time = begun.elapsed() < Duration::from_millis(90);
+        if in_time {
+            eventually("init has ended", || {
+                let stat = fs::read_to_string(format!("/proc/{init}/stat")).unwrap_or_default();
+                (stat.is_empty() || stat.contains(") Z ")).then_some(())
+            });
+        }
+        fs::write(&record, text).unwrap();
+        box_.delete_force().ok();
+        if in_time {
+            return Ok(());
+        }
+    }
+    panic!("ten starts in a row took longer than the first pause");
 }
 
 fn cpu_time_of_all_processes_together_ends_the_container() -> Outcome {

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use gl_cgroup::{
-    Below, Cgroup, Controller, Depth, Error, GroupPath, OwnCgroups, Parents, obtainable, resolve,
+    Asker, Below, Cgroup, Controller, Depth, Error, GroupPath, OwnCgroups, Parents, obtainable,
+    resolve,
 };
 use gl_spec::{Class, Classify as _};
 use rustix::process::Signal;
@@ -47,7 +48,7 @@ fn what_can_be_had_is_what_is_made() {
         known.map(str::to_owned).collect()
     };
     let asked = |test: &str| {
-        let had = obtainable(&layout, &paths(test)).unwrap();
+        let had = obtainable(&layout, &paths(test), Asker::Anybody).unwrap();
         had.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())
     };
     let before = asked("obtainable");

@@ -220,7 +220,9 @@ impl Restoring<'_> {
         (images, work): (&Dir, &Dir),
         streams: &[String; 3],
     ) -> Result<(), Error> {
-        self.container.dir.write_new(CONFIG, &self.decided.bytes)?;
+        self.container
+            .dir
+            .write_new(CONFIG, &self.decided.config())?;
         extras::store(&self.container.dir, self.decided)?;
         if let Some(program) = &self.decided.program {
             self.container.dir.write_new(SECCOMP, &program.to_bytes())?;
@@ -431,7 +433,9 @@ impl Restoring<'_> {
                 remedy: "give it more time",
             });
         }
-        let watcher = watch::prepare(self.store, &self.container.record, &self.decided.extras)?;
+        let init = self.container.init()?;
+        let of = &self.container.record;
+        let watcher = watch::prepare(self.store, of, &self.decided.extras, init.as_fd())?;
         if let Some(watcher) = watcher {
             watcher.begin()?;
             Watcher::armed(watcher)?;
