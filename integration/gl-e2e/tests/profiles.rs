@@ -449,7 +449,7 @@ fn container_whose_limits_cannot_be_seen_is_ended() -> Outcome {
             return Ok(());
         }
     }
-    panic!("ten starts in a row took longer than the first pause");
+    unreachable!("ten starts in a row took longer than the first pause");
 }
 
 fn cpu_time_of_all_processes_together_ends_the_container() -> Outcome {
