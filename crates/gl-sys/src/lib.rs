@@ -4,6 +4,8 @@
 //! calls in here is safe code, but for [`fork_into`], whose conditions only the launch can meet.
 #![expect(unsafe_code, reason = "raw system calls, each argued where it stands")]
 
+mod ahead;
+mod arena;
 mod arguments;
 mod attempt;
 mod attributes;
@@ -24,6 +26,8 @@ mod seccomp;
 mod signal;
 mod usage;
 
+pub use ahead::Ahead;
+pub use arena::Arena;
 pub use arguments::Arguments;
 pub use attempt::{Attempt, Life, attempt, new_process};
 pub use attributes::{
