@@ -27,6 +27,9 @@ use gl_spec::chain;
 
 use crate::cli::{Cli, Command};
 
+#[global_allocator]
+static MEMORY: gl_sys::Arena = gl_sys::Arena::new();
+
 fn main() -> ExitCode {
     // Called by this name inside a sandbox that this program made.
     if let Some(launched) = gl_runsc::launcher::launch_if_called() {

@@ -21,6 +21,9 @@ use std::process::ExitCode;
 // The program begins there: see build.rs.
 use gl_entry as _;
 
+#[global_allocator]
+static MEMORY: gl_sys::Arena = gl_sys::Arena::new();
+
 fn main() -> ExitCode {
     if let Some(launched) = gl_runsc::launcher::launch_if_called() {
         return exit::launched(launched);
