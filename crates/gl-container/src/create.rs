@@ -12,8 +12,9 @@ use gl_plan::{Keyring, Kind, Options, Pivot, Plan, Starts};
 use gl_profile::Profile;
 use gl_profile::translate::Step;
 use gl_seccomp::Program;
-use gl_spec::oci::{LinuxSeccomp, Spec};
+use gl_spec::oci::{LinuxNamespaceType, LinuxSeccomp, Spec};
 use gl_spec::{ContainerId, Extras, StateDocument, Status, Timestamp};
+use gl_sys::Ahead;
 use rustix::io::Errno;
 use rustix::process::Signal;
 
@@ -213,6 +214,8 @@ pub(crate) struct Decided {
     pub(crate) cgroup: Option<Group>,
     pub(crate) starts: Starts,
     pub(crate) decision: Decision,
+    /// Namespaces of its that are being made.
+    ahead: Option<Ahead>,
     /// Its group of the resctrl filesystem.
     rdt: Option<resctrl::Wanted>,
     /// What runsc is to make of it.
@@ -234,6 +237,7 @@ pub(crate) fn decide(
     let loaded = gl_spec::load(&bytes)?;
     let (mut spec, mut warnings) = (loaded.spec, loaded.warnings);
     warnings.extend(gl_spec::validate(&spec)?);
+    let ahead = make_ahead(&spec);
     let mut group = None;
     let mut tightened = profile::tighten(&mut spec, request, &store.instance(id)?, |spec| {
         group = decide_cgroup(id, request, spec)?;
@@ -265,15 +269,7 @@ pub(crate) fn decide(
         }
     };
     rootless::translate(&mut spec)?;
-    let options = Options {
-        pivot: request.pivot,
-        keyring: request.keyring,
-        preserve_fds: request.preserve_fds,
-        starts: match request.tells_somebody() {
-            true => Starts::WhenTold,
-            false => starts,
-        },
-    };
+    let options = options(request, starts);
     let mut plan = gl_plan::plan(&spec, &tightened.extras, &options, &gl_launch::facts())?;
     // Those that are made for the container do not exist yet.
     if tightened.extras.apparmor.is_empty() {
@@ -307,6 +303,7 @@ pub(crate) fn decide(
         cgroup,
         starts,
         gvisor,
+        ahead,
     })
 }
 
@@ -323,6 +320,41 @@ impl Decided {
             None => gl_spec::write(&self.spec).into_bytes().into(),
         }
     }
+}
+
+fn options(request: &CreateRequest, starts: Starts) -> Options {
+    Options {
+        pivot: request.pivot,
+        keyring: request.keyring,
+        preserve_fds: request.preserve_fds,
+        starts: match request.tells_somebody() {
+            true => Starts::WhenTold,
+            false => starts,
+        },
+    }
+}
+
+/// Begins to make the namespaces that take long, while the rest is worked out. A profile can take a namespace's place;
+/// then it was made for nothing.
+fn make_ahead(spec: &Spec) -> Option<Ahead> {
+    let linux = spec.linux().as_ref();
+    let all = linux.and_then(|linux| linux.namespaces().as_deref());
+    let all = all.unwrap_or_default();
+    // Those of a container with a user namespace belong to that one.
+    let own_users = all.iter().any(|one| one.typ() == LinuxNamespaceType::User);
+    if own_users || gl_launch::in_user_namespace() || !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let new = all.iter().filter(|one| one.path().is_none());
+    let bits = new.map(|one| match one.typ() {
+        LinuxNamespaceType::Network => Kind::Network.bit(),
+        LinuxNamespaceType::Ipc => Kind::Ipc.bit(),
+        _ => 0,
+    });
+    // Whatever is wrong is met again where they are made in the ordinary way.
+    Ahead::begin(bits.fold(0, |all, bit| all | bit))
+        .ok()
+        .flatten()
 }
 
 fn decide_cgroup(
@@ -432,6 +464,7 @@ fn build(
         console,
         tie: request.tie,
         init: request.init,
+        ahead: decided.ahead.take(),
     })?;
     let pid = launching.pid().as_raw_nonzero().get();
     let state = StateDocument {

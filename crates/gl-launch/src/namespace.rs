@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use gl_plan::{Kind, Namespaces, Plan, TimeOffset};
+use gl_sys::Ahead;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags};
@@ -19,6 +20,26 @@ pub(crate) struct Opened {
     pub(crate) kind: Kind,
     pub(crate) path: PathBuf,
     pub(crate) fd: OwnedFd,
+}
+
+/// Takes the namespaces of `new` that were made ahead among those to enter; the bits of those still to be made.
+pub(crate) fn take_ahead(ahead: Option<Ahead>, new: u64, opened: &mut Vec<Opened>) -> u64 {
+    let mut left = new;
+    for (bit, fd) in ahead.map(Ahead::finish).into_iter().flatten() {
+        let mut kinds = [Kind::Network, Kind::Ipc].into_iter();
+        let Some(kind) = kinds.find(|kind| kind.bit() & new == bit) else {
+            continue;
+        };
+        left &= !bit;
+        opened.push(Opened {
+            // Where it stands among those to enter, which is after all that have a path.
+            index: opened.len(),
+            kind,
+            path: PathBuf::new(),
+            fd,
+        });
+    }
+    left
 }
 
 /// Opens every namespace of the plan that is entered by path.

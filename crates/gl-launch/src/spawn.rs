@@ -7,6 +7,7 @@ use gl_plan::{Kind, Plan, Process, UserNs};
 use gl_rootfs::{CgroupMounts, Prepared, Privilege, Stored};
 use gl_seccomp::Program;
 use gl_spec::{StateDocument, Status};
+use gl_sys::Ahead;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -57,6 +58,8 @@ pub struct Request<'a> {
     pub tie: Tie,
     /// Who is the container's first process.
     pub init: Init,
+    /// New namespaces of the plan that are being made already.
+    pub ahead: Option<Ahead>,
 }
 
 /// Whose end is the end of a container, too.
@@ -97,19 +100,22 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
     let failed = |what| move |source| Error::Host { what, source };
     stdio::shield_null().map_err(failed("open the null device"))?;
     let prepared = prepare(plan, request.bundle, (request.root, request.store))?;
-    let namespaces = namespace::open(&plan.namespaces)?;
+    let mut namespaces = namespace::open(&plan.namespaces)?;
     namespace::check_host(&namespaces, plan)?;
-    let network = network_by_path(plan, &namespaces).map_err(failed("keep a namespace open"))?;
     let gate = gate::listen(request.state_dir).map_err(failed("make the start gate"))?;
     let (ours, theirs) = Channel::pair().map_err(failed("make a socket pair"))?;
     // Who is not the host's root cannot come back from a namespace for children, and sends another.
     let joins_userns = plan.userns == UserNs::Joined;
     let sends_maker = host::in_user_namespace() && for_children(plan);
+    let by_maker = joins_userns || sends_maker;
+    let new = if by_maker { 0 } else { fork_flags(plan) };
+    let ahead = request.ahead.filter(|_| plan.userns == UserNs::Shared);
+    let new = namespace::take_ahead(ahead, new, &mut namespaces);
+    let network = network_by_path(plan, &namespaces).map_err(failed("keep a namespace open"))?;
     let entered = match sends_maker {
         true => ForFork::default(),
         false => ForFork::enter(&plan.namespaces, &namespaces, &plan.time_offsets)?,
     };
-    let by_maker = joins_userns || sends_maker;
     let inherited = Inherited {
         plan,
         prepared,
@@ -124,9 +130,8 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         tie: request.tie,
         init: request.init,
     };
-    let namespaces = if by_maker { 0 } else { fork_flags(plan) };
     let place = Place {
-        namespaces,
+        namespaces: new,
         cgroup: request.cgroup_dir.as_ref().map(AsFd::as_fd),
     };
     let forked = fork(
