@@ -28,6 +28,8 @@ pub(crate) use here::Here;
 
 /// How long a container has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long the end of this process is put off.
+const ASIDE: Duration = Duration::from_millis(2);
 /// How long until an end that failed is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 /// How often the end is tried: five minutes, for a cgroup that somebody else keeps from us.
@@ -74,6 +76,8 @@ pub(crate) fn prepare(
     };
     let watcher = Watcher::prepare(&[store.as_fd(), init], load, |watch, signals| {
         coming.watch(watch, &signals);
+        // Who waits for the same end goes first, where both were to go on by the same processor.
+        poll(&mut [], Some(&timespec(ASIDE))).ok();
         0
     })?;
     Ok(Some(watcher))

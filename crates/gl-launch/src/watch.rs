@@ -7,7 +7,6 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::fork::{Place, fork};
 use crate::record::{Channel, Kind as Message, Record};
-use crate::stdio;
 
 /// A process that is to watch a container, and does once it is told to.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub struct Watcher {
 
 impl Watcher {
     /// Starts the process, which makes itself independent meanwhile: a session of its own, `/` as working
-    /// directory, the null device for streams, nothing else open but `descriptors`. Once it is
+    /// directory, no streams, nothing open but `descriptors`. Once it is
     /// [told to](Self::begin), it calls `load`, reports that it [watches](Self::armed), and calls `watch`,
     /// whose result is its exit status. Signals do nothing to it but show on the descriptor that `watch` is
     /// given, for [`gl_sys::read_signal`].
@@ -104,7 +103,11 @@ fn stand_alone() -> Result<OwnedFd, Errno> {
     rustix::process::setsid()?;
     rustix::process::chdir("/")?;
     gl_sys::reset_for_exec()?;
-    stdio::null_streams()?;
     rustix::thread::set_name(c"greenlang-watch")?;
-    gl_sys::block_all()
+    let signals = gl_sys::block_all()?;
+    // In place of the streams, so that nothing else gets their numbers: it can be written to by nobody.
+    rustix::stdio::dup2_stdin(&signals)?;
+    rustix::stdio::dup2_stdout(&signals)?;
+    rustix::stdio::dup2_stderr(&signals)?;
+    Ok(signals)
 }
