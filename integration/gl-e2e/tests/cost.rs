@@ -1,0 +1,211 @@
+//! What each command asks of the kernel: the system calls that it makes, by name, are those on file.
+//!
+//! A change that makes more of them, or fewer, is seen here, and goes into the file together with what it is for:
+//! `GL_COST=write` writes the file anew. The counts are those of one kind of machine, which the file describes.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking with what was seen"
+)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::process::ExitCode;
+
+use gl_e2e::bundle::{self, Bundle};
+use gl_e2e::{Outcome, Skip, tests};
+
+/// Below the directory that the tests run in.
+const FILE: &str = "cost/system-calls.txt";
+const CGROUPS: &str = "/sys/fs/cgroup";
+/// The smallest number of each call counts, as a signal or a short read may add one.
+const TRIES: usize = 5;
+/// So many times more, if the counts are not yet those on file.
+const PATIENCE: usize = 5;
+
+fn main() -> ExitCode {
+    bundle::main(tests![commands_make_the_system_calls_that_are_on_file])
+}
+
+type Calls = BTreeMap<String, u64>;
+
+/// What the counts depend on beside the runtime.
+fn machine() -> String {
+    let names = fs::read_dir(CGROUPS).into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    let apparmor = match fs::metadata("/sys/module/apparmor") {
+        Ok(_) => "AppArmor",
+        Err(_) => "no AppArmor",
+    };
+    let arch = std::env::consts::ARCH;
+    format!("{arch}, {apparmor}, {CGROUPS}: {}", names.join(" "))
+}
+
+/// Enters the first cgroup of each hierarchy: paths below that of a deep one take more calls.
+fn enter_first_cgroups() {
+    for entry in fs::read_dir(CGROUPS).into_iter().flatten().flatten() {
+        let procs = entry.path().join("cgroup.procs");
+        if fs::metadata(&procs).is_ok() {
+            fs::write(&procs, "0").unwrap();
+        }
+    }
+}
+
+/// The calls of one command, and of all processes that it starts with `-f` among the options.
+fn calls(box_: &Bundle, options: &[&str], args: &[&str]) -> Calls {
+    let options = [options, &["-c", "-U", "calls,name"]].concat();
+    box_.traced(&options, args).ok();
+    let text = fs::read_to_string(box_.dir().join("trace")).unwrap();
+    let lines = text.lines().filter_map(|line| {
+        let (calls, name) = line.trim().split_once(' ')?;
+        Some((name.trim().to_owned(), calls.parse().ok()?))
+    });
+    let calls: Calls = lines.filter(|(name, _)| name != "total").collect();
+    assert!(!calls.is_empty(), "{args:?}: {text}");
+    calls
+}
+
+/// All commands once, by their titles.
+fn once() -> Vec<(&'static str, Calls)> {
+    let mut all = Vec::new();
+    let box_ = Bundle::new().args(&["/bin/true"]);
+    box_.write_config();
+    all.push(("run", calls(&box_, &["-f"], &["run", box_.id()])));
+    let profiled = ["--profile", "default", "run", box_.id()];
+    all.push((
+        "run with the profile default",
+        calls(&box_, &["-f"], &profiled),
+    ));
+    let box_ = Bundle::sh("exec sleep 1000");
+    box_.write_config();
+    let id = box_.id();
+    // Init lives on, so it is not followed.
+    all.push(("create", calls(&box_, &[], &["create", id])));
+    for (title, args) in [
+        ("start", &["start", id][..]),
+        ("state", &["state", id]),
+        ("list", &["list"]),
+        ("ps", &["ps", "--format", "json", id]),
+        ("exec", &["exec", id, "/bin/true"]),
+        ("events --stats", &["events", "--stats", id]),
+        ("update", &["update", "--pids-limit", "50", id]),
+        ("pause", &["pause", id]),
+        ("resume", &["resume", id]),
+        ("kill 0", &["kill", id, "0"]),
+        ("features", &["features"]),
+        ("--version", &["--version"]),
+    ] {
+        all.push((title, calls(&box_, &["-f"], args)));
+    }
+    box_.kill_and_wait();
+    all.push(("delete", calls(&box_, &["-f"], &["delete", id])));
+    all
+}
+
+/// Of both the smaller number, call by call.
+fn least(mut one: Calls, other: &Calls) -> Calls {
+    one.retain(|name, _| other.contains_key(name));
+    for (name, calls) in &mut one {
+        *calls = (*calls).min(other[name]);
+    }
+    one
+}
+
+/// Some more tries, with what was seen before.
+fn measured(before: Option<Vec<(&'static str, Calls)>>) -> Vec<(&'static str, Calls)> {
+    let mut least_seen = before.unwrap_or_else(once);
+    for _ in 0..TRIES {
+        for ((_, seen), (_, new)) in least_seen.iter_mut().zip(once()) {
+            *seen = least(std::mem::take(seen), &new);
+        }
+    }
+    least_seen
+}
+
+fn written(all: &[(&str, Calls)]) -> String {
+    let mut text = format!("machine: {}\n", machine());
+    for (title, calls) in all {
+        let total: u64 = calls.values().sum();
+        writeln!(text, "\n{title}: {total}").unwrap();
+        for (name, calls) in calls {
+            writeln!(text, "    {calls:>4} {name}").unwrap();
+        }
+    }
+    text
+}
+
+fn commands_make_the_system_calls_that_are_on_file() -> Outcome {
+    if !bundle::is_greenlang() {
+        return Err(Skip("the counts are greenlang's".to_owned()));
+    }
+    enter_first_cgroups();
+    // What is only read or made the first time.
+    drop(once());
+    if std::env::var_os("GL_COST").is_some_and(|word| word == "write") {
+        fs::write(FILE, written(&measured(None))).unwrap();
+        return Ok(());
+    }
+    let on_file = fs::read_to_string(FILE).unwrap();
+    let machine = format!("machine: {}\n", machine());
+    if !on_file.starts_with(&machine) {
+        return Err(Skip(format!(
+            "the counts on file are of another machine than this {machine}"
+        )));
+    }
+    let mut seen = measured(None);
+    let mut differing = differences(&on_file, &written(&seen));
+    // Under load it may take long until one is not disturbed.
+    for _ in 0..PATIENCE {
+        if differing.is_empty() {
+            break;
+        }
+        seen = measured(Some(seen));
+        differing = differences(&on_file, &written(&seen));
+    }
+    assert!(
+        differing.is_empty(),
+        "on file in integration/gl-e2e/{FILE} and seen:\n{}\nif it is meant to be so: GL_COST=write",
+        differing.join("\n")
+    );
+    Ok(())
+}
+
+/// The lines that differ, each with the command that it is about.
+fn differences(on_file: &str, seen: &str) -> Vec<String> {
+    let (on_file, seen) = (by_call(on_file), by_call(seen));
+    let mut keys: Vec<_> = on_file.keys().chain(seen.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let count = |all: &BTreeMap<(String, String), String>, key| {
+        all.get(key).cloned().unwrap_or_else(|| "0".to_owned())
+    };
+    let differing = keys
+        .into_iter()
+        .filter(|key| on_file.get(*key) != seen.get(*key));
+    differing
+        .map(|key| {
+            let (was, is) = (count(&on_file, key), count(&seen, key));
+            format!("{}: {}: {was} on file, {is} seen", key.0, key.1)
+        })
+        .collect()
+}
+
+fn by_call(text: &str) -> BTreeMap<(String, String), String> {
+    let mut command = String::new();
+    let mut all = BTreeMap::new();
+    for line in text.lines().skip(1).filter(|line| !line.is_empty()) {
+        match line.trim().split_once(' ') {
+            Some((calls, name)) if line.starts_with(' ') => {
+                all.insert((command.clone(), name.to_owned()), calls.to_owned());
+            }
+            _ => {
+                let (title, total) = line.split_once(": ").unwrap();
+                title.clone_into(&mut command);
+                all.insert((command.clone(), "all".to_owned()), total.to_owned());
+            }
+        }
+    }
+    all
+}
