@@ -124,12 +124,28 @@ pub(super) fn mounts(choice: &mut Choice, made: &mut Case) {
         mount["options"] = json!(options);
         made.push.push(("/mounts".to_owned(), mount));
     }
+    leave_room_below(&mut made.push);
     if choice.percent(20) {
         let kinds = ["private", "slave", "shared"];
         made.set.insert(
             "/linux/rootfsPropagation".to_owned(),
             choice.one(&kinds).into(),
         );
+    }
+}
+
+/// Nobody can make `/a/b` in what is mounted read-only at `/a`; a tmpfs is made so after all mounts.
+fn leave_room_below(made: &mut [(String, Value)]) {
+    let is_at = |mount: &Value, place: &str| mount["destination"] == place;
+    if !made.iter().any(|(_, mount)| is_at(mount, "/a/b")) {
+        return;
+    }
+    let above = made.iter_mut().find(|(_, mount)| is_at(mount, "/a"));
+    if let Some((_, mount)) = above
+        && mount["type"] != "tmpfs"
+        && let Some(options) = mount["options"].as_array_mut()
+    {
+        options.retain(|option| option != "ro");
     }
 }
 
