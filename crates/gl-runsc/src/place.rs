@@ -16,6 +16,9 @@ use crate::launcher::{DIRECTORY, EMPTY, FILTER, LAUNCHER};
 
 /// Below the state root: no container has this id, as `@` is in none.
 const ALL: &str = "@gvisor";
+/// In the place of that, where the state root is mounted `noexec`, as `/run` is on Debian from 13 on: runsc cannot take
+/// that flag over for a root that it makes read-only, nor the sandbox execute its launcher.
+const ELSEWHERE: &str = "/var/lib/greenlang/@gvisor";
 /// What is known about runsc on this host.
 const KNOWN: &str = "runsc.json";
 /// A longer path of runsc's control socket does not fit into an address, and runsc would put it elsewhere.
@@ -38,7 +41,7 @@ impl Place {
         let root = std::path::absolute(root).map_err(Error::file("find", root))?;
         let id = format!("{:012x}", fnv(instance.as_bytes()) >> 16);
         let place = Self {
-            dir: root.join(ALL).join(&id),
+            dir: all(&root).join(&id),
             id: format!("g{id}"),
         };
         if place.socket().as_os_str().len() > LONGEST {
@@ -110,11 +113,14 @@ impl Place {
         let mut private = fs::DirBuilder::new();
         private.mode(0o700);
         let all = self.dir.parent().unwrap_or(&self.dir);
-        match private.create(all) {
-            Err(err) if err.kind() != ErrorKind::AlreadyExists => {
-                return Err(Error::file("make", all)(err));
+        let above = all.parent().filter(|_| all == Path::new(ELSEWHERE));
+        for dir in above.into_iter().chain([all]) {
+            match private.create(dir) {
+                Err(err) if err.kind() != ErrorKind::AlreadyExists => {
+                    return Err(Error::file("make", dir)(err));
+                }
+                _ => {}
             }
-            _ => {}
         }
         // One that is there is somebody's.
         for dir in [&self.dir, &self.state(), &self.dir.join("rootfs")] {
@@ -219,14 +225,24 @@ impl Place {
     }
 
     pub(crate) fn read_known(root: &Path) -> Option<Vec<u8>> {
-        fs::read(root.join(ALL).join(KNOWN)).ok()
+        fs::read(all(root).join(KNOWN)).ok()
     }
 
     pub(crate) fn write_known(root: &Path, bytes: &[u8]) -> Result<(), Error> {
-        let path = root.join(ALL).join(KNOWN);
+        let path = all(root).join(KNOWN);
         let new = path.with_extension(format!("{}.new", std::process::id()));
         write(&new, bytes, 0o600)?;
         fs::rename(&new, &path).map_err(Error::file("write", &path))
+    }
+}
+
+/// The directory of all places of a state root; only the host's root has another one.
+fn all(root: &Path) -> PathBuf {
+    let noexec = rustix::fs::statvfs(root)
+        .is_ok_and(|seen| seen.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC));
+    match noexec && rustix::process::geteuid().is_root() {
+        true => ELSEWHERE.into(),
+        false => root.join(ALL),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
 
 use gl_e2e::Outcome;
 use gl_e2e::bundle::Bundle;
@@ -33,6 +34,38 @@ pub(super) fn floor_of_the_host_gives_a_kernel_as_well() -> Outcome {
     let box_ = super::annotated(Bundle::sh("cat /proc/version"), "data_processing");
     let seen = box_.run().ok().stdout;
     assert!(seen.starts_with(VERSION), "{seen}");
+    Ok(())
+}
+
+/// As `/run` is on Debian from 13 on.
+pub(super) fn state_root_may_be_without_exec() -> Outcome {
+    runsc()?;
+    const ELSEWHERE: &str = "/var/lib/greenlang/@gvisor";
+    let was_there = fs::metadata(ELSEWHERE).is_ok();
+    let (box_, _profile) = with(Bundle::sh("cat /proc/version"), PLAIN);
+    let root = box_.state_root();
+    fs::create_dir_all(&root).unwrap();
+    let mount = |program: &str, args: &[&str]| {
+        let done = Command::new(program)
+            .args(args)
+            .arg(&root)
+            .status()
+            .unwrap();
+        assert!(done.success(), "{program} {args:?}: {done}");
+    };
+    mount("mount", &["-t", "tmpfs", "-o", "noexec,mode=0700", "tmpfs"]);
+    let output = box_.run();
+    let left = fs::read_dir(ELSEWHERE).unwrap().flatten();
+    let left = left
+        .filter(|entry| entry.file_type().unwrap().is_dir())
+        .count();
+    mount("umount", &[]);
+    if !was_there {
+        fs::remove_dir_all(ELSEWHERE).unwrap();
+    }
+    let output = output.ok();
+    assert!(output.stdout.starts_with(VERSION), "{output:?}");
+    assert_eq!(left, 0, "directories in {ELSEWHERE}");
     Ok(())
 }
 

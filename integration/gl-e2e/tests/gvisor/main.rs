@@ -37,8 +37,8 @@ use life::{
     floor_of_the_host_gives_a_kernel_as_well, hooks_run_on_the_host, kernel_is_gvisors,
     life_is_that_of_any_container, missing_program_is_told_at_create,
     null_device_of_the_host_stays_roots, pause_stops_the_sandbox,
-    processes_are_listed_inside_and_outside, signals_reach_the_program, statuses_are_the_programs,
-    terminal_goes_to_the_console_socket,
+    processes_are_listed_inside_and_outside, signals_reach_the_program,
+    state_root_may_be_without_exec, statuses_are_the_programs, terminal_goes_to_the_console_socket,
 };
 use refused::{
     degrading_profile_leaves_out_and_says_so, fields_that_gvisor_cannot_hold_are_refused,
@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         kernel_is_gvisors,
         floor_of_the_host_gives_a_kernel_as_well,
         null_device_of_the_host_stays_roots,
+        state_root_may_be_without_exec,
         life_is_that_of_any_container,
         statuses_are_the_programs,
         missing_program_is_told_at_create,
