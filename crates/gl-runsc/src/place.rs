@@ -9,6 +9,7 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 
 use gl_seccomp::Program;
+use rustix::fs::StatVfsMountFlags;
 use serde_json::json;
 
 use crate::error::Error;
@@ -18,7 +19,9 @@ use crate::launcher::{DIRECTORY, EMPTY, FILTER, LAUNCHER};
 const ALL: &str = "@gvisor";
 /// In the place of that, where the state root is mounted `noexec`, as `/run` is on Debian from 13 on: runsc cannot take
 /// that flag over for a root that it makes read-only, nor the sandbox execute its launcher.
-const ELSEWHERE: &str = "/var/lib/greenlang/@gvisor";
+///
+/// Below it each boot of the host has a directory, as the state root has an end with it.
+const ELSEWHERE: [&str; 2] = ["/var/lib/greenlang", "/var/lib/greenlang/@gvisor"];
 /// What is known about runsc on this host.
 const KNOWN: &str = "runsc.json";
 /// A longer path of runsc's control socket does not fit into an address, and runsc would put it elsewhere.
@@ -113,14 +116,19 @@ impl Place {
         let mut private = fs::DirBuilder::new();
         private.mode(0o700);
         let all = self.dir.parent().unwrap_or(&self.dir);
-        let above = all.parent().filter(|_| all == Path::new(ELSEWHERE));
-        for dir in above.into_iter().chain([all]) {
+        let is_elsewhere = all.starts_with(ELSEWHERE[1]);
+        let above = ELSEWHERE.iter().map(Path::new).filter(|_| is_elsewhere);
+        for dir in above.chain([all]) {
             match private.create(dir) {
                 Err(err) if err.kind() != ErrorKind::AlreadyExists => {
                     return Err(Error::file("make", dir)(err));
                 }
                 _ => {}
             }
+        }
+        if is_elsewhere {
+            check_elsewhere(all)?;
+            remove_other_boots(all);
         }
         // One that is there is somebody's.
         for dir in [&self.dir, &self.state(), &self.dir.join("rootfs")] {
@@ -225,7 +233,11 @@ impl Place {
     }
 
     pub(crate) fn read_known(root: &Path) -> Option<Vec<u8>> {
-        fs::read(all(root).join(KNOWN)).ok()
+        let all = all(root);
+        if all.starts_with(ELSEWHERE[1]) && check_elsewhere(&all).is_err() {
+            return None;
+        }
+        fs::read(all.join(KNOWN)).ok()
     }
 
     pub(crate) fn write_known(root: &Path, bytes: &[u8]) -> Result<(), Error> {
@@ -238,11 +250,38 @@ impl Place {
 
 /// The directory of all places of a state root; only the host's root has another one.
 fn all(root: &Path) -> PathBuf {
-    let noexec = rustix::fs::statvfs(root)
-        .is_ok_and(|seen| seen.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC));
-    match noexec && rustix::process::geteuid().is_root() {
-        true => ELSEWHERE.into(),
-        false => root.join(ALL),
+    let noexec =
+        rustix::fs::statvfs(root).is_ok_and(|seen| seen.f_flag.contains(StatVfsMountFlags::NOEXEC));
+    let elsewhere = noexec && rustix::process::geteuid().is_root();
+    // A path of runsc's socket has an end: a part of the id is enough to tell one boot from another.
+    match (elsewhere, boot_id()) {
+        (true, Ok(boot)) => Path::new(ELSEWHERE[1]).join(boot.get(..8).unwrap_or("boot")),
+        _ => root.join(ALL),
+    }
+}
+
+/// Whether nobody but root can have put anything there.
+fn check_elsewhere(all: &Path) -> Result<(), Error> {
+    for dir in ELSEWHERE.iter().map(Path::new).chain([all]) {
+        let stat = fs::symlink_metadata(dir).map_err(Error::file("inspect", dir))?;
+        if !stat.is_dir() || stat.uid() != 0 || stat.mode() & 0o022 != 0 {
+            return Err(Error::Refused {
+                field: dir.display().to_string(),
+                problem: "it is no directory of root's that nobody else may write to",
+                remedy: "give it to root alone, or mount the state root without noexec",
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What was left when the host went down: no sandbox of another boot runs.
+fn remove_other_boots(all: &Path) {
+    let entries = fs::read_dir(ELSEWHERE[1]).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.path() != all) {
+        if fs::remove_dir_all(entry.path()).is_err() {
+            // Somebody else removes it, or it is tried again next time.
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 
 use gl_e2e::Outcome;
@@ -45,6 +46,9 @@ pub(super) fn state_root_may_be_without_exec() -> Outcome {
     let (box_, _profile) = with(Bundle::sh("cat /proc/version"), PLAIN);
     let root = box_.state_root();
     fs::create_dir_all(&root).unwrap();
+    // What the host had before it went down.
+    let before = format!("{ELSEWHERE}/00000000/0123456789ab");
+    fs::create_dir_all(&before).unwrap();
     let mount = |program: &str, args: &[&str]| {
         let done = Command::new(program)
             .args(args)
@@ -55,17 +59,22 @@ pub(super) fn state_root_may_be_without_exec() -> Outcome {
     };
     mount("mount", &["-t", "tmpfs", "-o", "noexec,mode=0700", "tmpfs"]);
     let output = box_.run();
-    let left = fs::read_dir(ELSEWHERE).unwrap().flatten();
-    let left = left
+    let boots = fs::read_dir(ELSEWHERE).unwrap().flatten();
+    let boots: Vec<_> = boots.map(|entry| entry.path()).collect();
+    let left = boots.iter().flat_map(|boot| fs::read_dir(boot).unwrap());
+    let left: Vec<_> = left
+        .flatten()
         .filter(|entry| entry.file_type().unwrap().is_dir())
-        .count();
+        .map(|entry| entry.path())
+        .collect();
     mount("umount", &[]);
     if !was_there {
         fs::remove_dir_all(ELSEWHERE).unwrap();
     }
     let output = output.ok();
     assert!(output.stdout.starts_with(VERSION), "{output:?}");
-    assert_eq!(left, 0, "directories in {ELSEWHERE}");
+    assert_eq!(boots.len(), 1, "{boots:?}");
+    assert_eq!(left, [""; 0].map(PathBuf::from), "of sandboxes");
     Ok(())
 }
 
