@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use gl_cgroup::{Cgroup, Depth};
 use gl_launch::Watcher;
 use gl_runsc::Reach;
-use gl_spec::{ContainerId, EndReason, Extras};
+use gl_spec::{EndReason, Extras};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -65,17 +65,20 @@ pub(crate) fn prepare(
     }
     let coming = Coming {
         store,
-        id: &record.id,
+        record,
         extras,
         init,
     };
-    let load = || match &record.gvisor {
-        // What outlives the runsc that ends is found by what was opened before.
-        Some(_) => coming.load(Instant::now()).ok().map(Some),
-        None => Some(None),
+    let load = || {
+        let begun = Instant::now();
+        match &record.gvisor {
+            // What outlives the runsc that ends is found by what was opened before.
+            Some(_) => Some((begun, Some(coming.load(begun).ok()?))),
+            None => Some((begun, None)),
+        }
     };
-    let watcher = Watcher::prepare(&[store.as_fd(), init], load, |watch, signals| {
-        coming.watch(watch, &signals);
+    let watcher = Watcher::prepare(&[store.as_fd(), init], load, |loaded, signals| {
+        coming.watch(loaded, &signals);
         // Who waits for the same end goes first, where both were to go on by the same processor.
         poll(&mut [], Some(&timespec(ASIDE))).ok();
         0
@@ -86,7 +89,7 @@ pub(crate) fn prepare(
 /// A container that is going to be watched.
 struct Coming<'a> {
     store: &'a Store,
-    id: &'a ContainerId,
+    record: &'a Record,
     extras: &'a Extras,
     init: BorrowedFd<'a>,
 }
@@ -94,17 +97,18 @@ struct Coming<'a> {
 impl Coming<'_> {
     fn load(&self, begun: Instant) -> Result<Watch<Container>, Error> {
         // Loaded anew: the lock that a command holds must not live on in this process.
-        Watch::new(self.store.load(self.id)?, self.extras, begun)
+        Watch::new(self.store.load(&self.record.id)?, self.extras, begun)
     }
 
-    fn watch(&self, loaded: Option<Watch<Container>>, signals: &OwnedFd) {
-        let begun = Instant::now();
+    fn watch(&self, (begun, loaded): (Instant, Option<Watch<Container>>), signals: &OwnedFd) {
         let ended = ends_within(self.init, first_pause(self.extras));
         match loaded {
             Some(watch) if ended => watch.end_orphans(),
             Some(watch) => watch.run(signals),
             None if ended => {}
             None => match self.load(begun) {
+                // What was loaded may be of another container of the same id, if ours has ended meanwhile.
+                Ok(_) if ends_within(self.init, Duration::ZERO) => {}
                 Ok(watch) => watch.run(signals),
                 Err(_) => self.end_unseen(),
             },
@@ -114,13 +118,37 @@ impl Coming<'_> {
     /// Ends a container whose limits cannot be seen, or that has just ended by itself.
     fn end_unseen(&self) {
         for _ in 0..TRIES {
-            if let Ok(watch) = self.load(Instant::now()) {
+            let loaded = self.load(Instant::now());
+            if ends_within(self.init, Duration::ZERO) {
+                return;
+            }
+            if let Ok(watch) = loaded {
                 return watch.end(EndReason::Unwatched);
             }
+            self.kill_others();
             kill_init(self.init);
             if ends_within(self.init, AGAIN) {
                 return;
             }
+        }
+    }
+
+    /// Kills whoever is in the container's cgroup. Its path is in the record that we began with, and the container's
+    /// own as long as init runs.
+    fn kill_others(&self) {
+        let Some(record) = self.record.cgroup.as_ref() else {
+            return;
+        };
+        if self.record.private_pids {
+            // They went with init.
+            return;
+        }
+        let killed = Cgroup::open(record).and_then(|cgroup| {
+            cgroup.kill_all(Signal::KILL)?;
+            cgroup.thaw()
+        });
+        if killed.is_err() {
+            // It is gone, or tried again as long as init is there.
         }
     }
 }
