@@ -25,7 +25,7 @@ pub enum Asker {
 /// caller cannot make it, or cannot put a process of its own into it.
 ///
 /// Asks by `faccessat(2)` and changes nothing, so that somebody else may change it before the cgroup is
-/// made: then making it fails. Root is only asked about what is mounted read-only, in v1.
+/// made: then making it fails. For root only what is mounted read-only is looked at, in v1.
 ///
 /// # Errors
 ///
@@ -49,8 +49,11 @@ pub fn obtainable(
             continue;
         };
         let can = match asker {
-            Asker::Root => !hierarchy.read_only,
-            Asker::Anybody => can_make(base, &GroupPath::clean(&hierarchy.dir).join(&path))?,
+            Asker::Root if !hierarchy.read_only => true,
+            // Something that can be written may be mounted further down.
+            Asker::Root | Asker::Anybody => {
+                can_make(base, &GroupPath::clean(&hierarchy.dir).join(&path))?
+            }
         };
         if !can {
             return Ok(None);

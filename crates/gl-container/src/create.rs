@@ -313,6 +313,11 @@ impl Decided {
         &self.bundle
     }
 
+    /// Lets go of namespaces that are being made, where somebody else makes the container's.
+    pub(crate) fn drop_ahead(&mut self) {
+        self.ahead = None;
+    }
+
     /// The config as it will be stored.
     pub(crate) fn config(&self) -> Cow<'_, [u8]> {
         match &self.stored {
@@ -475,6 +480,7 @@ fn build(
     if let Some(rdt) = &decided.rdt {
         rdt.group.join(launching.pid())?;
     }
+    keep_for_hooks(container, decided)?;
     launching.begin()?;
     // While init is busy.
     // Whoever waits for it watches where it does not outlive that, and where nothing that it writes for a terminal
@@ -521,9 +527,20 @@ fn build(
 }
 
 /// Makes the cgroup and the group of resctrl, after the record of them.
+/// What hooks in the container make, those after its end take away: they are found in the config, whenever we are
+/// killed.
+fn keep_for_hooks(container: &Container, decided: &Decided) -> Result<(), Error> {
+    match decided.plan.hooks.create_container.is_empty() {
+        true => Ok(()),
+        false => container.dir.write_new(CONFIG, &decided.config()),
+    }
+}
+
 /// Stores what later commands need.
 fn keep(container: &Container, decided: &Decided) -> Result<(), Error> {
-    container.dir.write_new(CONFIG, &decided.config())?;
+    if decided.plan.hooks.create_container.is_empty() {
+        container.dir.write_new(CONFIG, &decided.config())?;
+    }
     if decided.extras.apparmor.is_empty() {
         extras::store(&container.dir, decided)?;
     }

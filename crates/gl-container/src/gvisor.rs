@@ -192,6 +192,7 @@ pub(crate) fn create(
     request: &CreateRequest,
     (mut decided, console): (Decided, Console),
 ) -> Result<Created, Error> {
+    decided.drop_ahead();
     let attached = attached(request, &decided, &console)?;
     let plan = decided.gvisor.take().ok_or(Error::NoCgroup)?;
     let dir = store.make(id)?;

@@ -85,7 +85,7 @@ impl Arena {
             }
             match self
                 .used
-                .compare_exchange_weak(used, end, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange_weak(used, end, Ordering::AcqRel, Ordering::Relaxed)
             {
                 Ok(_) => {
                     self.fetch(start, end);
@@ -117,11 +117,11 @@ impl Arena {
         (start > 1 && offset < SIZE).then_some(offset)
     }
 
-    /// Moves the end of what is handed out, if that is where it is: the last piece grows, shrinks or goes.
+    /// Moves the end of what is handed out (with whatever was done to a piece that goes, before somebody else gets it), if that is where it is: the last piece grows, shrinks or goes.
     fn move_end(&self, from: usize, to: usize) -> bool {
         let moved = self
             .used
-            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed);
         moved.is_ok()
     }
 }

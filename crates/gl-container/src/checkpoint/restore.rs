@@ -94,6 +94,7 @@ pub fn restore(
         false => (Console::AsRequested, None),
     };
     let mut decided = decide(store, id, &request.create, Starts::AtOnce)?;
+    decided.drop_ahead();
     refuse_unsaved(&decided.spec, &decided.extras)?;
     let terminal = terminal.filter(|_| decided.plan.process.terminal);
     let console = open_console(&request.create, console, &decided.plan)?;
