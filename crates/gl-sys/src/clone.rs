@@ -156,7 +156,7 @@ unsafe fn clone_without_struct(flags: u64, pidfd: &mut RawFd) -> Result<i64, Err
     check(ret)
 }
 
-/// Whether the calling process has one thread, and shares its memory with no other process.
+/// Whether the calling process has one thread. One that only shares its memory does not count.
 ///
 /// # Kernel
 ///
