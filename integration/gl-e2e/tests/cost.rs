@@ -10,9 +10,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::process::ExitCode;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
 
-use gl_e2e::bundle::{self, Bundle};
+use gl_e2e::bundle::{self, Bundle, finish};
 use gl_e2e::{Outcome, Skip, tests};
 
 /// Below the directory that the tests run in.
@@ -53,10 +54,41 @@ fn enter_first_cgroups() {
     }
 }
 
+/// The runtime by a path of one length everywhere: libc reads that in its own memory map when it starts.
+fn program() -> PathBuf {
+    format!("/tmp/gl-cost-{:010}/greenlang", std::process::id()).into()
+}
+
+/// The copy of the runtime, gone when dropped.
+struct Copied;
+
+impl Copied {
+    fn new() -> Self {
+        fs::create_dir(program().parent().unwrap()).unwrap();
+        fs::copy(bundle::runtime(), program()).unwrap();
+        Self
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        fs::remove_dir_all(program().parent().unwrap()).unwrap();
+    }
+}
+
 /// The calls of one command, and of all processes that it starts with `-f` among the options.
 fn calls(box_: &Bundle, options: &[&str], args: &[&str]) -> Calls {
-    let options = [options, &["-c", "-U", "calls,name"]].concat();
-    box_.traced(&options, args).ok();
+    let mut command = Command::new("strace");
+    command
+        .args(options)
+        .args(["-c", "-U", "calls,name", "-o", "trace"])
+        .arg(program())
+        .arg("--root")
+        .arg(box_.state_root())
+        .args(args)
+        .current_dir(box_.dir())
+        .stdin(Stdio::null());
+    finish(&mut command).ok();
     let text = fs::read_to_string(box_.dir().join("trace")).unwrap();
     let lines = text.lines().filter_map(|line| {
         let (calls, name) = line.trim().split_once(' ')?;
@@ -141,6 +173,7 @@ fn commands_make_the_system_calls_that_are_on_file() -> Outcome {
         return Err(Skip("the counts are greenlang's".to_owned()));
     }
     enter_first_cgroups();
+    let _copied = Copied::new();
     // What is only read or made the first time.
     drop(once());
     if std::env::var_os("GL_COST").is_some_and(|word| word == "write") {
