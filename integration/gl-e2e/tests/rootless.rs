@@ -265,7 +265,7 @@ fn userns_root_makes_a_time_namespace() -> Outcome {
 fn userns_root_signals_all_and_lists_without_a_cgroup() -> Outcome {
     let box_ = bundle("sleep 1000 & sleep 1000 & wait; echo both ended");
     let script = "\"$G\" run $ID & \
-        until L=$(\"$G\" ps -f json $ID 2>/dev/null) && [ \"$L\" != \"${L#*,*,}\" ]; do :; done; \
+        until [ \"$(\"$G\" ps $ID -eo pid,comm 2>/dev/null | grep -c ' sleep$')\" = 2 ]; do :; done; \
         \"$G\" ps $ID -eo pid,comm; \"$G\" kill --all $ID TERM; wait $!";
     let out = as_user(&box_, script).ok();
     assert_eq!(out.stdout.matches(" sleep\n").count(), 2, "{out:?}");
