@@ -15,6 +15,7 @@ pub mod command;
 pub mod engine;
 pub mod gl;
 pub mod kernel;
+pub mod machine;
 pub mod old_kernel;
 pub mod random;
 pub mod sandbox;

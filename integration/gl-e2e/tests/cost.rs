@@ -14,11 +14,10 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use gl_e2e::bundle::{self, Bundle, finish};
-use gl_e2e::{Outcome, Skip, tests};
+use gl_e2e::{Outcome, Skip, machine, tests};
 
 /// Below the directory that the tests run in.
 const FILE: &str = "cost/system-calls.txt";
-const CGROUPS: &str = "/sys/fs/cgroup";
 /// The smallest number of each call counts, as a signal or a short read may add one.
 const TRIES: usize = 5;
 /// So many times more, if the counts are not yet those on file.
@@ -29,30 +28,6 @@ fn main() -> ExitCode {
 }
 
 type Calls = BTreeMap<String, u64>;
-
-/// What the counts depend on beside the runtime.
-fn machine() -> String {
-    let names = fs::read_dir(CGROUPS).into_iter().flatten().flatten();
-    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<_> = names.collect();
-    names.sort();
-    let apparmor = match fs::metadata("/sys/module/apparmor") {
-        Ok(_) => "AppArmor",
-        Err(_) => "no AppArmor",
-    };
-    let arch = std::env::consts::ARCH;
-    format!("{arch}, {apparmor}, {CGROUPS}: {}", names.join(" "))
-}
-
-/// Enters the first cgroup of each hierarchy: paths below that of a deep one take more calls.
-fn enter_first_cgroups() {
-    for entry in fs::read_dir(CGROUPS).into_iter().flatten().flatten() {
-        let procs = entry.path().join("cgroup.procs");
-        if fs::metadata(&procs).is_ok() {
-            fs::write(&procs, "0").unwrap();
-        }
-    }
-}
 
 /// The runtime by a path of one length everywhere: libc reads that in its own memory map when it starts.
 fn program() -> PathBuf {
@@ -157,7 +132,7 @@ fn measured(before: Option<Vec<(&'static str, Calls)>>) -> Vec<(&'static str, Ca
 }
 
 fn written(all: &[(&str, Calls)]) -> String {
-    let mut text = format!("machine: {}\n", machine());
+    let mut text = format!("machine: {}\n", machine::kind());
     for (title, calls) in all {
         let total: u64 = calls.values().sum();
         writeln!(text, "\n{title}: {total}").unwrap();
@@ -172,7 +147,7 @@ fn commands_make_the_system_calls_that_are_on_file() -> Outcome {
     if !bundle::is_greenlang() {
         return Err(Skip("the counts are greenlang's".to_owned()));
     }
-    enter_first_cgroups();
+    machine::enter_first_cgroups();
     let _copied = Copied::new();
     // What is only read or made the first time.
     drop(once());
@@ -181,7 +156,7 @@ fn commands_make_the_system_calls_that_are_on_file() -> Outcome {
         return Ok(());
     }
     let on_file = fs::read_to_string(FILE).unwrap();
-    let machine = format!("machine: {}\n", machine());
+    let machine = format!("machine: {}\n", machine::kind());
     if !on_file.starts_with(&machine) {
         return Err(Skip(format!(
             "the counts on file are of another machine than this {machine}"

@@ -14,8 +14,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use gl_e2e::machine;
+
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/allocations.txt");
-const CGROUPS: &str = "/sys/fs/cgroup";
 /// The smallest number counts, as a signal or a short read may add to it.
 const TRIES: usize = 4;
 /// So many times more, if the numbers are not yet those on file.
@@ -122,21 +123,8 @@ impl Drop for Bundle {
     }
 }
 
-/// What the numbers depend on beside the runtime.
 fn machine() -> String {
-    let names = fs::read_dir(CGROUPS).into_iter().flatten().flatten();
-    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<_> = names.collect();
-    names.sort();
-    let apparmor = match fs::metadata("/sys/module/apparmor") {
-        Ok(_) => "AppArmor",
-        Err(_) => "no AppArmor",
-    };
-    let arch = std::env::consts::ARCH;
-    format!(
-        "machine: {arch}, {apparmor}, {CGROUPS}: {}\n",
-        names.join(" ")
-    )
+    format!("machine: {}\n", machine::kind())
 }
 
 fn written(all: &[(&str, u64)]) -> String {
@@ -144,16 +132,6 @@ fn written(all: &[(&str, u64)]) -> String {
         .iter()
         .map(|(title, count)| format!("{title}: {count}\n"));
     machine() + &lines.collect::<String>()
-}
-
-/// Enters the first cgroup of each hierarchy: paths below that of a deep one take more.
-fn enter_first_cgroups() {
-    for entry in fs::read_dir(CGROUPS).into_iter().flatten().flatten() {
-        let procs = entry.path().join("cgroup.procs");
-        if fs::metadata(&procs).is_ok() {
-            fs::write(&procs, "0").unwrap();
-        }
-    }
 }
 
 #[test]
@@ -169,7 +147,7 @@ fn allocations_of_each_command_are_those_on_file() {
         println!("SKIP {name}: the numbers on file are of another machine");
         return;
     }
-    enter_first_cgroups();
+    machine::enter_first_cgroups();
     let bundle = Bundle::new();
     // What is only made the first time.
     bundle.once();
