@@ -278,9 +278,9 @@ fn holds(arg: &LinuxSeccompArg, args: &[u64; 6]) -> bool {
     }
 }
 
-/// What a filter returns for an action.
+/// What a filter returns for an action: TRACE has sixteen bits for a tracer, and no ERRNO is over 4095.
 fn value(action: LinuxSeccompAction, errno: Option<u32>) -> u32 {
-    let errno = errno.unwrap_or(1).min(4095);
+    let errno = errno.unwrap_or(1);
     match action {
         LinuxSeccompAction::ScmpActAllow => 0x7fff_0000,
         LinuxSeccompAction::ScmpActErrno => 0x0005_0000 | errno,
