@@ -28,8 +28,9 @@ pub(crate) fn foreground_is_listed_and_killed() -> Outcome {
             who: &Who::Root,
             name: name.clone(),
         };
-        let seen = sandbox.seen()?;
-        assert_eq!(seen["state"], "running", "{seen:#}");
+        // What its program prints may be read before that is noted.
+        let running = || Some(sandbox.seen().ok()?).filter(|seen| seen["state"] == "running");
+        let seen = eventually("the sandbox is running", running);
         assert_eq!(seen["detached"], false, "{seen:#}");
         for verb in ["logs", "wait"] {
             let refused = sandbox.gl(&[verb])?;
