@@ -199,13 +199,20 @@ impl Container {
             })
     }
 
-    /// Stops every process of the container.
+    /// Stops every process of the container. One that is being started runs first.
     ///
     /// # Errors
     ///
-    /// [`Error::NotRunning`] unless it is created or running; [`Error::Cgroup`].
+    /// [`Error::NotRunning`] unless it is created or running; [`Error::Cgroup`], [`Error::File`].
     pub fn pause(&self) -> Result<(), Error> {
-        match self.status()? {
+        let mut status = self.status()?;
+        if status == Status::Created {
+            // `start` keeps the lock until the program runs. Were init frozen before that, neither would
+            // end, and `delete` would wait for the lock.
+            self.dir.lock()?;
+            status = self.status()?;
+        }
+        match status {
             Status::Running | Status::Created => Ok(self.cgroup()?.freeze()?),
             status => Err(Error::NotRunning { status }),
         }

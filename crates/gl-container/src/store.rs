@@ -252,7 +252,7 @@ fn make_all(path: &Path) -> Result<(), Errno> {
 }
 
 impl StateDir {
-    fn lock(&self) -> Result<(), Error> {
+    pub(crate) fn lock(&self) -> Result<(), Error> {
         loop {
             match rustix::fs::flock(&self.fd, FlockOperation::LockExclusive) {
                 Err(Errno::INTR) => {}

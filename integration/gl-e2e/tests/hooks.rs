@@ -7,13 +7,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use gl_e2e::bundle::kernel::{namespace, wait_dead};
-use gl_e2e::bundle::process::descendants;
+use gl_e2e::bundle::kernel::{eventually, namespace, wait_dead};
+use gl_e2e::bundle::process::{descendants, start};
 use gl_e2e::bundle::{self, Bundle, Host, known_elsewhere};
-use gl_e2e::{Outcome, tests};
+use gl_e2e::{Outcome, Skip, tests};
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         poststop_runs_for_run_and_for_force,
         hook_of_every_kind_fails_in_every_way,
         hook_that_hangs_is_killed_after_its_timeout,
+        pause_waits_for_a_hook_of_start,
         hook_whose_child_holds_its_output_does_not_block,
         hook_sees_the_network_before_the_process,
         hook_with_a_relative_path_is_refused,
@@ -330,7 +331,7 @@ fn poststop_that_fails_does_not_stop_delete() -> Outcome {
 /// SPEC: a failing poststop hook is logged, and the remaining hooks run.
 fn known_poststop(went_on: &std::path::Path) -> Outcome {
     if !bundle::is_greenlang() && fs::metadata(went_on).is_err() {
-        return Err(gl_e2e::Skip(
+        return Err(Skip(
             "known elsewhere: hooks after a failing one do not run".to_owned(),
         ));
     }
@@ -441,6 +442,30 @@ fn hook_that_hangs_is_killed_after_its_timeout() -> Outcome {
     Ok(())
 }
 
+/// A first process that is frozen on its way to the program would keep `start`, and with it `delete`,
+/// waiting for ever.
+fn pause_waits_for_a_hook_of_start() -> Outcome {
+    if !bundle::is_greenlang() {
+        return Err(Skip("other runtimes freeze the hook".to_owned()));
+    }
+    let slow = "echo > DIR/begun; sleep 1; echo > DIR/ended";
+    let box_ = hook(with_log("exec sleep 1000"), "startContainer", "slow", slow);
+    let host = Host::before(&box_, &[]);
+    box_.create().ok();
+    let mut command = box_.command(&["start", box_.id()]);
+    let mut starting = start(command.stdin(Stdio::null()));
+    eventually("the hook runs", || {
+        (!report(&box_, "begun").is_empty()).then_some(())
+    });
+    box_.call(&["pause", box_.id()]).ok();
+    assert_eq!(report(&box_, "ended"), "\n", "paused while the hook ran");
+    assert_eq!(starting.wait().unwrap().code(), Some(0));
+    assert_eq!(box_.status(), "paused");
+    box_.delete_force().ok();
+    host.unchanged("paused after its start");
+    Ok(())
+}
+
 fn hook_whose_child_holds_its_output_does_not_block() -> Outcome {
     let mut box_ = hook(
         with_log(IDLE),
@@ -483,7 +508,7 @@ fn hook_sees_the_network_before_the_process() -> Outcome {
     let box_ = hook(box_, "createRuntime", "net", body);
     let out = box_.run();
     if fs::metadata(hook_dir.join("pid")).is_err() {
-        return Err(gl_e2e::Skip(format!(
+        return Err(Skip(format!(
             "no nsenter or ip on the host: {}",
             out.stderr
         )));

@@ -13,7 +13,7 @@ use std::fs;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use gl_e2e::bundle::kernel::wait_dead;
+use gl_e2e::bundle::kernel::{eventually, wait_dead};
 use gl_e2e::bundle::process::{LIMIT, dies_within, reap, start};
 use gl_e2e::bundle::{self, Bundle, Host, Output, host, rounds};
 use gl_e2e::random::Random;
@@ -21,6 +21,8 @@ use gl_e2e::{Outcome, Skip, Test, tests};
 use rustix::process::Pid;
 
 const WORKERS: usize = 8;
+/// What an `exec` takes at most, unless the container is paused.
+const SOON: Duration = Duration::from_secs(5);
 /// Set for a worker: its number and how many containers it makes.
 const WORKER: &str = "GL_E2E_LOAD_WORKER";
 const IN_PID_NAMESPACE: &str = "GL_E2E_LOAD";
@@ -70,7 +72,9 @@ fn containers_at_once_with_killed_runtimes_leave_nothing_behind() -> Outcome {
             failed.push(String::from_utf8_lossy(&text).into_owned());
         }
         let cgroups = host::cgroups_of(&tag);
-        assert!(cgroups.is_empty(), "{cgroups:?}");
+        if !cgroups.is_empty() {
+            failed.push(format!("left: {cgroups:?}"));
+        }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     everything.unchanged_soon("after all");
@@ -223,11 +227,23 @@ fn recover(box_: &Bundle, verb: &str) {
         "after a killed {verb}: {status}"
     );
     if status == "created" {
-        box_.start().ok();
-        assert_eq!(
-            box_.status(),
-            "running",
-            "after a killed {verb} and a start"
+        let out = box_.start();
+        // A create that was killed before its last word takes its init along, which may take a moment.
+        let expected = match verb == "create" && out.code != 0 {
+            true => {
+                let stopped = ["was killed", "is stopped"];
+                let told = stopped.iter().any(|why| out.stderr.contains(why));
+                assert!(told, "{out:?}");
+                "stopped"
+            }
+            false => {
+                out.ok();
+                "running"
+            }
+        };
+        eventually(
+            &format!("{expected} after a killed {verb} and a start"),
+            || (box_.status() == expected).then_some(()),
         );
     }
     // The process of an exec that was killed is this process's to reap, and init does not end before it is.
@@ -275,7 +291,8 @@ fn verbs_at_once_on_one_container_leave_it_whole() -> Outcome {
             running.push((format!("{command:?}"), start(&mut command)));
         }
         for (line, child) in running {
-            let out = wait(child, &line);
+            // An exec that a pause overtook runs on with the container, as Docker's does.
+            let out = wait(child, &line, || box_.call(&["resume", id]));
             let text = String::from_utf8_lossy(&out.stderr);
             let code = out.status.code();
             assert!(
@@ -302,9 +319,13 @@ fn verbs_at_once_on_one_container_leave_it_whole() -> Outcome {
 
 /// Waits for a command that keeps its standard error in a pipe. Its init may hold that pipe, too, so
 /// only what is there is read.
-fn wait(mut child: Child, line: &str) -> std::process::Output {
+fn wait(mut child: Child, line: &str, resume: impl Fn() -> Output) -> std::process::Output {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    assert!(dies_within(pid, LIMIT), "`{line}` takes too long");
+    let in_time = match line.contains("\"exec\"") {
+        true => dies_within(pid, SOON) || (resume().code >= 0 && dies_within(pid, LIMIT)),
+        false => dies_within(pid, LIMIT),
+    };
+    assert!(in_time, "`{line}` takes too long");
     let status = child.wait().unwrap();
     let mut stderr = Vec::new();
     if let Some(pipe) = child.stderr.take() {
