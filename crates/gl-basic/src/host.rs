@@ -7,6 +7,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use gl_cgroup::{Controller, GroupPath, Layout, OwnCgroups, Version};
+use gl_profile::Profile;
+use gl_profile::translate::states_amounts;
+use gl_spec::Capacity;
 use rustix::fs::{Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -154,6 +157,8 @@ pub struct Host {
     pub cgroup: Option<String>,
     /// The tasks of our user at the moment, where they are limited one by one.
     pub tasks: Option<u32>,
+    /// How much there is of what limits are about.
+    pub capacity: Capacity,
 }
 
 /// Root's cgroups are made below this one.
@@ -174,6 +179,19 @@ impl Host {
             root,
             cgroup,
             tasks,
+            capacity: Capacity::UNKNOWN,
+        }
+    }
+
+    /// Looks as well at how much there is of what the limits of this profile are about.
+    #[must_use]
+    pub fn with_capacity_for(self, profile: &Profile) -> Self {
+        match states_amounts(profile) {
+            true => Self {
+                capacity: gl_launch::capacity(),
+                ..self
+            },
+            false => self,
         }
     }
 }

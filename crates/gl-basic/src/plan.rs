@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gl_plan::Process;
-use gl_profile::translate::{Effect, Refused, Step};
+use gl_profile::translate::{Effect, Refused, Step, check_capacity};
 use gl_profile::{Isolation, Mode, OnMissing, Origin, Place, Profile, Setting, SourceKind};
 use gl_seccomp::Policy;
 use gl_spec::Landlock;
@@ -191,6 +191,7 @@ pub fn plan(
         ..Process::default()
     };
     let mut landlock = Landlock::default();
+    check_capacity(profile, &host.capacity)?;
     shown::apply(&mut deciding, files, request, &mut landlock)?;
     network::apply(&mut deciding, &mut landlock)?;
     let (limits, resources) = limits::apply(&mut deciding, &mut process)?;

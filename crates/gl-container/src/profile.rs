@@ -18,7 +18,7 @@ use gl_spec::oci::{
     LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArgBuilder,
     LinuxSeccompOperator, LinuxSyscall, Spec,
 };
-use gl_spec::{Extras, Isolated, Lost, Warning};
+use gl_spec::{Capacity, Extras, Isolated, Lost, Warning};
 use rustix::fs::{Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::net::AddressFamily;
@@ -124,6 +124,10 @@ pub(crate) fn tighten(
         disk: match tightened.profiles.iter().any(wants_a_quota) {
             true => quota::disk(),
             false => Disk::default(),
+        },
+        capacity: match tightened.profiles.iter().any(translate::states_amounts) {
+            true => gl_launch::capacity(),
+            false => Capacity::UNKNOWN,
         },
         ..layers(cgroup(spec)?)
     };
@@ -285,6 +289,7 @@ pub fn profile_host(cgroup: Option<Controllers>) -> Host {
             false => Gvisor::Missing,
         },
         disk: quota::disk(),
+        capacity: gl_launch::capacity(),
         ..layers(cgroup)
     }
 }
@@ -305,6 +310,7 @@ fn layers(cgroup: Option<Controllers>) -> Host {
         processes: Processes::Own,
         gvisor: Gvisor::Missing,
         disk: Disk::default(),
+        capacity: Capacity::UNKNOWN,
         users: match rootless::is_plain_user() || rootless::made_own_namespace() {
             true => Users::Own,
             false => Users::Shared,
@@ -356,7 +362,7 @@ pub fn audit_target() -> Result<Option<String>, Error> {
 }
 
 fn settings() -> Result<Settings, Error> {
-    match trusted(Path::new(SETTINGS)) {
+    match trusted(Path::new(SETTINGS), OFlags::empty()) {
         Ok(text) => Ok(Settings::parse(SETTINGS, &text)?),
         // A link that leads nowhere was to lead to settings, perhaps a floor.
         Err(Errno::NOENT | Errno::NOTDIR) if !is_link(SETTINGS) && !is_link(DIRECTORY) => {
@@ -372,12 +378,14 @@ fn is_link(path: &str) -> bool {
 }
 
 /// Reads a file that only root, or we, can have written, or taken away.
-fn trusted(path: &Path) -> Result<String, Errno> {
+///
+/// `links` is `NOFOLLOW` where the file may be none itself.
+fn trusted(path: &Path, links: OFlags) -> Result<String, Errno> {
     if let Some(dir) = path.parent() {
         check_owner(&rustix::fs::stat(dir)?)?;
     }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    let file = rustix::fs::open(path, flags | links, Mode::empty())?;
     let stat = rustix::fs::fstat(&file)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Errno::INVAL);
@@ -422,7 +430,7 @@ impl Source for HostProfiles {
         }
         for (extension, format) in [("toml", Format::Toml), ("json", Format::Json)] {
             let path = Self::path(name, extension);
-            match trusted(&path) {
+            match trusted(&path, OFlags::NOFOLLOW) {
                 Ok(text) => {
                     return Ok(Some(SourceText {
                         file: path.display().to_string(),
@@ -476,6 +484,7 @@ fn reason(errno: Errno) -> String {
         Errno::FBIG => format!("it has more than {MAX_PROFILE_BYTES} bytes"),
         Errno::ILSEQ => "it is not UTF-8".to_owned(),
         Errno::INVAL => "it is not a file".to_owned(),
+        Errno::LOOP => "it is a symbolic link".to_owned(),
         errno => errno.to_string(),
     }
 }

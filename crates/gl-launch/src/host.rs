@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::OnceLock;
 
 use gl_plan::{Facts, Setgroups, attr};
+use gl_spec::Capacity;
 use gl_sys::{CStrings, Depth, MountAttr};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use rustix::io::Errno;
@@ -21,6 +22,34 @@ use crate::rootless;
 pub fn facts() -> Facts {
     static SEEN: OnceLock<Facts> = OnceLock::new();
     *SEEN.get_or_init(read_facts)
+}
+
+/// What this host has of what profiles limit; what cannot be read has no bound.
+pub fn capacity() -> Capacity {
+    let number = |path: &str| {
+        let text = read_start(path).and_then(|text| String::from_utf8(text).ok());
+        text.and_then(|text| text.trim().parse().ok())
+            .unwrap_or(u64::MAX)
+    };
+    let system = rustix::system::sysinfo();
+    Capacity {
+        memory: system.totalram.saturating_mul(system.mem_unit.into()),
+        processors: processors(),
+        tasks: number("/proc/sys/kernel/pid_max"),
+        files: number("/proc/sys/fs/nr_open"),
+    }
+}
+
+/// The processors that are there, whatever our affinity or cgroup says.
+fn processors() -> u64 {
+    let text = read_start("/sys/devices/system/cpu/online").unwrap_or_default();
+    let list = String::from_utf8_lossy(&text);
+    let counts = list.trim().split(',').map(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
+        last.checked_sub(first)?.checked_add(1)
+    });
+    counts.sum::<Option<u64>>().unwrap_or(u64::MAX)
 }
 
 fn read_facts() -> Facts {

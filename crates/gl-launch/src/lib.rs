@@ -50,7 +50,7 @@ pub use exec::{ExecRequest, Executed, exec};
 pub use foreground::{Ended, RawMode, Signals, copy, copy_size};
 pub use gate::{GATE, Waiting, waiting};
 pub use hook::{HookError, run as run_hook, run_all as run_hooks};
-pub use host::{Namespace, facts, in_user_namespace, is_out_of_reach, reexec_readonly};
+pub use host::{Namespace, capacity, facts, in_user_namespace, is_out_of_reach, reexec_readonly};
 pub use kernel::check_kernel;
 pub use label::{check_labels, check_plan_labels};
 pub use network::raise_loopback_of;

@@ -4,6 +4,7 @@
 //! capabilities the intersection, hidden paths the union. What the host cannot enforce is refused by
 //! name, or left out and said so where the profile degrades.
 
+mod capacity;
 mod filesystem;
 mod limits;
 mod mounts;
@@ -15,12 +16,13 @@ mod survey;
 use std::borrow::Cow;
 
 use gl_spec::oci::Spec;
-use gl_spec::{Class, Classify, Extras, Lost, ProfileName};
+use gl_spec::{Capacity, Class, Classify, Extras, Lost, ProfileName};
 
 use crate::error::Place;
 use crate::profile::Profile;
 use crate::value::{Isolation, OnMissing, Origin, Setting, SourceKind};
 
+pub use capacity::{check_capacity, states_amounts};
 pub use survey::{Survey, survey};
 
 /// What the translation has to know of the host.
@@ -42,6 +44,8 @@ pub struct Host {
     pub users: Users,
     /// Whether a filesystem on disk can be made for a container.
     pub disk: Disk,
+    /// How much there is of what limits are about.
+    pub capacity: Capacity,
 }
 
 /// Whether a filesystem on disk can be made for a container: an ext4 on a loop device.
@@ -197,6 +201,7 @@ pub fn tighten(
         gvisor: host.gvisor == Gvisor::Wanted || profile.isolation.value == Isolation::Gvisor,
         steps: Vec::with_capacity(32),
     };
+    check_capacity(profile, &host.capacity)?;
     run.isolation(extras)?;
     limits::apply(&mut run, spec, extras)?;
     network::apply(&mut run, spec, extras)?;

@@ -48,7 +48,7 @@ pub(crate) fn run(request: &Request, dir: &Path, watching: &mut Watching) -> Res
     };
     let mut plan = gl_basic::plan(
         &request.profile,
-        &Host::detect(),
+        &Host::detect().with_capacity_for(&request.profile),
         &HostFiles::default(),
         &wanted,
     )?;

@@ -4,6 +4,7 @@
 //! Everything here is pure: bytes and values in, values or an [`Error`] out. What only the host can
 //! answer (does a path exist, may we do this) is left to the crates that act on it.
 
+mod capacity;
 mod classify;
 mod error;
 mod extras;
@@ -20,6 +21,7 @@ mod time;
 mod validate;
 mod write;
 
+pub use capacity::Capacity;
 pub use classify::{Class, Classify, chain};
 pub use error::{Document, Error, IdProblem, Mismatch, Problem, Warning};
 pub use extras::{

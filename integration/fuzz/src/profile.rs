@@ -5,7 +5,7 @@ use gl_profile::seccomp::{Answers, Filter};
 use gl_profile::translate::{Controllers, Disk, Gvisor, Host, Processes, Users, survey, tighten};
 use gl_profile::{Format, Layer, OnMissing, Profile, Settings};
 use gl_seccomp::Verdict;
-use gl_spec::{Extras, oci::Spec};
+use gl_spec::{Capacity, Extras, oci::Spec};
 use serde_json::Value;
 
 use crate::bytes::Bytes;
@@ -102,6 +102,7 @@ const ABLE: Host = Host {
     gvisor: Gvisor::Available,
     users: Users::Own,
     disk: Disk::Available,
+    capacity: Capacity::UNKNOWN,
 };
 
 /// A config that an engine could give, changed by what bytes there are.

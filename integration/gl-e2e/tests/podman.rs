@@ -76,7 +76,7 @@ const TESTS: &[Test] = scenarios! { engine;
     profiles:
         profile_cuts_the_network_off profile_limits_are_the_smaller_ones
         profile_filter_is_one_with_the_engines profile_binds_exec profile_is_the_ceiling_of_update
-        profile_that_does_not_exist_fails_the_run profile_timeout_ends_the_container
+        profile_that_does_not_exist_fails_the_run profile_timeout_ends_the_container profile_timeout_outlives_the_engine
         profiled_containers_leave_nothing_behind profile_default_runs_ordinary_programs
         profile_compute_only_runs_python profile_disk_quota_holds;
     pods:

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         profile_of_the_host_is_for_those_that_name_none,
         floor_of_the_host_holds_for_every_profile,
         settings_that_others_may_write_are_refused,
+        profile_behind_a_link_is_refused,
         settings_with_an_unknown_key_are_refused,
         limits_of_the_engine_stay_where_they_are_smaller,
         update_cannot_go_above_the_profile,
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         network_off_holds_against_what_comes_before_start,
         loopback_off_leaves_nothing,
         line_that_cannot_be_enforced_is_refused_by_name,
+        limit_over_the_hosts_is_refused_by_its_line,
         syntax_error_is_told_with_its_line,
         filter_of_the_profile_is_in_force_with_that_of_the_engine,
         permissive_profile_lets_calls_pass,
@@ -111,6 +113,8 @@ fn profile_name_is_never_a_path() -> Outcome {
     for name in [
         "../profiles/outside",
         "/etc/greenlang/profiles/outside.toml",
+        "outside\n",
+        "out\nside",
         "",
     ] {
         let box_ = annotated(Bundle::new(), name);
@@ -207,6 +211,16 @@ fn settings_that_others_may_write_are_refused() -> Outcome {
         .create()
         .failed()
         .says("others may write to it");
+    Ok(())
+}
+
+fn profile_behind_a_link_is_refused() -> Outcome {
+    let profile = Setting::profile("aside", "");
+    let link = profile.path().with_file_name("linked.toml");
+    std::os::unix::fs::symlink("aside.toml", &link).unwrap();
+    let out = annotated(Bundle::new(), "linked").create();
+    fs::remove_file(&link).unwrap();
+    out.failed().says("linked.toml: it is a symbolic link");
     Ok(())
 }
 
@@ -792,6 +806,34 @@ fn line_that_cannot_be_enforced_is_refused_by_name() -> Outcome {
         let out = annotated(Bundle::new(), "refused").create().failed();
         assert!(out.stderr.contains(said), "{name}: {out:?}");
     }
+    Ok(())
+}
+
+fn limit_over_the_hosts_is_refused_by_its_line() -> Outcome {
+    for (line, key) in [
+        (
+            "memory_limit_bytes = \"900TiB\"",
+            "limits.memory_limit_bytes",
+        ),
+        ("max_open_files = 4000000000", "limits.max_open_files"),
+        ("max_threads = 4000000000", "limits.max_threads"),
+        ("cpu_percent_limit = 4000000000", "limits.cpu_percent_limit"),
+    ] {
+        let _profile = Setting::profile("beyond", &format!("[limits]\n{line}\n"));
+        let box_ = annotated(Bundle::new(), "beyond");
+        box_.create()
+            .failed()
+            .says(key)
+            .says("than the ")
+            .says("this host has");
+        assert!(
+            fs::read_dir(box_.state_root()).unwrap().next().is_none(),
+            "{line}"
+        );
+    }
+    // A level's presets are for every host.
+    let box_ = annotated(Bundle::sh("true"), "lenient");
+    box_.run().ok();
     Ok(())
 }
 

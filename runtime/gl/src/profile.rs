@@ -10,6 +10,7 @@ mod tier;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,6 +19,8 @@ use gl_profile::apparmor::{self, Access, Rules};
 use gl_profile::seccomp::Filter;
 use gl_profile::{Format, Layer, MAX_PROFILE_BYTES, Profile, Source as _, Start, translate};
 use gl_spec::{Extras, Rootless};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -69,7 +72,7 @@ fn read(path: &Path) -> Result<Layer, Error> {
         path: path.to_owned(),
         source,
     };
-    let file = File::open(path).map_err(failed)?;
+    let file = open(path).map_err(failed)?;
     // One byte more than a profile may have: the parser then refuses it by its size.
     let mut limited = file.take(MAX_PROFILE_BYTES as u64 + 1);
     let mut bytes = Vec::new();
@@ -83,6 +86,29 @@ fn read(path: &Path) -> Result<Layer, Error> {
     };
     let format = format(path).unwrap_or(Format::Toml);
     Ok(Layer::parse(&path.to_string_lossy(), &text, format)?)
+}
+
+/// Opens a profile file. Root does not let others choose what it reads, nor what it says.
+fn open(path: &Path) -> io::Result<File> {
+    if !rustix::process::geteuid().is_root() {
+        return File::open(path);
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::LOOP) => {
+            let said = "it is a symbolic link, which root does not follow: name the file itself";
+            return Err(io::Error::other(said));
+        }
+        Err(errno) => return Err(errno.into()),
+    };
+    let stat = file.metadata()?;
+    match stat.is_file() && stat.mode() & 0o002 != 0 {
+        true => Err(io::Error::other(
+            "everybody may write to it: take that away (chmod o-w)",
+        )),
+        false => Ok(file),
+    }
 }
 
 /// The names that a container can choose, the built-in ones first, each once.

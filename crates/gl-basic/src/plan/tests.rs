@@ -5,6 +5,7 @@ use std::path::Path;
 
 use gl_profile::{Format, Layer};
 use gl_seccomp::Verdict;
+use gl_spec::Capacity;
 use rustix::io::Errno;
 
 use super::*;
@@ -82,6 +83,7 @@ const HOST: Host = Host {
     root: true,
     cgroup: None,
     tasks: None,
+    capacity: Capacity::UNKNOWN,
 };
 
 fn host() -> Host {

@@ -5,7 +5,7 @@ use gl_spec::oci::Spec;
 
 use super::{Effect, Host, Refused, Step, tighten};
 use crate::profile::Profile;
-use crate::value::OnMissing;
+use crate::value::{OnMissing, Origin, SourceKind};
 
 /// What would become of each line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,11 @@ fn forget(profile: &mut Profile, key: &str) -> bool {
     let (network, filesystem) = (&mut profile.network, &mut profile.filesystem);
     match key {
         "setup_timeout" => profile.setup_timeout.take().is_some(),
+        "limits.memory_limit_bytes" => left_to_level(&mut limits.memory_limit_bytes.origin),
+        "limits.max_processes" => left_to_level(&mut limits.max_processes.origin),
+        "limits.max_threads" => left_to_level(&mut limits.max_threads.origin),
+        "limits.max_open_files" => left_to_level(&mut limits.max_open_files.origin),
+        "limits.cpu_percent_limit" => limits.cpu_percent_limit.take().is_some(),
         "limits.disk_quota_bytes" => limits.disk_quota_bytes.take().is_some(),
         "limits.network_bandwidth_limit" => limits.network_bandwidth_limit.take().is_some(),
         "limits.max_connections" => limits.max_connections.take().is_some(),
@@ -77,6 +82,13 @@ fn forget(profile: &mut Profile, key: &str) -> bool {
         "filesystem.mask_paths" => emptied(&mut filesystem.mask_paths),
         _ => false,
     }
+}
+
+/// As if nobody had asked for so much.
+fn left_to_level(origin: &mut Origin) -> bool {
+    let had = origin.kind != SourceKind::Level;
+    origin.kind = SourceKind::Level;
+    had
 }
 
 fn emptied<T>(list: &mut Vec<T>) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use gl_spec::oci::{LinuxMemory, LinuxPids, Spec};
-use gl_spec::{Extras, Isolated, Rootless};
+use gl_spec::{Capacity, Extras, Isolated, Rootless};
 
 use super::{Controllers, Disk, Effect, Gvisor, Host, Processes, Users, tighten};
 use crate::node::Format;
@@ -19,6 +19,7 @@ const HOST: Host = Host {
     processes: Processes::Own,
     gvisor: Gvisor::Available,
     users: Users::Shared,
+    capacity: Capacity::UNKNOWN,
     disk: Disk::Available,
 };
 
@@ -29,6 +30,46 @@ fn profile(text: &str) -> Profile {
 
 fn spec() -> Spec {
     gl_spec::default_spec(Rootless::No)
+}
+
+#[test]
+fn limit_over_the_hosts_is_refused_and_a_levels_is_not() {
+    let host = Host {
+        capacity: Capacity {
+            memory: 100 << 20,
+            processors: 2,
+            tasks: 500,
+            files: 2000,
+        },
+        ..HOST
+    };
+    let tried = |text: &str| {
+        let (mut spec, mut extras) = (spec(), Extras::default());
+        tighten(&profile(text), &mut spec, &mut extras, &host, "id").map(drop)
+    };
+    // 512 MiB are a preset.
+    assert_eq!(tried(""), Ok(()));
+    for (line, fits) in [
+        ("memory_limit_bytes = \"100MiB\"", true),
+        ("memory_limit_bytes = 104857601", false),
+        ("cpu_percent_limit = 200", true),
+        ("cpu_percent_limit = 201", false),
+        ("max_open_files = 2000", true),
+        ("max_open_files = 2001", false),
+        ("max_threads = 500", true),
+        ("max_threads = 501", false),
+        ("max_threads = 500\nmax_processes = 500", true),
+    ] {
+        let key = line.split(' ').next().unwrap();
+        match tried(&format!("on_missing = \"degrade\"\n[limits]\n{line}\n")) {
+            Ok(()) => assert!(fits, "{line}"),
+            Err(err) => {
+                assert!(!fits, "{line}: {err}");
+                assert_eq!(err.place.key, format!("limits.{key}"), "{err}");
+                assert_eq!(err.place.line, 5, "{err}");
+            }
+        }
+    }
 }
 
 fn tightened(profile: &Profile, mut spec: Spec) -> (Spec, Extras) {

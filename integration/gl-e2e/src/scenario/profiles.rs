@@ -4,8 +4,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::command::fail;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::command::{fail, gone_within};
 use crate::engine::{Engine, Kind, docker, write_profile};
 use crate::kernel::{Traces, namespace, status};
 use crate::{Outcome, Skip};
@@ -200,6 +203,34 @@ pub fn profile_timeout_ends_the_container(engine: &Engine) -> Outcome {
         assert_eq!(container.wait(), want, "{program:?}");
         assert_eq!(container.inspect("{{.State.Running}}"), "false");
     }
+    Ok(())
+}
+
+/// The same where nobody of the engine is left: Podman's monitor, all that there is of it, is killed. containerd ends
+/// the container itself when its shim goes.
+pub fn profile_timeout_outlives_the_engine(engine: &Engine) -> Outcome {
+    let _own = Own::new("e2e-brief", "execution_timeout = 4\n");
+    let container = engine.start(&[&chosen(engine, "e2e-brief")], &["sleep", "1000"]);
+    let init = container.pid();
+    let monitor: i32 = status(init, "PPid").parse().unwrap_or_default();
+    assert_eq!(status(monitor, "Name"), "conmon", "above the container");
+    let (Some(init), Some(monitor)) = (Pid::from_raw(init), Pid::from_raw(monitor)) else {
+        fail("the container has no process");
+    };
+    kill_process(monitor, Signal::KILL).unwrap_or_else(|errno| fail(&format!("kill: {errno}")));
+    assert!(
+        gone_within(monitor, Duration::from_secs(10)),
+        "conmon lives on"
+    );
+    assert!(
+        !gone_within(init, Duration::from_secs(1)),
+        "it ended with conmon"
+    );
+    assert!(
+        gone_within(init, Duration::from_secs(20)),
+        "it runs on without conmon"
+    );
+    container.remove().ok();
     Ok(())
 }
 

@@ -1,5 +1,8 @@
 //! `gl profile check`.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use gl_e2e::{Outcome, Test, tests};
 use serde_json::json;
 
@@ -11,6 +14,7 @@ pub(crate) const TESTS: &[Test] = tests![
     check_goes_on_after_a_broken_file,
     check_warns_and_is_strict_on_demand,
     check_reads_no_more_than_a_profile_may_have,
+    file_that_others_choose_or_write_is_refused_for_root,
 ];
 
 fn check_of_a_good_file_says_nothing() -> Outcome {
@@ -20,6 +24,24 @@ fn check_of_a_good_file_says_nothing() -> Outcome {
     run(&["profile", "check", "--json", &own.path])?
         .ok()
         .prints("[]");
+    Ok(())
+}
+
+fn file_that_others_choose_or_write_is_refused_for_root() -> Outcome {
+    let own = Scratch::profile("");
+    let link = format!("{}.link.toml", own.path);
+    std::os::unix::fs::symlink(&own.path, &link).unwrap();
+    let linked = run(&["run", "--profile", &link, "--", "true"])?;
+    let checked = run(&["profile", "check", &link])?;
+    fs::remove_file(&link).unwrap();
+    for (out, status) in [(linked, 125), (checked, 1)] {
+        let out = out.status(status);
+        let said = out.stdout + &out.stderr;
+        assert!(said.contains("it is a symbolic link"), "{status}: {said}");
+    }
+    fs::set_permissions(&own.path, fs::Permissions::from_mode(0o646)).unwrap();
+    let out = run(&["run", "--profile", &own.path, "--", "true"])?.status(125);
+    assert!(out.stderr.contains("everybody may write to it"), "{out:?}");
     Ok(())
 }
 
