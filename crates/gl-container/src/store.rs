@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use gl_spec::{ContainerId, Warning};
-use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::container::Container;
@@ -140,19 +140,34 @@ impl Store {
 
     /// Makes a container's directory, empty and locked.
     pub(crate) fn make(&self, id: &ContainerId) -> Result<StateDir, Error> {
-        let path = self.path.join(id.as_str());
-        match rustix::fs::mkdirat(&self.fd, id.as_str(), Mode::from_raw_mode(0o700)) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => {
-                return Err(Error::Exists {
-                    id: id.as_str().to_owned(),
-                });
+        loop {
+            match rustix::fs::mkdirat(&self.fd, id.as_str(), Mode::from_raw_mode(0o700)) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => return Err(exists(id)),
+                Err(source) => {
+                    return Err(Error::file("make", self.path.join(id.as_str()))(source));
+                }
             }
-            Err(source) => return Err(Error::file("make", path)(source)),
+            if let Some(dir) = self.claim(id)? {
+                return Ok(dir);
+            }
         }
-        let dir = self.open_dir(id)?;
-        dir.lock()?;
-        Ok(dir)
+    }
+
+    /// Takes the directory of this name for a new container; `None` if it was removed meanwhile.
+    ///
+    /// Between its making and its lock a `delete` may remove it, and somebody else make another: it is
+    /// whose who locks it first.
+    fn claim(&self, id: &ContainerId) -> Result<Option<StateDir>, Error> {
+        let dir = match self.open_locked(id) {
+            Err(Error::Missing { .. }) => return Ok(None),
+            other => other?,
+        };
+        match rustix::fs::accessat(&dir.fd, RECORD, Access::EXISTS, AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(Some(dir)),
+            Ok(()) => Err(exists(id)),
+            Err(source) => Err(Error::file("inspect", dir.path(RECORD))(source)),
+        }
     }
 
     /// Removes a container's directory with the files in it.
@@ -226,6 +241,12 @@ fn is_state_file(name: &[u8]) -> bool {
     ]
     .iter()
     .any(|file| name == file.as_bytes())
+}
+
+fn exists(id: &ContainerId) -> Error {
+    Error::Exists {
+        id: id.as_str().to_owned(),
+    }
 }
 
 fn missing(id: &ContainerId) -> Error {
@@ -349,3 +370,6 @@ pub(crate) fn read_all(file: &OwnedFd, expected: usize) -> Result<Vec<u8>, Errno
     bytes.truncate(len);
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;
