@@ -228,8 +228,8 @@ fn recover(box_: &Bundle, verb: &str) {
     );
     if status == "created" {
         let out = box_.start();
-        // A create that was killed before its last word takes its init along, which may take a moment.
-        let expected = match verb == "create" && out.code != 0 {
+        // Whoever is killed before the last word to init takes that along, which may take a moment.
+        let expected = match matches!(verb, "create" | "start") && out.code != 0 {
             true => {
                 let stopped = ["was killed", "is stopped"];
                 let told = stopped.iter().any(|why| out.stderr.contains(why));
