@@ -3,7 +3,8 @@
 //! One file for each known flaw, named by its CVE, and for each class without a number; static
 //! variants, and races in which a co-tenant swaps names while containers are created or entered.
 //! Races run a few rounds, or `$GL_ROUNDS`: `hack/test --long --only attacks` runs 2000. Each test
-//! runs between two snapshots of the host, see [`ground::watched`].
+//! runs between two snapshots of the host, see [`ground::watched`]. That each can fail is shown by
+//! [`faults`], on runtimes with a flaw.
 
 mod calls;
 mod cve_2016_3697;
@@ -26,6 +27,7 @@ mod cve_2026_30892;
 mod cve_2026_41579;
 mod cve_2026_88264;
 mod descriptors;
+mod faults;
 mod filters;
 mod gate;
 mod ground;
@@ -40,7 +42,7 @@ mod state_directory;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if let Some(status) = second_look::helper() {
+    if let Some(status) = faults::helper().or_else(second_look::helper) {
         return status;
     }
     let tests = [
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         rules::TESTS,
         second_look::TESTS,
         hostile::TESTS,
+        faults::TESTS,
     ];
     let status = gl_e2e::bundle::main_around(&tests.concat(), ground::watched);
     ground::remove_victim();
