@@ -1,7 +1,8 @@
 //! A kernel that lacks system calls: a seccomp filter that answers `ENOSYS` for them.
 //!
 //! The filter stays with the command and with all that it starts, so the programs of a container lack the
-//! calls as well. It sees numbers only: `CLONE_INTO_CGROUP`, a flag in memory, is taken away with `clone3`.
+//! calls as well. It sees numbers only: `CLONE_INTO_CGROUP`, a flag in memory, is taken away with `clone3`,
+//! or alone by a filter that asks (`into_cgroup`).
 #![expect(
     clippy::missing_panics_doc,
     clippy::unwrap_used,
@@ -12,7 +13,9 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
+
+mod into_cgroup;
 
 /// What can be hidden.
 const CALLS: [(&str, libc::c_long); 10] = [
@@ -31,19 +34,23 @@ const CALLS: [(&str, libc::c_long); 10] = [
 /// The option that makes a test program run a command without some system calls.
 pub const OPTION: &str = "--without";
 
-/// Becomes a command without these system calls, if the arguments are `--without CALL[,CALL...] -- COMMAND...`;
-/// else returns.
+/// Becomes a command without these system calls, if the arguments are `--without CALL[,CALL...] -- COMMAND...`,
+/// or runs it to its end if the call is `CLONE_INTO_CGROUP`; else returns nothing.
 ///
 /// # Errors
 ///
 /// What the kernel says of the filter or of the command.
-pub fn become_command() -> io::Result<()> {
+pub fn become_command() -> io::Result<Option<ExitCode>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [option, calls, dashes, program, rest @ ..] = &*args else {
-        return Ok(());
+        return Ok(None);
     };
     if option != OPTION || dashes != "--" {
-        return Ok(());
+        return Ok(None);
+    }
+    if calls == into_cgroup::NAME {
+        let status = into_cgroup::run(program, rest)?;
+        return Ok(Some(ExitCode::from(u8::try_from(status).unwrap_or(1))));
     }
     let numbers: Vec<u32> = calls.split(',').map(number).collect();
     hide(&numbers)?;
@@ -83,8 +90,11 @@ const ARCH: u32 = 0xc000_00b7;
 const NUMBER_AT: u32 = 0;
 const ARCH_AT: u32 = 4;
 
-/// The filter: `ENOSYS` for the calls of this machine's own kind, everything else as it is.
-fn filter(numbers: &[u32]) -> Vec<libc::sock_filter> {
+/// What the filter of a missing call does.
+const UNKNOWN: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+
+/// The filter: an action for the calls of this machine's own kind, everything else as it is.
+fn filter(numbers: &[u32], action: u32) -> Vec<libc::sock_filter> {
     let op = |code: u32, jt, jf, k| libc::sock_filter {
         code: u16::try_from(code).unwrap(),
         jt,
@@ -94,7 +104,6 @@ fn filter(numbers: &[u32]) -> Vec<libc::sock_filter> {
     let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let end = libc::BPF_RET | libc::BPF_K;
-    let unknown = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
     let mut program = vec![
         op(load, 0, 0, ARCH_AT),
         op(equal, 1, 0, ARCH),
@@ -103,7 +112,7 @@ fn filter(numbers: &[u32]) -> Vec<libc::sock_filter> {
     ];
     for number in numbers {
         program.push(op(equal, 0, 1, *number));
-        program.push(op(end, 0, 0, unknown));
+        program.push(op(end, 0, 0, action));
     }
     program.push(op(end, 0, 0, libc::SECCOMP_RET_ALLOW));
     program
@@ -112,7 +121,7 @@ fn filter(numbers: &[u32]) -> Vec<libc::sock_filter> {
 /// Puts the filter on this process. Takes root: without `no_new_privs`, which the runtime would inherit.
 #[expect(unsafe_code, reason = "no wrapper of the call is at hand")]
 fn hide(numbers: &[u32]) -> io::Result<()> {
-    let mut program = filter(numbers);
+    let mut program = filter(numbers, UNKNOWN);
     let list = libc::sock_fprog {
         len: u16::try_from(program.len()).unwrap(),
         filter: program.as_mut_ptr(),

@@ -11,14 +11,19 @@ use std::fs;
 use std::process::{Command, ExitCode, Stdio};
 
 use gl_e2e::bundle::{self, Bundle, Host, Output, finish};
+use gl_e2e::kernel::is_v2;
 use gl_e2e::old_kernel::{OPTION, become_command, program_beside, runtime_without};
 use gl_e2e::{Outcome, Skip, gl, tests};
 
 #[expect(clippy::print_stderr, reason = "a command that does not start")]
 fn main() -> ExitCode {
-    if let Err(err) = become_command() {
-        eprintln!("old_kernel: {err}");
-        return ExitCode::FAILURE;
+    match become_command() {
+        Ok(None) => {}
+        Ok(Some(status)) => return status,
+        Err(err) => {
+            eprintln!("old_kernel: {err}");
+            return ExitCode::FAILURE;
+        }
     }
     bundle::main(tests![
         without_clone3_containers_live_and_die,
@@ -29,6 +34,9 @@ fn main() -> ExitCode {
         without_clone3_hooks_run,
         without_clone3_limits_hold,
         without_clone3_attacks_fail,
+        without_clone_into_cgroup_containers_live_and_die,
+        without_clone_into_cgroup_processes_are_added,
+        without_clone_into_cgroup_limits_hold,
         needed_call_that_is_missing_is_named_by_create_and_run,
         needed_call_that_is_missing_is_named_by_exec,
         needed_call_that_is_missing_is_named_to_a_plain_user,
@@ -170,6 +178,52 @@ fn without_clone3_attacks_fail() -> Outcome {
         "cve_2022",
     ];
     passes("clone3", "attacks", &words)
+}
+
+/// Runs tests of another program without the flag alone, which must have been asked for.
+fn passes_outside(program: &str, words: &[&str]) -> Outcome {
+    greenlang_only()?;
+    if !is_v2() {
+        return Err(Skip("no process is born into a cgroup of v1".to_owned()));
+    }
+    let path = program_beside(program)
+        .ok_or_else(|| Skip(format!("the program {program} is not beside this one")))?;
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([OPTION, "CLONE_INTO_CGROUP", "--"])
+        .arg(path)
+        .args(words)
+        .env("GL_ROUNDS", bundle::rounds(2).to_string())
+        .env_remove("GL_E2E_NAMESPACE")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+    let passed = text.lines().filter(|line| line.starts_with("ok ")).count();
+    assert!(passed >= words.len(), "too few tests ran:\n{text}");
+    let count = errors
+        .lines()
+        .filter_map(|line| line.strip_prefix("CLONE_INTO_CGROUP was refused "))
+        .filter_map(|rest| rest.split(' ').next()?.parse::<usize>().ok())
+        .next_back();
+    assert!(count > Some(0), "the flag was not asked for:\n{errors}");
+    Ok(())
+}
+
+fn without_clone_into_cgroup_containers_live_and_die() -> Outcome {
+    passes_outside("lifecycle", &[])
+}
+
+fn without_clone_into_cgroup_processes_are_added() -> Outcome {
+    passes_outside("exec", &["joins", "returns", "detach", "cgroup", "many"])
+}
+
+fn without_clone_into_cgroup_limits_hold() -> Outcome {
+    passes_outside(
+        "cgroup",
+        &["pids_limit", "memory_limit", "device_list", "path_"],
+    )
 }
 
 fn needed_call_that_is_missing_is_named_by_create_and_run() -> Outcome {
