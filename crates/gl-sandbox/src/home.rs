@@ -117,7 +117,8 @@ impl Home {
 
     /// Notes that the program runs, and as which process.
     pub(crate) fn program_is(&self, program: Program) -> Result<(), Error> {
-        // Once, in a directory of ours: half of it is as good as nothing to whoever reads it.
+        // Once, in a directory of ours: half of it is as good as nothing to whoever reads it. Those that wait
+        // for it look again when it is closed.
         self.place.create(PROGRAM, &program).map(drop)
     }
 

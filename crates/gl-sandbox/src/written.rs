@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::dirs::Sandboxes;
 use crate::error::Error;
 use crate::home::Place;
-use crate::known::attached;
+use crate::known::{attached, unknown};
 use crate::logs::{Piece, Reading, Stream};
 
 /// Why waiting for more is over.
@@ -49,7 +49,10 @@ impl Sandboxes {
         let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
         let changes = inotify::init(flags).map_err(failed())?;
         let wanted = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::ONLYDIR;
-        inotify::add_watch(&changes, place.path(), wanted).map_err(failed())?;
+        match inotify::add_watch(&changes, place.path(), wanted) {
+            Err(Errno::NOENT) => return Err(unknown(id)),
+            other => other.map_err(failed())?,
+        };
         Ok(Written {
             worker: place.worker()?,
             place,

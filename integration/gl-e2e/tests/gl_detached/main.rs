@@ -44,7 +44,7 @@ use states::{
     options_that_need_the_caller_are_refused, prune_leaves_the_young,
     removal_wants_force_while_it_runs, removals_at_once_leave_nothing,
     stop_and_cont_reach_the_program, unknown_names_are_refused, user_does_not_see_those_of_root,
-    what_ends_while_it_is_listed,
+    what_ends_while_it_is_listed, what_waits_for_the_start_waits_no_longer,
 };
 
 fn main() -> ExitCode {
@@ -77,6 +77,7 @@ fn main() -> ExitCode {
         removals_at_once_leave_nothing,
         kill_while_it_starts_leaves_nothing,
         what_ends_while_it_is_listed,
+        what_waits_for_the_start_waits_no_longer,
         prune_leaves_the_young,
         exec_is_bound_as_the_program_is,
         exec_of_a_user_is_bound_as_the_program_is,

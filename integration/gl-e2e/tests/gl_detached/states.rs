@@ -1,13 +1,16 @@
 //! Sandboxes in every state: what is seen of them, what they take and what they refuse.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use gl_e2e::bundle::Bundle;
 use gl_e2e::bundle::kernel::eventually;
+use gl_e2e::bundle::process::start;
 use gl_e2e::command::output;
 use gl_e2e::gl::{BASIC, User, assert_nothing_left, left, started};
 use gl_e2e::{Outcome, bundle};
-use serde_json::Value;
+use rustix::process::{Signal, kill_process};
+use serde_json::{Value, json};
 
 use crate::{Sandbox, Who};
 
@@ -213,7 +216,7 @@ pub(crate) fn removals_at_once_leave_nothing() -> Outcome {
         assert_eq!(seen, [0, 1, 1, 1, 1, 1]);
         // Many look at one whose worker was killed, and all take away what it left.
         let sandbox = Who::Root.detach("ps", options, "sleep 1000")?;
-        rustix::process::kill_process(sandbox.worker(), rustix::process::Signal::KILL).unwrap();
+        kill_process(sandbox.worker(), Signal::KILL).unwrap();
         assert_eq!(at_once(&["ps", "-a"]), [0; 6]);
         assert_eq!(sandbox.seen()?["state"], "died");
     }
@@ -280,6 +283,42 @@ pub(crate) fn what_ends_while_it_is_listed() -> Outcome {
             "{seen:?}"
         );
     }
+    Ok(())
+}
+
+pub(crate) fn what_waits_for_the_start_waits_no_longer() -> Outcome {
+    let box_ = Bundle::sh("exec sleep 1000");
+    let go = box_.dir().join("go");
+    let hook = format!("until [ -e {} ]; do sleep 0.01; done", go.display());
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", hook]}]);
+    let box_ = box_.set("/hooks/createRuntime", hook);
+    box_.write_config();
+    let name = format!("{}hook", bundle::tag());
+    let sandbox = Sandbox {
+        who: &Who::Root,
+        name: name.clone(),
+    };
+    let dir = box_.dir().to_str().unwrap();
+    let run = ["run", "-d", "--name", &name, "--allow", "--bundle", dir];
+    let mut run = start(&mut Who::Root.command(&run)?);
+    eventually("the sandbox is starting", || {
+        (sandbox.seen().ok()?["state"] == "starting").then_some(())
+    });
+    let mut kill = start(&mut Who::Root.command(&["kill", "-s", "CONT", &name])?);
+    let pid = i32::try_from(kill.id()).unwrap();
+    eventually("gl kill waits", || {
+        let all = bundle::kernel::descriptors(pid);
+        let mut all = all.values();
+        all.any(|path| path.ends_with("anon_inode:inotify"))
+            .then_some(())
+    });
+    let begun = Instant::now();
+    fs::write(&go, "").unwrap();
+    assert_eq!(kill.wait().unwrap().code(), Some(0));
+    let took = begun.elapsed();
+    // At most it waits for 5 s.
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert_eq!(run.wait().unwrap().code(), Some(0));
     Ok(())
 }
 
