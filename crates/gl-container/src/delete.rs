@@ -1,6 +1,7 @@
 //! `delete`: everything that was made for a container goes.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use gl_cgroup::{Cgroup, Parents};
 use gl_spec::oci::Spec;
@@ -14,7 +15,7 @@ use crate::container::{Container, PATIENCE, read_record};
 use crate::error::Error;
 use crate::extras;
 use crate::gvisor;
-use crate::store::Store;
+use crate::store::{StateDir, Store};
 
 /// Whether a running container is deleted too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,19 +52,45 @@ pub(crate) fn delete_with(
     };
     match (read_record(&dir, id), force) {
         (Ok(record), _) => delete_loaded(store, &Container { dir, record }, force, spec),
-        // A directory without a usable record: its maker was killed before the cgroup was made.
         (Err(Error::Missing { .. } | Error::Corrupt { .. }), Force::Yes) => {
-            match extras::read(&dir) {
-                Ok(extras) => apparmor::unload(&extras.apparmor)?,
-                // Killed while it was written, and nothing is loaded before.
-                Err(Error::Corrupt { .. }) => {}
-                Err(err) => return Err(err),
-            }
-            gvisor::remove(store, id, None)?;
-            store.remove(id, &dir).map(|()| HookFailures::new())
+            remove_unrecorded(store, id, &dir).map(|()| HookFailures::new())
         }
         (Err(err), _) => Err(err),
     }
+}
+
+/// Deletes the container that was made of this bundle, also a running one, or what its maker has left that was
+/// killed; nothing where there is none, or where the id is that of a container of another bundle.
+///
+/// # Errors
+///
+/// As [`delete`].
+pub fn delete_of(store: &Store, id: &ContainerId, bundle: &Path) -> Result<HookFailures, Error> {
+    let dir = match store.open_locked(id) {
+        Err(Error::Missing { .. }) => return Ok(HookFailures::new()),
+        other => other?,
+    };
+    match read_record(&dir, id) {
+        // What is seen under the lock stays as it is.
+        Ok(record) if record.bundle != bundle => Ok(HookFailures::new()),
+        Ok(record) => delete_loaded(store, &Container { dir, record }, Force::Yes, None),
+        Err(Error::Missing { .. } | Error::Corrupt { .. }) => {
+            remove_unrecorded(store, id, &dir).map(|()| HookFailures::new())
+        }
+        Err(err) => Err(err),
+    }
+}
+
+/// Removes a directory without a usable record: its maker was killed before the cgroup was made.
+fn remove_unrecorded(store: &Store, id: &ContainerId, dir: &StateDir) -> Result<(), Error> {
+    match extras::read(dir) {
+        Ok(extras) => apparmor::unload(&extras.apparmor)?,
+        // Killed while it was written, and nothing is loaded before.
+        Err(Error::Corrupt { .. }) => {}
+        Err(err) => return Err(err),
+    }
+    gvisor::remove(store, id, None)?;
+    store.remove(id, dir)
 }
 
 pub(crate) fn delete_loaded(

@@ -41,7 +41,7 @@ pub use checkpoint::{
 };
 pub use container::Container;
 pub use create::{CreateRequest, Decision, Denials, create};
-pub use delete::{Force, HookFailures, delete};
+pub use delete::{Force, HookFailures, delete, delete_of};
 pub use error::Error;
 pub use exec::{ExecRequest, Outcome, Paused, exec};
 pub use gl_criu::{CgroupMode, Criu, PageServer};

@@ -224,18 +224,8 @@ impl Sandboxes {
 
     /// Takes away what runs of a sandbox, and its cgroup.
     fn clean_up(&self, id: &ContainerId) -> Result<(), Error> {
-        let own = match self.store().load(id) {
-            Ok(container) => container.bundle() == self.dir(id).join(BUNDLE),
-            // Its maker has come as far as a directory, or not even that.
-            Err(gl_container::Error::Missing { .. }) => true,
-            Err(err) => return Err(err.into()),
-        };
-        if own {
-            match gl_container::delete(self.store(), id, gl_container::Force::Yes) {
-                Ok(_) | Err(gl_container::Error::Missing { .. }) => {}
-                Err(err) => return Err(err.into()),
-            }
-        }
+        // Also where its maker has come as far as a directory, or half of a record.
+        gl_container::delete_of(self.store(), id, &self.dir(id).join(BUNDLE))?;
         basic::clean_up(&self.dir(id))
     }
 

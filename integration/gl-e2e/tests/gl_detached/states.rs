@@ -1,6 +1,7 @@
 //! Sandboxes in every state: what is seen of them, what they take and what they refuse.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use gl_e2e::bundle::Bundle;
@@ -319,6 +320,20 @@ pub(crate) fn what_waits_for_the_start_waits_no_longer() -> Outcome {
     // At most it waits for 5 s.
     assert!(took < Duration::from_secs(4), "{took:?}");
     assert_eq!(run.wait().unwrap().code(), Some(0));
+    Ok(())
+}
+
+/// As a worker leaves it that is killed at the wrong moment.
+pub(crate) fn half_of_a_record_holds_nothing_up() -> Outcome {
+    let sandbox = Who::Root.detach("half", &BASIC, "sleep 1000")?;
+    let state = Path::new("/run/greenlang").join(&sandbox.name);
+    fs::create_dir(&state).unwrap();
+    fs::write(state.join("state.json"), "{").unwrap();
+    kill_process(sandbox.worker(), Signal::KILL).unwrap();
+    eventually("the sandbox has died", || {
+        (sandbox.gl(&["rm"]).ok()?.status == 0).then_some(())
+    });
+    assert!(!state.is_dir(), "{}", state.display());
     Ok(())
 }
 
