@@ -109,12 +109,15 @@ const LIMIT: Duration = Duration::from_secs(30);
 struct Made {
     temp: Temp,
     cgroup: Option<Cgroup>,
+    /// Held by the guard as well: what it removes goes by its path, which nobody else may use yet.
+    lock: Option<OwnedFd>,
 }
 
 impl Orphaned for Made {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let mut all = self.temp.descriptors().to_vec();
         all.extend(self.cgroup.iter().map(Cgroup::descriptor));
+        all.extend(self.lock.iter().map(AsFd::as_fd));
         all
     }
 
@@ -132,7 +135,7 @@ impl Orphaned for Made {
 }
 
 impl Made {
-    fn make(plan: &Plan) -> Result<Self, Error> {
+    fn make(plan: &Plan, lock: Option<OwnedFd>) -> Result<Self, Error> {
         let temp = Temp::make(&plan.temp, &plan.name)?;
         let cgroup = match &plan.group {
             None => None,
@@ -145,7 +148,7 @@ impl Made {
                 }
             },
         };
-        Ok(Self { temp, cgroup })
+        Ok(Self { temp, cgroup, lock })
     }
 
     fn try_remove(&self) -> Vec<Error> {
@@ -181,7 +184,11 @@ pub fn run(plan: &Plan, company: &mut dyn Companion) -> Result<Finished, Error> 
         Terminal::Own => Some(open_pty().map_err(Error::host("open a terminal"))?),
         Terminal::Inherit => None,
     };
-    let made = Made::make(plan)?;
+    let lock = company
+        .lock()
+        .map(|lock| rustix::io::fcntl_dupfd_cloexec(lock, 0));
+    let lock = lock.transpose().map_err(Error::host("pass the lock on"))?;
+    let made = Made::make(plan, lock)?;
     let started = start(plan, (&made, filter.as_ref()), pty, (begun, company));
     let (bare, master) = match started {
         Ok(started) => started,

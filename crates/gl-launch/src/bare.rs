@@ -100,6 +100,11 @@ pub trait Companion: Beside {
 
     /// The program runs.
     fn started(&mut self, _pid: Pid) {}
+
+    /// What the guard keeps open as well, until nothing is left: a lock by which others know.
+    fn lock(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// Nobody. A listener is closed: what it would be asked fails with `ENOSYS`.

@@ -155,4 +155,8 @@ impl gl_basic::Companion for Along<'_> {
     fn started(&mut self, pid: Pid) {
         self.0.program_runs(Ok(pid));
     }
+
+    fn lock(&self) -> Option<BorrowedFd<'_>> {
+        self.0.lock()
+    }
 }

@@ -8,8 +8,9 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
+use rustix::event::{Timespec, poll};
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
@@ -31,6 +32,13 @@ const REPORT: &str = "report.json";
 const DIED: &str = "died";
 /// The most that is read of a file, in bytes.
 const MOST: u64 = 16 << 20;
+
+/// How long the lock of a dead worker is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+const MOMENT: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 2_000_000,
+};
 
 /// What a sandbox is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +95,7 @@ impl Program {
 pub(crate) struct Home {
     place: Place,
     /// Closed with the process.
-    _lock: OwnedFd,
+    lock: OwnedFd,
 }
 
 impl Home {
@@ -98,7 +106,7 @@ impl Home {
         let lock = place.create(ENTRY, entry)?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(Error::file("lock", dir.join(ENTRY)))?;
-        Ok(Self { place, _lock: lock })
+        Ok(Self { place, lock })
     }
 
     /// The same by the name that the directory has now.
@@ -109,6 +117,11 @@ impl Home {
 
     pub(crate) fn dir(&self) -> &Path {
         &self.place.path
+    }
+
+    /// For who takes it away after the worker: it is looked after as long as that has the lock.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -179,13 +192,22 @@ impl Place {
     }
 
     /// Waits until nobody has the lock of its worker, which is dead: what that had just forked has it
-    /// as well, until it closes its descriptors or ends.
+    /// as well, until it closes its descriptors or ends, and who takes a program of the tier `basic` away.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`], also if somebody has it for long.
     pub(crate) fn wait_until_released(&self) -> Result<(), Error> {
-        let Some(file) = self.file(ENTRY)? else {
-            return Ok(());
-        };
-        rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockShared))
-            .map_err(Error::file("lock", self.path.join(ENTRY)))
+        let until = Instant::now().checked_add(PATIENCE);
+        while self.is_held()? {
+            if until.is_none_or(|until| Instant::now() > until) {
+                return Err(Error::file("lock", self.path.join(ENTRY))(Errno::TIMEDOUT));
+            }
+            // Nobody tells who waits for a lock only so long.
+            rustix::io::retry_on_intr(|| poll(&mut [], Some(&MOMENT)))
+                .map_err(Error::host("wait for a lock"))?;
+        }
+        Ok(())
     }
 
     /// What the sandbox is; none if that cannot be read.

@@ -283,19 +283,21 @@ impl Sandboxes {
     /// [`Error::Unknown`] and [`Error::Alive`] without force; [`Error::Stuck`] if it does not end;
     /// [`Error::File`].
     pub fn forget(&self, id: &ContainerId, force: Force) -> Result<(), Error> {
-        let worker = match self.place(id)? {
+        let place = match self.place(id)? {
             None if force == Force::Yes => return Ok(()),
             None => return Err(unknown(id)),
-            Some(place) => place.worker()?,
+            Some(place) => place,
         };
-        match (worker, force) {
+        match (place.worker()?, force) {
             (None, _) => {}
-            (Some(_), Force::No) => {
-                return Err(Error::Alive {
-                    id: id.as_str().to_owned(),
-                });
-            }
+            (Some(_), Force::No) => return Err(alive(id)),
             (Some(worker), Force::Yes) => self.end(id, &worker)?,
+        }
+        match force {
+            // What a killed worker left may still be on its way out.
+            Force::Yes => place.wait_until_released()?,
+            Force::No if place.is_held()? => return Err(alive(id)),
+            Force::No => {}
         }
         let _alone = self.one_at_a_time()?;
         match self.dead(id)? {
@@ -444,6 +446,12 @@ fn ends(process: &OwnedFd, within: Option<Duration>) -> Result<bool, Error> {
 
 pub(crate) fn unknown(id: &ContainerId) -> Error {
     Error::Unknown {
+        id: id.as_str().to_owned(),
+    }
+}
+
+fn alive(id: &ContainerId) -> Error {
+    Error::Alive {
         id: id.as_str().to_owned(),
     }
 }

@@ -174,6 +174,11 @@ impl Watching {
         dir
     }
 
+    /// What tells others that the sandbox is looked after.
+    pub(crate) fn lock(&self) -> Option<BorrowedFd<'_>> {
+        self.home.as_ref().map(Home::lock)
+    }
+
     /// Leaves the caller.
     pub(super) fn detach(&mut self, tells: OwnedFd) -> Result<(), Error> {
         if let Some(home) = &self.home {

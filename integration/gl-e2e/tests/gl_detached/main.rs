@@ -41,8 +41,8 @@ use serde_json::Value;
 use states::{
     ended_sandbox_takes_nothing, foreground_is_listed_and_killed,
     half_of_a_record_holds_nothing_up, kill_while_it_starts_leaves_nothing,
-    name_of_one_that_ended_is_taken, names_may_be_cut_short,
-    options_that_need_the_caller_are_refused, prune_leaves_the_young,
+    name_is_in_use_until_its_guard_is_through, name_of_one_that_ended_is_taken,
+    names_may_be_cut_short, options_that_need_the_caller_are_refused, prune_leaves_the_young,
     removal_wants_force_while_it_runs, removals_at_once_leave_nothing,
     stop_and_cont_reach_the_program, unknown_names_are_refused, user_does_not_see_those_of_root,
     what_ends_while_it_is_listed, what_waits_for_the_start_waits_no_longer,
@@ -79,6 +79,7 @@ fn main() -> ExitCode {
         kill_while_it_starts_leaves_nothing,
         what_ends_while_it_is_listed,
         what_waits_for_the_start_waits_no_longer,
+        name_is_in_use_until_its_guard_is_through,
         half_of_a_record_holds_nothing_up,
         prune_leaves_the_young,
         exec_is_bound_as_the_program_is,

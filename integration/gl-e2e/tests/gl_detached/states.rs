@@ -10,7 +10,7 @@ use gl_e2e::bundle::process::start;
 use gl_e2e::command::output;
 use gl_e2e::gl::{BASIC, User, assert_nothing_left, left, started};
 use gl_e2e::{Outcome, bundle};
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::{Sandbox, Who};
@@ -320,6 +320,31 @@ pub(crate) fn what_waits_for_the_start_waits_no_longer() -> Outcome {
     // At most it waits for 5 s.
     assert!(took < Duration::from_secs(4), "{took:?}");
     assert_eq!(run.wait().unwrap().code(), Some(0));
+    Ok(())
+}
+
+/// Whoever takes a program of the tier `basic` away whose worker was killed goes by the name.
+pub(crate) fn name_is_in_use_until_its_guard_is_through() -> Outcome {
+    let sandbox = Who::Root.detach("guard", &BASIC, "sleep 1000")?;
+    let worker = sandbox.worker();
+    let below = gl_e2e::kernel::processes_below(worker.as_raw_nonzero().get());
+    let is_guard = |pid: &&i32| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+        name.is_ok_and(|name| name.trim() == "greenlang-guard")
+    };
+    let guard = Pid::from_raw(*below.keys().find(is_guard).unwrap()).unwrap();
+    kill_process(guard, Signal::STOP).unwrap();
+    kill_process(worker, Signal::KILL).unwrap();
+    bundle::kernel::wait_dead(worker.as_raw_nonzero().get());
+    let refused = sandbox.gl(&["rm"])?;
+    assert_eq!(refused.status, 1, "{refused}");
+    assert!(refused.stderr.contains("it has not ended"), "{refused}");
+    let refused = Who::Root.gl(&["run", "--name", &sandbox.name, "--", "true"])?;
+    assert_eq!(refused.status, 125, "{refused}");
+    kill_process(guard, Signal::CONT).unwrap();
+    sandbox.gl(&["rm", "--force"])?.ok();
+    assert_eq!(sandbox.seen()?, Value::Null);
+    assert_nothing_left(&sandbox.name);
     Ok(())
 }
 
