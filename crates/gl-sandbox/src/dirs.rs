@@ -64,12 +64,8 @@ impl Sandboxes {
     /// Makes the directory of a new sandbox, which is this process's from then on.
     pub(crate) fn make(&self, id: &ContainerId, entry: &Entry) -> Result<Home, Error> {
         // Nobody ever sees one that says nothing and that nobody holds.
-        let new = self.unnamed(rustix::process::getpid());
+        let new = self.make_unnamed()?;
         let failed = || Error::io("make", &new);
-        DirBuilder::new()
-            .mode(self.mode)
-            .create(&new)
-            .map_err(failed())?;
         let mode = Permissions::from_mode(self.mode);
         let made = std::fs::set_permissions(&new, mode).map_err(failed());
         let made = made.and_then(|()| Home::begin(&new, entry));
@@ -106,8 +102,19 @@ impl Sandboxes {
         Ok(lock)
     }
 
-    fn unnamed(&self, worker: Pid) -> PathBuf {
-        self.dir.join(format!("{NEW}{}", worker.as_raw_nonzero()))
+    /// Makes a directory that is no sandbox's yet.
+    fn make_unnamed(&self) -> Result<PathBuf, Error> {
+        let own = rustix::process::getpid().as_raw_nonzero();
+        let mut number = 0_u32;
+        loop {
+            let new = self.dir.join(format!("{NEW}{own}-{number}"));
+            match DirBuilder::new().mode(self.mode).create(&new) {
+                Ok(()) => return Ok(new),
+                // Of a process that had our number, and was killed.
+                Err(err) if err.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(err) => return Err(Error::io("make", new)(err)),
+            }
+        }
     }
 
     /// Removes the directory of a sandbox with all that is in it; one that is gone is no error. Nothing in it
