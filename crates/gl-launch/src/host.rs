@@ -42,8 +42,13 @@ pub fn capacity() -> Capacity {
 
 /// The processors that are there, whatever our affinity or cgroup says.
 fn processors() -> u64 {
-    let text = read_start("/sys/devices/system/cpu/online").unwrap_or_default();
-    let list = String::from_utf8_lossy(&text);
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/online");
+    text.map_or(u64::MAX, |list| count(&list))
+}
+
+/// How many numbers a list of the kernel's has, such as `0-3,8`; `u64::MAX` if it is none. One with every other
+/// processor, as without SMT, is long.
+fn count(list: &str) -> u64 {
     let counts = list.trim().split(',').map(|part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
@@ -232,4 +237,23 @@ fn sealed_copy() -> Result<OwnedFd, Errno> {
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     rustix::fs::fcntl_add_seals(&copy, seals)?;
     Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn list_of_processors_is_counted_whole() {
+        let every_other: Vec<_> = (0..512).step_by(2).map(|one| one.to_string()).collect();
+        for (list, want) in [
+            ("0\n", 1),
+            ("0-3,8,10-11\n", 7),
+            (&every_other.join(","), 256),
+            ("\n", u64::MAX),
+            ("3-0\n", u64::MAX),
+        ] {
+            assert_eq!(count(list), want, "{list:?}");
+        }
+    }
 }
