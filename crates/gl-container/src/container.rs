@@ -319,11 +319,10 @@ impl Container {
 
     /// The config as it was at create.
     pub(crate) fn spec(&self) -> Result<Spec, Error> {
-        let corrupt = || Error::Corrupt {
-            path: self.dir.path(CONFIG),
-        };
-        let bytes = self.dir.read(CONFIG)?.ok_or_else(corrupt)?;
-        Ok(gl_spec::load(&bytes)?.spec)
+        match self.dir.read(CONFIG)? {
+            Some(bytes) => Ok(gl_spec::load(&bytes)?.spec),
+            None => Err(self.dir.lacks(CONFIG, &self.record.id)),
+        }
     }
 
     /// Why greenlang ended it, if it did.
@@ -368,8 +367,14 @@ impl Container {
     ///
     /// # Errors
     ///
+    /// [`Error::NotRunning`] while it is being made, as its config is; [`Error::Missing`] if it is deleted meanwhile;
     /// [`Error::Corrupt`] or [`Error::File`].
     pub fn process(&self) -> Result<Process, Error> {
+        if self.record.phase == Phase::Creating {
+            return Err(Error::NotRunning {
+                status: Status::Creating,
+            });
+        }
         let spec = self.spec()?;
         spec.process().clone().ok_or_else(|| Error::Corrupt {
             path: self.dir.path(CONFIG),

@@ -121,11 +121,10 @@ impl Store {
         let dir = self.open_dir(id)?;
         dir.lock()?;
         // Whoever had the lock may have deleted the container.
-        let still = rustix::fs::fstat(&dir.fd).map_err(Error::file("inspect", &dir.path))?;
-        if still.st_nlink == 0 {
-            return Err(missing(id));
+        match dir.is_removed()? {
+            true => Err(missing(id)),
+            false => Ok(dir),
         }
-        Ok(dir)
     }
 
     fn open_dir(&self, id: &ContainerId) -> Result<StateDir, Error> {
@@ -286,6 +285,23 @@ impl StateDir {
     pub(crate) fn unlock(&self) -> Result<(), Error> {
         rustix::fs::flock(&self.fd, FlockOperation::Unlock)
             .map_err(Error::file("unlock", &self.path))
+    }
+
+    /// Whether it is no directory of the state root any more.
+    pub(crate) fn is_removed(&self) -> Result<bool, Error> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(Error::file("inspect", &self.path))?;
+        Ok(stat.st_nlink == 0)
+    }
+
+    /// What it means that a file is not in it: `delete` keeps the lock until all are gone, and the directory.
+    pub(crate) fn lacks(&self, file: &str, id: &ContainerId) -> Error {
+        match self.lock().and_then(|()| self.is_removed()) {
+            Ok(true) => missing(id),
+            Ok(false) => Error::Corrupt {
+                path: self.path(file),
+            },
+            Err(err) => err,
+        }
     }
 
     /// The path of a file in it, for messages.

@@ -87,3 +87,24 @@ fn directory_is_made_anew_where_there_is_none() {
     store.remove(&id, &dir).unwrap();
     store.make(&id).unwrap();
 }
+
+#[test]
+fn directory_that_is_being_deleted_lacks_its_container() {
+    let root = Root::new("lacks");
+    let (store, id) = (root.store(), ContainerId::new("one").unwrap());
+    let dir = store.make(&id).unwrap();
+    let lacks = dir.lacks(CONFIG, &id);
+    assert!(matches!(lacks, Error::Corrupt { .. }), "{lacks:?}");
+    let seen = store.open_dir(&id).unwrap();
+    let inode = fs::metadata(root.0.join("one")).unwrap().ino();
+    thread::scope(|scope| {
+        let lacks = scope.spawn(|| seen.lacks(CONFIG, &id));
+        while !is_waited_for(inode) {
+            thread::yield_now();
+        }
+        store.remove(&id, &dir).unwrap();
+        drop(dir);
+        let lacks = lacks.join().unwrap();
+        assert!(matches!(lacks, Error::Missing { .. }), "{lacks:?}");
+    });
+}
