@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         open_files_are_held,
         size_of_a_file_is_held,
         processes_are_counted,
+        as_many_processes_as_the_host_can_have_may_be_asked_for,
         threads_are_refused_and_reported,
         threads_without_a_cgroup_are_refused_inside,
         disk_is_full_at_its_quota,
@@ -242,6 +243,20 @@ fn size_of_a_file_is_held() -> Outcome {
         assert_eq!(denial["allow"], allow, "{who:?}: {report:#}");
         let (output, report) = who.run(&["--file-size", "4MiB"], script)?;
         assert_reason(&output, &report, "exited", 0);
+    }
+    Ok(())
+}
+
+fn as_many_processes_as_the_host_can_have_may_be_asked_for() -> Outcome {
+    let most = std::fs::read_to_string("/proc/sys/kernel/pid_max").unwrap();
+    let most: u64 = most.trim().parse().unwrap();
+    for tier in ["namespace", "basic"] {
+        for (asked, status) in [(most, 0), (most + 1, 125)] {
+            let asked = asked.to_string();
+            let options = ["--tier", tier, "--pids", &asked, "--threads", &asked];
+            let output = gl_e2e::gl::sh(&[&DEGRADING[..], &options].concat(), "true")?;
+            assert_eq!(output.status, status, "{tier}: {output}");
+        }
     }
     Ok(())
 }

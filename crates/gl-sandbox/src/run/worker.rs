@@ -7,6 +7,7 @@ use std::time::Instant;
 use gl_cgroup::{Controller, Driver};
 use gl_container::{CreateRequest, Denials as Observing, Init, RunRequest, Tie};
 use gl_plan::{Keyring, Pivot};
+use gl_profile::translate::states_amounts;
 use gl_profile::{AbsolutePath, Isolation, Profile, Setting};
 
 use super::Told;
@@ -212,12 +213,19 @@ fn for_container(request: &Request) -> Profile {
     if profile.isolation.value == Isolation::Gvisor {
         return profile;
     }
+    // As many as the host can have are no more with it.
+    let most = match states_amounts(&profile) {
+        true => gl_launch::capacity().tasks,
+        false => u64::MAX,
+    };
     // The first process is none of the program's.
     for count in [
         &mut profile.limits.max_processes.value.0,
         &mut profile.limits.max_threads.value.0,
     ] {
-        *count = count.saturating_add(1);
+        if u64::from(*count) != most {
+            *count = count.saturating_add(1);
+        }
     }
     profile
 }
