@@ -88,12 +88,18 @@ fn read(path: &Path) -> Result<Layer, Error> {
     Ok(Layer::parse(&path.to_string_lossy(), &text, format)?)
 }
 
-/// Opens a profile file. Root does not let others choose what it reads, nor what it says.
+/// Opens a profile file; root neither one behind a symbolic link nor one that everybody may write to. A
+/// descriptor of the caller's, such as `/dev/stdin`, is a link of the kernel's.
 fn open(path: &Path) -> io::Result<File> {
     if !rustix::process::geteuid().is_root() {
         return File::open(path);
     }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let handed = ["/dev/stdin", "/dev/fd", "/proc/self/fd"];
+    let links = match handed.iter().any(|own| path.starts_with(own)) {
+        true => OFlags::empty(),
+        false => OFlags::NOFOLLOW,
+    };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | links;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(Errno::LOOP) => {

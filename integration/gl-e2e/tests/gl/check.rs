@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use gl_e2e::bundle::finish;
 use gl_e2e::{Outcome, Test, tests};
 use serde_json::json;
 
-use crate::{Scratch, run};
+use crate::{Scratch, gl, run};
 
 pub(crate) const TESTS: &[Test] = tests![
     check_of_a_good_file_says_nothing,
@@ -39,6 +40,9 @@ fn file_that_others_choose_or_write_is_refused_for_root() -> Outcome {
         let said = out.stdout + &out.stderr;
         assert!(said.contains("it is a symbolic link"), "{status}: {said}");
     }
+    // What the caller hands over is a link, too, but none that others made.
+    let mut command = gl(&["profile", "check", "/dev/stdin"])?;
+    finish(command.stdin(fs::File::open(&own.path).unwrap())).ok();
     fs::set_permissions(&own.path, fs::Permissions::from_mode(0o646)).unwrap();
     let out = run(&["run", "--profile", &own.path, "--", "true"])?.status(125);
     assert!(out.stderr.contains("everybody may write to it"), "{out:?}");
