@@ -20,6 +20,7 @@ mod shape;
 mod size;
 mod stats;
 mod tiers;
+mod to_floor;
 mod worker;
 
 use std::fs;

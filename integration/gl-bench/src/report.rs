@@ -9,6 +9,7 @@ use crate::rows::{Calls, Cell};
 use crate::size::Size;
 use crate::stats::Summary;
 use crate::tiers::Table;
+use crate::to_floor;
 
 /// Everything that was measured.
 #[derive(Debug, Default)]
@@ -94,7 +95,7 @@ const METHOD: &str = "\
   root directory differs.
 - `floor` is a C program that makes the kernel calls which this bundle takes and no others: no
   configuration, no state, no checks. `bwrap` makes the mounts and namespaces, but no cgroups, no
-  masks and no seccomp filter.
+  masks and no seccomp filter. A table of its own has every peer's ratio to the floor.
 - What a profile costs is measured on the same bundle, with the same list, in rounds of their own: in each
   greenlang runs once without a profile and once with each of those named, and another one goes first.
 - The tier gvisor is measured beside runsc itself, on the same bundle with the same options, in the same way. runsc
@@ -138,6 +139,10 @@ pub(crate) fn tables(results: &Results, peers: &[Peer]) -> String {
             format!("{} – {}", milliseconds(cell.p10), milliseconds(cell.p95))
         });
         text.push_str(&harness(results, peers));
+    }
+    if let Some(lines) = to_floor::lines(results, peers) {
+        push(&mut text, format_args!("\n## {}\n\n", to_floor::TITLE));
+        align(&mut text, &lines);
     }
     if let Some(Ok(lines)) = &results.profiles {
         heading(&mut text, PROFILES, "profiles");
@@ -337,11 +342,14 @@ fn milliseconds(nanos: u64) -> String {
 
 /// ` (0.57)`, or nothing without a base.
 fn ratio(value: u64, base: Option<u64>) -> String {
-    let Some(base) = base.filter(|&base| base > 0) else {
-        return String::new();
-    };
+    hundredths(value, base).map_or_else(String::new, |ratio| format!(" ({ratio})"))
+}
+
+/// `0.57`, or nothing without a base.
+pub(crate) fn hundredths(value: u64, base: Option<u64>) -> Option<String> {
+    let base = base.filter(|&base| base > 0)?;
     let hundredths = (value * 100 + base / 2) / base;
-    format!(" ({}.{:02})", hundredths / 100, hundredths % 100)
+    Some(format!("{}.{:02}", hundredths / 100, hundredths % 100))
 }
 
 /// Which peer the ratios are to: the first crun, as the newest comes first.
