@@ -20,6 +20,11 @@ pub(crate) enum Asked {
         /// The bench's folder.
         work: PathBuf,
     },
+    /// Become a program that is followed; started by a worker.
+    Traced {
+        /// The program with its arguments.
+        command: Vec<String>,
+    },
     /// Say how to call it.
     Help,
 }
@@ -46,16 +51,23 @@ usage: gl-bench [--rounds N] [--quick] [--only ROW]... [--greenlang FILE] [--sid
   --rounds N        measured rounds of every timed row (40)
   --quick           5 rounds: to see whether it works, not for figures
   --only ROW        only this row; may be repeated: run lifecycle exec state kill run8 run32 run128
-                    unfiltered mounts50 mounts200 among100 among1000 profiles gvisor tiers memory calls
-                    floor size
+                    unfiltered mounts50 mounts200 among100 among1000 profiles gvisor tiers memory processes
+                    calls floor size
   --greenlang FILE  the greenlang binary to measure
   --sid DIR         root directory of a Debian sid with crun, runc, bubblewrap and strace
   --out FILE        write the report as Markdown, and a picture of each table into the folder bench beside it
 ";
 
 /// Keys of what has a table of its own.
-pub(crate) const OTHERS: [&str; 7] = [
-    "profiles", "gvisor", "tiers", "memory", "calls", "floor", "size",
+pub(crate) const OTHERS: [&str; 8] = [
+    "profiles",
+    "gvisor",
+    "tiers",
+    "memory",
+    "processes",
+    "calls",
+    "floor",
+    "size",
 ];
 
 impl Options {
@@ -88,6 +100,12 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
                     key: value()?.to_string_lossy().into_owned(),
                     root: value()?.into(),
                     work: value()?.into(),
+                });
+            }
+            "traced" => {
+                let words = arguments.map(|word| word.to_string_lossy().into_owned());
+                return Ok(Asked::Traced {
+                    command: words.collect(),
                 });
             }
             "--help" => return Ok(Asked::Help),

@@ -68,6 +68,15 @@ pub(crate) enum Error {
         /// The worker's own error, all of it.
         reason: String,
     },
+    /// A process could not be followed.
+    #[error("{action}")]
+    Trace {
+        /// What failed.
+        action: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// The output of a tool could not be understood.
     #[error("read the figures of {tool}: {output}")]
     Output {

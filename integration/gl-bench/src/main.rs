@@ -2,7 +2,6 @@
 //!
 //! Links no greenlang crate and reads no state of any runtime: it calls each as an engine does.
 //! `hack/bench` builds the runtime, gets the newest peers and calls this.
-#![forbid(unsafe_code)]
 
 mod args;
 mod calls;
@@ -11,8 +10,10 @@ mod gvisor;
 mod host;
 mod peer;
 mod picture;
+mod processes;
 mod profiles;
 mod protocol;
+mod ptrace;
 mod report;
 mod rows;
 mod setup;
@@ -21,6 +22,7 @@ mod size;
 mod stats;
 mod tiers;
 mod to_floor;
+mod trace;
 mod worker;
 
 use std::fs;
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Ok(Asked::Worker { key, root, work }) => {
             worker::serve(&root, &work, &key).map(|()| ExitCode::SUCCESS)
         }
+        Ok(Asked::Traced { command }) => Err(trace::become_traced(&command)),
         Ok(Asked::Help) => {
             print!("{HELP}");
             Ok(ExitCode::SUCCESS)
@@ -151,6 +154,10 @@ fn measure(options: &Options, folder: &Folder, peers: &mut [Peer]) -> Results {
             let cells = rows::count_calls(scenario, peers);
             results.calls.push((title, cells));
         }
+    }
+    if options.wants("processes") {
+        eprintln!("processes …");
+        results.processes = processes::measure(peers);
     }
     if options.wants("floor") {
         let cells = rows::memory_floor(folder, peers);

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use crate::error::Error;
 use crate::protocol::{Answer, Request};
 use crate::shape::Shape;
+use crate::trace::{Process, Step};
 
 /// Name of this run's folder below the temporary one, and of its group in every cgroup hierarchy.
 ///
@@ -109,6 +110,14 @@ impl Peer {
     pub(crate) fn output(&mut self, command: Vec<String>) -> Result<String, Error> {
         match self.ask(&Request::Output { command })? {
             Answer::Text(text) => Ok(text),
+            other => Err(self.surprise(&other)),
+        }
+    }
+
+    /// Runs commands one after another; the runtime's processes with their peak memory.
+    pub(crate) fn trace(&mut self, steps: Vec<Step>) -> Result<Vec<Process>, Error> {
+        match self.ask(&Request::Trace { steps })? {
+            Answer::Processes(processes) => Ok(processes),
             other => Err(self.surprise(&other)),
         }
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::trace::{Process, Step};
+
 /// One thing a worker is asked to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
@@ -14,6 +16,11 @@ pub(crate) enum Request {
     Output {
         /// Program with its arguments.
         command: Vec<String>,
+    },
+    /// Follow these one after another, and answer [`Answer::Processes`].
+    Trace {
+        /// The commands.
+        steps: Vec<Step>,
     },
     /// Have this many mounts more than at the start, and answer [`Answer::Done`].
     Mounts {
@@ -36,6 +43,8 @@ pub(crate) enum Answer {
     Nanos(u64),
     /// What the program wrote to standard output.
     Text(String),
+    /// The processes of the runtime, in the order of their start.
+    Processes(Vec<Process>),
     /// The request failed; the error with its sources.
     Failed(String),
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::peer::{Kind, Peer};
 use crate::picture::{self, Bar, Group};
+use crate::processes::{self, Rows};
 use crate::profiles::Line;
 use crate::rows::{Calls, Cell};
 use crate::size::Size;
@@ -26,6 +27,8 @@ pub(crate) struct Results {
     pub(crate) tiers: Option<Vec<Table>>,
     /// Title and KiB of each memory row.
     pub(crate) memory: Vec<(&'static str, Vec<Cell<u64>>)>,
+    /// Every process of a command, and its KiB.
+    pub(crate) processes: Vec<Rows>,
     /// Title and KiB of the least memory limit.
     pub(crate) memory_floor: Vec<(&'static str, Vec<Cell<u64>>)>,
     /// Title and counts of each system-call row.
@@ -51,6 +54,10 @@ impl Results {
             }
         }
         collect(&mut failures, peers, &self.memory);
+        for (commands, cells) in &self.processes {
+            let title = format!("processes of {}", commands.join(", "));
+            collect(&mut failures, peers, &[(&title, cells.clone())]);
+        }
         collect(&mut failures, peers, &self.memory_floor);
         collect(&mut failures, peers, &self.calls);
         if let Some(sizes) = &self.sizes {
@@ -107,6 +114,11 @@ const METHOD: &str = "\
   mount namespace. The least memory limit is found by halving, to a sixteenth; each try is a `run`.
 - Peak memory is `ru_maxrss` of the runtime and all that it waits for, started by a static program
   of about 1 MiB, which is the least that can show.
+- The peak of every process is `VmHWM`, read by a tracer where the process is about to exit or to exec, of
+  greenlang and of the newest crun and runc; medians of five. A process is one program in it: after an exec it is
+  another one. A fork begins with the pages of its parent, which both share until one writes, so the peaks
+  do not add up; for one in its parent's memory (`CLONE_VM`) it is the peak of that memory until its end. `of no
+  file` is `RssAnon` at the end. The container's own program is left out.
 - System calls are those that `strace -f` counts, the container's own process included; `execs`
   counts `execve` and `execveat`.
 ";
@@ -163,6 +175,10 @@ pub(crate) fn tables(results: &Results, peers: &[Peer]) -> String {
         table(&mut text, peers, &results.memory, |&cell, base| {
             format!("{cell}{}", ratio(cell, base.copied()))
         });
+    }
+    if !results.processes.is_empty() {
+        heading(&mut text, processes::TITLE, "processes");
+        align(&mut text, &processes::lines(&results.processes, peers));
     }
     if !results.memory_floor.is_empty() {
         heading(&mut text, FLOOR, "floor");
@@ -224,6 +240,8 @@ pub(crate) fn pictures(results: &Results, peers: &[Peer]) -> Vec<(String, String
     }
     let plain = |value: &u64| (*value, value.to_string());
     add("memory", MEMORY, groups(peers, &results.memory, plain));
+    let processes = processes::groups(&results.processes, peers);
+    add("processes", processes::TITLE, processes);
     let floor = groups(peers, &results.memory_floor, plain);
     add("floor", FLOOR, floor);
     let all = |calls: &Calls| plain(&calls.all);

@@ -109,7 +109,7 @@ impl Scenario {
     }
 
     /// The one command that this is, for the rows that count calls and memory.
-    fn command(self, peer: &Peer) -> Option<Vec<String>> {
+    pub(crate) fn command(self, peer: &Peer) -> Option<Vec<String>> {
         let program = &peer.program;
         match self {
             Self::Run(_) | Self::RunAmong(_) => Some(program.run(Slot::Short(0))),
@@ -257,20 +257,27 @@ pub(crate) struct Calls {
 
 /// Counts the system calls of one command under every peer that `strace` can be had for.
 pub(crate) fn count_calls(scenario: Scenario, peers: &mut [Peer]) -> Vec<Cell<Calls>> {
-    sample(scenario, peers, |peer, command| {
+    sample(scenario, peers, |peer| {
+        let Some(command) = scenario.command(peer) else {
+            return Ok(None);
+        };
         let prefix = "strace -f -c -U calls,name -o /tmp/calls";
         peer.output(with_prefix(prefix, command))?;
         let text = peer.output(vec!["cat".to_owned(), "/tmp/calls".to_owned()])?;
-        parse_calls(&text).ok_or(Error::Output {
+        let calls = parse_calls(&text).ok_or(Error::Output {
             tool: "strace",
             output: text,
-        })
+        })?;
+        Ok(Some(calls))
     })
 }
 
 /// Peak resident memory in KiB of one command and everything that it waits for: median of five.
 pub(crate) fn peak_memory(scenario: Scenario, peers: &mut [Peer]) -> Vec<Cell<u64>> {
-    sample(scenario, peers, |peer, command| {
+    sample(scenario, peers, |peer| {
+        let Some(command) = scenario.command(peer) else {
+            return Ok(None);
+        };
         let mut samples = Vec::new();
         for _ in 0..5 {
             let text = peer.output(with_prefix("/tmp/peak", command.clone()))?;
@@ -280,7 +287,7 @@ pub(crate) fn peak_memory(scenario: Scenario, peers: &mut [Peer]) -> Vec<Cell<u6
             })?;
             samples.push(peak);
         }
-        Ok(summarise(&samples).map_or(0, |summary| summary.median))
+        Ok(summarise(&samples).map(|summary| summary.median))
     })
 }
 
@@ -320,22 +327,16 @@ fn with_prefix(prefix: &str, command: Vec<String>) -> Vec<String> {
     words.chain(command).collect()
 }
 
-/// Applies `figure` to the command of `scenario` under every peer that has it.
-fn sample<T: Default>(
+/// Takes `figure` of every peer that has what `scenario` does.
+pub(crate) fn sample<T: Default>(
     scenario: Scenario,
     peers: &mut [Peer],
-    mut figure: impl FnMut(&mut Peer, Vec<String>) -> Result<T, Error>,
+    mut figure: impl FnMut(&mut Peer) -> Result<Option<T>, Error>,
 ) -> Vec<Cell<T>> {
     let mut cells: Vec<Cell<T>> = prepare(scenario, peers);
     for (peer, cell) in peers.iter_mut().zip(&mut cells) {
-        let Some(Ok(value)) = cell else { continue };
-        let Some(command) = scenario.command(peer) else {
-            *cell = None;
-            continue;
-        };
-        match figure(peer, command) {
-            Ok(taken) => *value = taken,
-            Err(err) => *cell = Some(Err(chain(&err))),
+        if let Some(Ok(_)) = cell {
+            *cell = figure(peer).map_err(|err| chain(&err)).transpose();
         }
     }
     finish(scenario, peers, &mut cells);

@@ -21,6 +21,7 @@ use rustix::process::{
 
 use crate::error::{Error, chain};
 use crate::protocol::{Answer, Request};
+use crate::trace::{Process, Step, Tracer};
 
 /// Where the worker's programs write their standard error.
 const STDERR: &str = "/run/stderr";
@@ -28,6 +29,9 @@ const STDERR: &str = "/run/stderr";
 /// what it has as a stream to the user that it becomes.
 const STDIN: &str = "/run/stdin";
 const STDOUT: &str = "/run/stdout";
+
+/// The container's root.
+const ROOTFS: &str = "/tmp/rootfs";
 
 /// Below it are the mounts that a host may have many of.
 const MOUNTS: &str = "/run/mounts";
@@ -111,6 +115,7 @@ fn handle(request: Request) -> Result<Answer, Error> {
     match request {
         Request::Time { commands } => time(&commands).map(Answer::Nanos),
         Request::Output { command } => output(&command).map(Answer::Text),
+        Request::Trace { steps } => trace(&steps).map(Answer::Processes),
         Request::Mounts { count } => mounts(count).map(|()| Answer::Done),
         Request::Reap { pid_file } => reap(&pid_file).map(|()| Answer::Done),
     }
@@ -187,6 +192,45 @@ fn output(command: &[String]) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Runs the commands one after another, and follows all that they start.
+fn trace(steps: &[Step]) -> Result<Vec<Process>, Error> {
+    let start = |program: &str| {
+        let program = program.to_owned();
+        move |source| Error::Start { program, source }
+    };
+    let limit = LIMIT.tv_sec.to_string();
+    let mut watchdog = Command::new("sleep");
+    let mut watchdog = watchdog.arg(limit).spawn().map_err(start("sleep"))?;
+    let traced = follow(steps, &watchdog);
+    // It may have ended, and been waited for; what is measured does not depend on it.
+    drop(watchdog.kill().and_then(|()| watchdog.wait()));
+    traced
+}
+
+fn follow(steps: &[Step], watchdog: &Child) -> Result<Vec<Process>, Error> {
+    let mut tracer = Tracer::new(ROOTFS, watchdog)?;
+    for step in steps {
+        let mut command = vec!["/proc/self/exe".to_owned(), "traced".to_owned()];
+        command.extend_from_slice(&step.command);
+        let mut process = prepare(&command)?;
+        let child = process.stdout(make(STDOUT)?).spawn();
+        // The tracer waits for it.
+        let child = child.map_err(|source| Error::Start {
+            program: step.command.join(" "),
+            source,
+        })?;
+        let failed = tracer.follow(&child, step.until).and_then(|failed| {
+            let text = fs::read_to_string(STDERR).unwrap_or_default();
+            failed.map_or(Ok(()), |status| Err(failure(&step.command, status, &text)))
+        });
+        if let Err(err) = failed {
+            tracer.kill();
+            return Err(err);
+        }
+    }
+    Ok(tracer.into_processes())
+}
+
 fn prepare(command: &[String]) -> Result<Command, Error> {
     let (program, arguments) = command.split_first().ok_or_else(|| Error::Usage {
         reason: "a request with an empty command".to_owned(),
@@ -213,11 +257,15 @@ fn check(status: io::Result<ExitStatus>, command: &[String]) -> Result<(), Error
         Err(err) => err.to_string(),
     };
     let text = fs::read_to_string(STDERR).unwrap_or_default();
-    Err(Error::Failed {
+    Err(failure(command, status, &text))
+}
+
+fn failure(command: &[String], status: String, stderr: &str) -> Error {
+    Error::Failed {
         command: command.join(" "),
         status,
-        stderr: text.trim().lines().last().unwrap_or_default().to_owned(),
-    })
+        stderr: stderr.trim().lines().last().unwrap_or_default().to_owned(),
+    }
 }
 
 /// Makes so many mounts below one of their own, and takes away those that were there before.
