@@ -3,7 +3,7 @@
  *   floor ROOTFS FILES CGROUP
  *
  * ROOTFS is the root directory, FILES holds resolv.conf, hostname and hosts, CGROUP is a path below
- * every cgroup v1 hierarchy. Reads no configuration, checks nothing twice, keeps no state and
+ * every cgroup v1 hierarchy, or that of v2 where there is no other. Reads no configuration, checks nothing twice, keeps no state and
  * reports nothing but the failing step. It is no runtime: it shows what the kernel alone costs. */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/magic.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
@@ -24,10 +25,12 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cgroup2.h"
 #include "filter.h"
 
 #define CGROUPS "/sys/fs/cgroup"
@@ -42,6 +45,7 @@ struct hierarchy {
 
 static struct hierarchy hierarchies[HIERARCHIES_MAX];
 static size_t hierarchy_count;
+static char *group2; /* the new directory of cgroup v2, where it is alone */
 
 static void die(const char *step)
 {
@@ -152,9 +156,38 @@ static void make_groups(const char *cgroup)
     closedir(directory);
 }
 
+/* Makes the cgroup on v2 and returns its directory. */
+static int make_group2(const char *cgroup)
+{
+    char parent[512];
+    int fd;
+
+    if (asprintf(&group2, CGROUPS "%s", cgroup) < 0)
+        die("allocate");
+    if (mkdir(group2, 0755) < 0) {
+        snprintf(parent, sizeof(parent), "%s", group2);
+        *strrchr(parent, '/') = '\0';
+        if (errno != ENOENT || mkdir(parent, 0755) < 0)
+            die(group2);
+        write_file(parent, "cgroup.subtree_control", "+cpu +memory +pids");
+        must(mkdir(group2, 0755), group2);
+    }
+    write_file(group2, "memory.max", "536870912");
+    write_file(group2, "memory.swap.max", "536870912");
+    write_file(group2, "cpu.max", "100000 100000");
+    write_file(group2, "pids.max", "100");
+    fd = open(group2, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    must(fd, group2);
+    must(limit_devices(fd), "limit the devices");
+    return fd;
+}
+
 static void remove_groups(void)
 {
     size_t i;
+
+    if (group2)
+        must(rmdir(group2), group2);
 
     for (i = 0; i < hierarchy_count; i++)
         must(rmdir(hierarchies[i].group), hierarchies[i].group);
@@ -167,6 +200,13 @@ static void mount_cgroups(void)
     char target[512];
     size_t i;
 
+    if (group2) {
+        must(mount(group2, "sys/fs/cgroup", NULL, MS_BIND, NULL), "mount /sys/fs/cgroup");
+        must(mount(NULL, "sys/fs/cgroup", NULL,
+                   MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL),
+             "remount /sys/fs/cgroup");
+        return;
+    }
     must(mount("tmpfs", "sys/fs/cgroup", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755"),
          "mount /sys/fs/cgroup");
     for (i = 0; i < hierarchy_count; i++) {
@@ -344,6 +384,7 @@ int main(int argc, char **argv)
     struct clone_args args = {
         .flags = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWIPC,
         .exit_signal = SIGCHLD};
+    struct statfs cgroups;
     int status;
     long child;
 
@@ -351,7 +392,13 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: floor ROOTFS FILES CGROUP\n");
         return 2;
     }
-    make_groups(argv[3]);
+    must(statfs(CGROUPS, &cgroups), CGROUPS);
+    if (cgroups.f_type == CGROUP2_SUPER_MAGIC) {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = (uint64_t)make_group2(argv[3]);
+    } else {
+        make_groups(argv[3]);
+    }
     child = syscall(SYS_clone3, &args, sizeof(args));
     must(child, "clone3");
     if (child == 0)

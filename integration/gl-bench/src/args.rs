@@ -2,9 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::rows::ROWS;
+use crate::stats::Rounds;
+use crate::tiers;
 
 /// What was asked.
 #[derive(Debug)]
@@ -20,6 +23,11 @@ pub(crate) enum Asked {
         /// The bench's folder.
         work: PathBuf,
     },
+    /// Build the C programs into this folder.
+    Tools {
+        /// The folder, which exists.
+        folder: PathBuf,
+    },
     /// Become a program that is followed; started by a worker.
     Traced {
         /// The program with its arguments.
@@ -33,29 +41,43 @@ pub(crate) enum Asked {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     /// Measured rounds of every timed row.
-    pub(crate) rounds: usize,
+    pub(crate) rounds: Rounds,
     /// Keys of the rows to run; all if empty.
     pub(crate) only: Vec<String>,
     /// The greenlang binary.
     pub(crate) greenlang: Option<PathBuf>,
     /// A root directory with the newest peers.
     pub(crate) sid: Option<PathBuf>,
+    /// A folder with the C programs, built already.
+    pub(crate) tools: Option<PathBuf>,
     /// File for the report.
     pub(crate) out: Option<PathBuf>,
+    /// The command that the report names as its author.
+    pub(crate) by: String,
+    /// What the report shall say of the machine beyond what it sees.
+    pub(crate) notes: Vec<String>,
 }
 
 /// How to call the bench.
 pub(crate) const HELP: &str = "\
-usage: gl-bench [--rounds N] [--quick] [--only ROW]... [--greenlang FILE] [--sid DIR] [--out FILE]
+usage: gl-bench [--rounds N] [--quick] [--row-time SECONDS] [--only ROW]... [--greenlang FILE] [--sid DIR]
+                [--tools DIR] [--out FILE] [--by COMMAND] [--note TEXT]...
+       gl-bench tools DIR
 
   --rounds N        measured rounds of every timed row (40)
   --quick           5 rounds: to see whether it works, not for figures
+  --row-time SECONDS  no new round of a row after so long, but for the first 5
   --only ROW        only this row; may be repeated: run lifecycle exec state kill run8 run32 run128
                     unfiltered mounts50 mounts200 among100 among1000 profiles gvisor tiers memory processes
-                    calls floor size
+                    calls floor size; a table of tiers alone: tier-basic tier-namespace tier-gvisor
+                    tier-docker tier-busy tier-calling
   --greenlang FILE  the greenlang binary to measure
   --sid DIR         root directory of a Debian sid with crun, runc, bubblewrap and strace
-  --out FILE        write the report as Markdown, and a picture of each table into the folder bench beside it
+  --tools DIR       take the C programs from there, where `gl-bench tools DIR` has built them
+  --out FILE        write the report as Markdown, and a picture of each table into the folder beside it that has
+                    its name without the extension
+  --by COMMAND      the command that the report says it is written by (hack/bench)
+  --note TEXT       a line more in what the report says of the machine; may be repeated
 ";
 
 /// Keys of what has a table of its own.
@@ -81,11 +103,17 @@ impl Options {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, Error> {
     let mut arguments = arguments.into_iter();
     let mut options = Options {
-        rounds: 40,
+        rounds: Rounds {
+            most: 40,
+            time: None,
+        },
         only: Vec::new(),
         greenlang: None,
         sid: None,
+        tools: None,
         out: None,
+        by: "hack/bench".to_owned(),
+        notes: Vec::new(),
     };
     while let Some(argument) = arguments.next() {
         let name = argument.to_string_lossy().into_owned();
@@ -102,6 +130,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
                     work: value()?.into(),
                 });
             }
+            "tools" => {
+                return Ok(Asked::Tools {
+                    folder: value()?.into(),
+                });
+            }
             "traced" => {
                 let words = arguments.map(|word| word.to_string_lossy().into_owned());
                 return Ok(Asked::Traced {
@@ -109,11 +142,15 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
                 });
             }
             "--help" => return Ok(Asked::Help),
-            "--quick" => options.rounds = 5,
-            "--rounds" => options.rounds = rounds(&value()?)?,
+            "--quick" => options.rounds.most = 5,
+            "--rounds" => options.rounds.most = number(&name, &value()?)?,
+            "--row-time" => options.rounds.time = Some(seconds(&name, &value()?)?),
             "--only" => options.only.push(row(&value()?)?),
             "--greenlang" => options.greenlang = Some(value()?.into()),
             "--sid" => options.sid = Some(value()?.into()),
+            "--tools" => options.tools = Some(value()?.into()),
+            "--by" => options.by = value()?.to_string_lossy().into_owned(),
+            "--note" => options.notes.push(value()?.to_string_lossy().into_owned()),
             "--out" => options.out = Some(value()?.into()),
             _ => {
                 return Err(Error::Usage {
@@ -125,17 +162,27 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
     Ok(Asked::Bench(options))
 }
 
-fn rounds(value: &OsString) -> Result<usize, Error> {
+fn number(name: &str, value: &OsString) -> Result<usize, Error> {
     let text = value.to_string_lossy();
-    let rounds = text.parse().ok().filter(|&rounds| rounds > 0);
-    rounds.ok_or_else(|| Error::Usage {
-        reason: format!("--rounds needs a number above 0, not {text}"),
+    let number = text.parse().ok().filter(|&number| number > 0);
+    number.ok_or_else(|| Error::Usage {
+        reason: format!("{name} needs a number above 0, not {text}"),
     })
+}
+
+fn seconds(name: &str, value: &OsString) -> Result<Duration, Error> {
+    // Of 64 bits on every machine that this runs on.
+    let seconds = u64::try_from(number(name, value)?).unwrap_or(u64::MAX);
+    Ok(Duration::from_secs(seconds))
 }
 
 fn row(value: &OsString) -> Result<String, Error> {
     let key = value.to_string_lossy().into_owned();
-    let mut keys = ROWS.iter().map(|row| row.key).chain(OTHERS);
+    let mut keys = ROWS
+        .iter()
+        .map(|row| row.key)
+        .chain(OTHERS)
+        .chain(tiers::KEYS);
     if keys.any(|known| known == key) {
         return Ok(key);
     }
@@ -160,6 +207,10 @@ mod tests {
             (
                 vec!["--rounds", "0"],
                 "--rounds needs a number above 0, not 0",
+            ),
+            (
+                vec!["--row-time", "x"],
+                "--row-time needs a number above 0, not x",
             ),
             (vec!["--only"], "--only needs a value"),
             (vec!["--only", "x"], "--only does not know the row x"),

@@ -5,17 +5,16 @@ use serde_json::Value;
 use crate::error::{Error, chain};
 use crate::peer::{Peer, Slot};
 use crate::profiles::Line;
-use crate::rows::WARM_UP;
-use crate::stats::summarise;
+use crate::stats::{Rounds, WARM_UP, summarise};
 
 /// Makes the profile in an `/etc` that only this worker sees.
 const SETTINGS: &str = "mkdir /run/etc && cp -a /etc/. /run/etc && mkdir -p /run/etc/greenlang/profiles && \
     printf 'version = 1\\nname = \"bench\"\\nextends = [\"data_processing\"]\\nisolation = \"gvisor\"\\n' \
     >/run/etc/greenlang/profiles/bench.toml && mount --bind /run/etc /etc";
 
-/// Runs `true` both ways in `rounds` interleaved rounds; runsc comes first in what is returned. `None` where
+/// Runs `true` both ways in interleaved rounds; runsc comes first in what is returned. `None` where
 /// greenlang is not among the peers, or runsc is not installed.
-pub(crate) fn measure(peers: &mut [Peer], rounds: usize) -> Option<Result<Vec<Line>, String>> {
+pub(crate) fn measure(peers: &mut [Peer], rounds: Rounds) -> Option<Result<Vec<Line>, String>> {
     let mut peers = peers.iter_mut();
     let peer = peers.find(|peer| peer.program.key == "greenlang")?;
     let version = peer.output(words("runsc --version")).ok()?;
@@ -26,7 +25,7 @@ fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-fn lines(peer: &mut Peer, rounds: usize, version: &str) -> Result<Vec<Line>, Error> {
+fn lines(peer: &mut Peer, rounds: Rounds, version: &str) -> Result<Vec<Line>, Error> {
     let script = ["sh", "-c", SETTINGS].map(str::to_owned);
     peer.output(script.to_vec())?;
     let mut greenlang = peer.program.run(Slot::Short(0));
@@ -36,8 +35,8 @@ fn lines(peer: &mut Peer, rounds: usize, version: &str) -> Result<Vec<Line>, Err
     let platform = platform(peer)?;
     let runsc = runsc(peer, &platform);
     let ways = [runsc, greenlang];
-    let mut samples = [Vec::with_capacity(rounds), Vec::with_capacity(rounds)];
-    for round in 0..WARM_UP + rounds {
+    let mut samples = [Vec::new(), Vec::new()];
+    for round in rounds.begin() {
         for turn in 0..ways.len() {
             let way = (round + turn) % ways.len();
             let nanos = peer.time(vec![ways[way].clone()])?;

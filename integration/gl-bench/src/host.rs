@@ -68,8 +68,3 @@ fn cgroups(mountinfo: &str) -> &'static str {
         (false, false) => "none",
     }
 }
-
-/// Whether any v1 hierarchy is mounted: the floor program knows only those.
-pub(crate) fn has_cgroup_v1() -> bool {
-    cgroups(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()).starts_with("v1")
-}

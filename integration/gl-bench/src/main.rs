@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Ok(Asked::Worker { key, root, work }) => {
             worker::serve(&root, &work, &key).map(|()| ExitCode::SUCCESS)
         }
+        Ok(Asked::Tools { folder }) => setup::build_tools(&folder).map(|()| ExitCode::SUCCESS),
         Ok(Asked::Traced { command }) => Err(trace::become_traced(&command)),
         Ok(Asked::Help) => {
             print!("{HELP}");
@@ -72,7 +73,7 @@ fn bench(options: &Options) -> Result<ExitCode, Error> {
             reason: "the bench mounts and makes cgroups: run it as root".to_owned(),
         });
     }
-    let folder = Folder::make()?;
+    let folder = Folder::make(options.tools.as_deref())?;
     let mut peers = Vec::new();
     let programs = setup::programs(
         &folder,
@@ -85,13 +86,14 @@ fn bench(options: &Options) -> Result<ExitCode, Error> {
     }
     let labels: Vec<&str> = peers.iter().map(|peer| peer.label.as_str()).collect();
     eprintln!("measuring {}", labels.join(", "));
-    let machine = host::describe();
+    let mut machine = host::describe();
+    machine.extend(options.notes.iter().cloned());
     let results = measure(options, &folder, &mut peers);
-    let text = report::markdown(&results, &peers, &machine);
     println!("{}", report::tables(&results, &peers).trim());
     if let Some(out) = &options.out {
+        let text = report::markdown(&results, &peers, &options.by, &machine);
         write(out, &text)?;
-        let folder = out.with_file_name(report::FOLDER);
+        let folder = out.with_file_name(&results.folder);
         fs::create_dir_all(&folder).map_err(|source| Error::File {
             action: "make",
             path: folder.clone(),
@@ -108,6 +110,15 @@ fn bench(options: &Options) -> Result<ExitCode, Error> {
     Ok(ExitCode::from(u8::from(failed)))
 }
 
+/// Name of the folder with the pictures of a report.
+fn pictures_of(report: Option<&Path>) -> String {
+    let stem = report.and_then(Path::file_stem);
+    stem.map_or_else(
+        || "bench".to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
+}
+
 fn write(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(|source| Error::File {
         action: "write",
@@ -119,7 +130,8 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 #[expect(clippy::print_stderr, reason = "progress of a run that takes minutes")]
 fn measure(options: &Options, folder: &Folder, peers: &mut [Peer]) -> Results {
     let mut results = Results {
-        rounds: options.rounds,
+        rounds: Some(options.rounds),
+        folder: pictures_of(options.out.as_deref()),
         ..Results::default()
     };
     for row in ROWS.iter().filter(|row| options.wants(row.key)) {
@@ -135,9 +147,10 @@ fn measure(options: &Options, folder: &Folder, peers: &mut [Peer]) -> Results {
         eprintln!("gvisor …");
         results.gvisor = gvisor::measure(peers, options.rounds);
     }
-    if options.wants("tiers") {
+    if options.wants("tiers") || tiers::KEYS.iter().any(|key| options.wants(key)) {
         eprintln!("tiers …");
-        results.tiers = tiers::measure(peers, options.rounds);
+        let wants = |key: &str| options.wants("tiers") || options.wants(key);
+        results.tiers = tiers::measure(peers, options.rounds, wants);
     }
     let single = [
         ("run true", Scenario::Run(1)),

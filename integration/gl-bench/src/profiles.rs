@@ -2,8 +2,7 @@
 
 use crate::error::{Error, chain};
 use crate::peer::{Peer, Slot};
-use crate::rows::WARM_UP;
-use crate::stats::{Summary, summarise};
+use crate::stats::{Rounds, Summary, WARM_UP, summarise};
 
 /// The names to run with; the first is none.
 const PROFILES: [Option<&str>; 3] = [None, Some("default"), Some("compute_only")];
@@ -11,18 +10,18 @@ const PROFILES: [Option<&str>; 3] = [None, Some("default"), Some("compute_only")
 /// One way to run: its title and nanoseconds.
 pub(crate) type Line = (String, Summary);
 
-/// Runs `true` each way in `rounds` interleaved rounds, another one first in each; the way without a profile
+/// Runs `true` each way in interleaved rounds, another one first in each; the way without a profile
 /// comes first in what is returned. `None` where greenlang is not among the peers.
-pub(crate) fn measure(peers: &mut [Peer], rounds: usize) -> Option<Result<Vec<Line>, String>> {
+pub(crate) fn measure(peers: &mut [Peer], rounds: Rounds) -> Option<Result<Vec<Line>, String>> {
     let peer = peers
         .iter_mut()
         .find(|peer| peer.program.key == "greenlang")?;
     Some(lines(peer, rounds).map_err(|err| chain(&err)))
 }
 
-fn lines(peer: &mut Peer, rounds: usize) -> Result<Vec<Line>, Error> {
-    let mut samples = PROFILES.map(|_| Vec::with_capacity(rounds));
-    for round in 0..WARM_UP + rounds {
+fn lines(peer: &mut Peer, rounds: Rounds) -> Result<Vec<Line>, Error> {
+    let mut samples = PROFILES.map(|_| Vec::new());
+    for round in rounds.begin() {
         for turn in 0..PROFILES.len() {
             let way = (round + turn) % PROFILES.len();
             let nanos = peer.time(vec![command(peer, PROFILES[way])])?;

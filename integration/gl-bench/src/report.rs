@@ -8,7 +8,7 @@ use crate::processes::{self, Rows};
 use crate::profiles::Line;
 use crate::rows::{Calls, Cell};
 use crate::size::Size;
-use crate::stats::Summary;
+use crate::stats::{Rounds, Summary};
 use crate::tiers::Table;
 use crate::to_floor;
 
@@ -16,7 +16,9 @@ use crate::to_floor;
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     /// Rounds of the timed rows.
-    pub(crate) rounds: usize,
+    pub(crate) rounds: Option<Rounds>,
+    /// The folder of the pictures, beside the report.
+    pub(crate) folder: String,
     /// Title and nanoseconds of each timed row.
     pub(crate) timed: Vec<(&'static str, Vec<Cell<Summary>>)>,
     /// With which profile, and nanoseconds; the first is without one.
@@ -77,9 +79,6 @@ fn collect<T>(failures: &mut Vec<String>, peers: &[Peer], rows: &[(&str, Vec<Cel
     }
 }
 
-/// The folder of the pictures, beside the report.
-pub(crate) const FOLDER: &str = "bench";
-
 /// Titles of the tables and their pictures.
 const TIME: &str = "Time in ms: median (ratio to the newest crun)";
 const PROFILES: &str = "What a profile costs: greenlang's `run true` in ms";
@@ -124,16 +123,53 @@ const METHOD: &str = "\
 ";
 
 /// Writes the whole report.
-pub(crate) fn markdown(results: &Results, peers: &[Peer], machine: &[String]) -> String {
-    let mut text = String::from("# Benchmark\n\nWritten by `hack/bench`.\n\n## Machine\n\n");
+pub(crate) fn markdown(results: &Results, peers: &[Peer], by: &str, machine: &[String]) -> String {
+    let mut text = format!("# Benchmark\n\nWritten by `{by}`.\n\n## Machine\n\n");
     for line in machine {
         push(&mut text, format_args!("- {line}\n"));
     }
     push(&mut text, format_args!("- runtimes: {}\n", versions(peers)));
     push(&mut text, format_args!("\n## Method\n\n{METHOD}"));
-    push(&mut text, format_args!("- Rounds: {}.\n", results.rounds));
+    push(&mut text, format_args!("- Rounds: {}.\n", rounds(results)));
     text.push_str(&tables(results, peers));
     text
+}
+
+/// How many rounds there were, and which tables have fewer as their time was over.
+fn rounds(results: &Results) -> String {
+    let Some(rounds) = results.rounds else {
+        return "0".to_owned();
+    };
+    let cells = results.timed.iter().map(|(title, cells)| {
+        let counts = cells.iter().flatten().flatten().map(|cell| cell.count);
+        (*title, counts.min())
+    });
+    let ways = [
+        ("profiles", results.profiles.as_ref()),
+        ("gvisor", results.gvisor.as_ref()),
+    ];
+    let ways = ways
+        .into_iter()
+        .filter_map(|(title, lines)| Some((title, lines?)));
+    let tiers = results.tiers.iter().flatten();
+    let ways = ways.chain(tiers.map(|(title, lines)| (*title, lines)));
+    let ways = ways.map(|(title, lines)| {
+        let lines = lines.iter().flatten();
+        (title, lines.map(|(_, summary)| summary.count).min())
+    });
+    let fewer = cells.chain(ways).filter_map(|(title, count)| {
+        let count = count.filter(|&count| count < rounds.most)?;
+        Some(format!("{count} of {title}"))
+    });
+    let fewer: Vec<String> = fewer.collect();
+    match fewer.as_slice() {
+        [] => rounds.most.to_string(),
+        fewer => format!(
+            "{}, but as many as fit the time where that was short: {}",
+            rounds.most,
+            fewer.join(", ")
+        ),
+    }
 }
 
 /// Writes the tables alone.
@@ -141,7 +177,7 @@ pub(crate) fn tables(results: &Results, peers: &[Peer]) -> String {
     let mut text = String::new();
     let median = |summary: &Summary| summary.median;
     if !results.timed.is_empty() {
-        heading(&mut text, TIME, "time");
+        heading(&mut text, results, TIME, "time");
         table(&mut text, peers, &results.timed, |cell, base| {
             let ratio = ratio(cell.median, base.map(median));
             format!("{}{ratio}", milliseconds(cell.median))
@@ -157,44 +193,44 @@ pub(crate) fn tables(results: &Results, peers: &[Peer]) -> String {
         align(&mut text, &lines);
     }
     if let Some(Ok(lines)) = &results.profiles {
-        heading(&mut text, PROFILES, "profiles");
+        heading(&mut text, results, PROFILES, "profiles");
         profiles(&mut text, lines);
     }
     if let Some(Ok(lines)) = &results.gvisor {
-        heading(&mut text, GVISOR, "gvisor");
+        heading(&mut text, results, GVISOR, "gvisor");
         profiles(&mut text, lines);
     }
     for (number, (title, lines)) in results.tiers.iter().flatten().enumerate() {
         if let Ok(lines) = lines {
-            heading(&mut text, title, &format!("tiers-{number}"));
+            heading(&mut text, results, title, &format!("tiers-{number}"));
             profiles(&mut text, lines);
         }
     }
     if !results.memory.is_empty() {
-        heading(&mut text, MEMORY, "memory");
+        heading(&mut text, results, MEMORY, "memory");
         table(&mut text, peers, &results.memory, |&cell, base| {
             format!("{cell}{}", ratio(cell, base.copied()))
         });
     }
     if !results.processes.is_empty() {
-        heading(&mut text, processes::TITLE, "processes");
+        heading(&mut text, results, processes::TITLE, "processes");
         align(&mut text, &processes::lines(&results.processes, peers));
     }
     if !results.memory_floor.is_empty() {
-        heading(&mut text, FLOOR, "floor");
+        heading(&mut text, results, FLOOR, "floor");
         table(&mut text, peers, &results.memory_floor, |&cell, base| {
             format!("{cell}{}", ratio(cell, base.copied()))
         });
     }
     if !results.calls.is_empty() {
-        heading(&mut text, CALLS, "calls");
+        heading(&mut text, results, CALLS, "calls");
         table(&mut text, peers, &results.calls, |cell, base| {
             let ratio = ratio(cell.all, base.map(|base| base.all));
             format!("{}{ratio}, {} execs", cell.all, cell.execs)
         });
     }
     if let Some(sizes) = &results.sizes {
-        heading(&mut text, SIZE, "size");
+        heading(&mut text, results, SIZE, "size");
         let rows = [("size", sizes.clone())];
         table(&mut text, peers, &rows, |cell, _| {
             format!("{} + {}", cell.binary / 1024, cell.libraries / 1024)
@@ -211,8 +247,9 @@ pub(crate) fn tables(results: &Results, peers: &[Peer]) -> String {
 }
 
 /// Begins a table: its title, and its picture in the folder beside the report.
-fn heading(text: &mut String, title: &str, picture: &str) {
-    let picture = format_args!("\n## {title}\n\n![{title}]({FOLDER}/{picture}.svg)\n\n");
+fn heading(text: &mut String, results: &Results, title: &str, picture: &str) {
+    let folder = &results.folder;
+    let picture = format_args!("\n## {title}\n\n![{title}]({folder}/{picture}.svg)\n\n");
     push(text, picture);
 }
 

@@ -4,10 +4,7 @@ use crate::error::{Error, chain};
 use crate::peer::{Kind, Peer, Slot};
 use crate::setup::Folder;
 use crate::shape::Shape;
-use crate::stats::{Summary, summarise};
-
-/// Rounds before the measured ones, so that caches are as warm for the first as for the last.
-pub(crate) const WARM_UP: usize = 3;
+use crate::stats::{Rounds, Summary, WARM_UP, summarise};
 
 /// A memory limit that is enough for every runtime.
 const MOST_MEMORY_KIB: u64 = 65_536;
@@ -224,10 +221,10 @@ fn finish<T>(scenario: Scenario, peers: &mut [Peer], cells: &mut [Cell<T>]) {
     }
 }
 
-/// Measures one row in `rounds` interleaved rounds: in each, every peer once, and another one first.
-pub(crate) fn measure(row: &Row, peers: &mut [Peer], rounds: usize) -> Vec<Cell<Summary>> {
+/// Measures one row in interleaved rounds: in each, every peer once, and another one first.
+pub(crate) fn measure(row: &Row, peers: &mut [Peer], rounds: Rounds) -> Vec<Cell<Summary>> {
     let mut cells: Vec<Cell<Vec<u64>>> = prepare(row.scenario, peers);
-    for round in 0..WARM_UP + rounds {
+    for round in rounds.begin() {
         for turn in 0..peers.len() {
             let index = (round + turn) % peers.len();
             let Some(Ok(samples)) = &mut cells[index] else {

@@ -6,18 +6,23 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::calls;
 use crate::error::Error;
 use crate::peer::{Kind, Program, Slot, own_name};
 use crate::rows::SHAPES;
 use crate::shape::{Container, Shape, config};
-use crate::{calls, host};
 
 /// Most containers that any row runs at once.
 const SLOTS: usize = 128;
 
+/// The C programs.
+const TOOLS: [&str; 2] = ["peak", "floor"];
+
 /// Sources of the C programs, and of the headers they include.
-const SOURCES: [(&str, &str); 5] = [
+const SOURCES: [(&str, &str); 7] = [
     ("calls.c", include_str!("../c/calls.c")),
+    ("cgroup2.c", include_str!("../c/cgroup2.c")),
+    ("cgroup2.h", include_str!("../c/cgroup2.h")),
     ("filter.c", include_str!("../c/filter.c")),
     ("filter.h", include_str!("../c/filter.h")),
     ("floor.c", include_str!("../c/floor.c")),
@@ -32,8 +37,9 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder with a root filesystem of busybox, and builds the C programs into it.
-    pub(crate) fn make() -> Result<Self, Error> {
+    /// Makes the folder with a root filesystem of busybox, and puts the C programs into it: those from `tools`, or
+    /// new ones.
+    pub(crate) fn make(tools: Option<&Path>) -> Result<Self, Error> {
         let folder = Self {
             path: std::env::temp_dir().join(own_name()),
         };
@@ -42,7 +48,6 @@ impl Folder {
             "roots",
             "files",
             "bundles",
-            "c",
             "rootfs/bin",
             "rootfs/etc",
             "rootfs/volumes",
@@ -61,44 +66,15 @@ impl Folder {
             let link = path.join("rootfs/bin").join(applet);
             symlink("busybox", &link).map_err(|source| file("make", &link, source))?;
         }
-        folder.compile()?;
+        match tools {
+            None => build_tools(path)?,
+            Some(tools) => {
+                for name in TOOLS {
+                    copy(&tools.join(name), &path.join(name))?;
+                }
+            }
+        }
         Ok(folder)
-    }
-
-    fn compile(&self) -> Result<(), Error> {
-        let c = self.path.join("c");
-        for (name, text) in SOURCES {
-            write(&c.join(name), text)?;
-        }
-        write(&c.join("allowed.inc"), &calls::include_file())?;
-        self.cc("-o ../peak peak.c")?;
-        self.cc("-c -o native.o calls.c")?;
-        let mut objects = "native.o".to_owned();
-        if cfg!(target_arch = "x86_64") {
-            self.cc("-c -DCOMPAT -o compat.o calls.c")?;
-            objects.push_str(" compat.o");
-        }
-        self.cc(&format!("-o ../floor floor.c filter.c {objects}"))
-    }
-
-    fn cc(&self, arguments: &str) -> Result<(), Error> {
-        let arguments = format!("-std=gnu11 -O2 -static {arguments}");
-        let output = Command::new("cc")
-            .args(arguments.split(' '))
-            .current_dir(self.path.join("c"))
-            .output()
-            .map_err(|source| Error::Start {
-                program: "cc".to_owned(),
-                source,
-            })?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(Error::Failed {
-            command: format!("cc {arguments}"),
-            status: output.status.to_string(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
     }
 
     /// Makes the mount point of a worker and, for a runtime, one bundle a slot.
@@ -138,6 +114,47 @@ impl Folder {
         copy(binary, &self.path.join(name))?;
         Ok(format!("/tmp/{name}"))
     }
+}
+
+/// Builds the C programs into a folder, from sources in its folder `c`.
+pub(crate) fn build_tools(folder: &Path) -> Result<(), Error> {
+    let c = folder.join("c");
+    make_directory(&c)?;
+    for (name, text) in SOURCES {
+        write(&c.join(name), text)?;
+    }
+    write(&c.join("allowed.inc"), &calls::include_file())?;
+    cc(&c, "-o ../peak peak.c")?;
+    cc(&c, "-c -o native.o calls.c")?;
+    let mut objects = "native.o".to_owned();
+    if cfg!(target_arch = "x86_64") {
+        cc(&c, "-c -DCOMPAT -o compat.o calls.c")?;
+        objects.push_str(" compat.o");
+    }
+    cc(
+        &c,
+        &format!("-o ../floor floor.c cgroup2.c filter.c {objects}"),
+    )
+}
+
+fn cc(directory: &Path, arguments: &str) -> Result<(), Error> {
+    let arguments = format!("-std=gnu11 -O2 -static {arguments}");
+    let output = Command::new("cc")
+        .args(arguments.split(' '))
+        .current_dir(directory)
+        .output()
+        .map_err(|source| Error::Start {
+            program: "cc".to_owned(),
+            source,
+        })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::Failed {
+        command: format!("cc {arguments}"),
+        status: output.status.to_string(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
 }
 
 impl Drop for Folder {
@@ -196,9 +213,7 @@ pub(crate) fn programs(
             add(name, Kind::Oci, here, path.display().to_string());
         }
     }
-    if host::has_cgroup_v1() {
-        add("floor", Kind::Floor, here, "/tmp/floor".to_owned());
-    }
+    add("floor", Kind::Floor, here, "/tmp/floor".to_owned());
     match sid {
         Some(sid) => add("bwrap", Kind::Bubblewrap, sid, "/usr/bin/bwrap".to_owned()),
         None => {

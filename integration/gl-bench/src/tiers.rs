@@ -3,8 +3,7 @@
 use crate::error::{Error, chain};
 use crate::peer::Peer;
 use crate::profiles::Line;
-use crate::rows::WARM_UP;
-use crate::stats::summarise;
+use crate::stats::{Rounds, WARM_UP, summarise};
 
 /// `gl`, as every worker sees it.
 pub(crate) const GL: &str = "/tmp/gl";
@@ -15,22 +14,34 @@ pub(crate) type Table = (&'static str, Result<Vec<Line>, String>);
 /// A table to be: its title and the ways to do the same, by name and command.
 type Ways = (&'static str, Vec<(&'static str, Vec<String>)>);
 
-/// Measures all tables, each in `rounds` interleaved rounds. `None` where greenlang is not among the peers, or
-/// comes without `gl`.
-pub(crate) fn measure(peers: &mut [Peer], rounds: usize) -> Option<Vec<Table>> {
+/// Keys of the tables, for `--only`.
+pub(crate) const KEYS: [&str; 6] = [
+    "tier-basic",
+    "tier-namespace",
+    "tier-gvisor",
+    "tier-docker",
+    "tier-busy",
+    "tier-calling",
+];
+
+/// Measures the tables that are wanted, each in interleaved rounds. `None` where greenlang is not among the peers,
+/// or comes without `gl`.
+pub(crate) fn measure(
+    peers: &mut [Peer],
+    rounds: Rounds,
+    wants: impl Fn(&str) -> bool,
+) -> Option<Vec<Table>> {
     let mut peers = peers.iter_mut();
     let peer = peers.find(|peer| peer.program.key == "greenlang")?;
     peer.output(words(&format!("{GL} --version"))).ok()?;
-    let mut tables = vec![basic(), namespace()];
-    if peer.output(words("runsc --version")).is_ok() {
-        tables.push(gvisor());
-    }
-    let with_docker = import(peer).is_ok();
-    if with_docker {
-        tables.push(docker());
-    }
-    tables.extend([busy(), calling()]);
-    let tables = tables.into_iter().map(|(title, ways)| {
+    let has_gvisor = wants("tier-gvisor") && peer.output(words("runsc --version")).is_ok();
+    let with_docker = wants("tier-docker") && import(peer).is_ok();
+    let all = KEYS.into_iter().filter(|&key| match key {
+        "tier-gvisor" => has_gvisor,
+        "tier-docker" => with_docker,
+        key => wants(key),
+    });
+    let tables = all.map(ways).map(|(title, ways)| {
         let lines = lines(peer, rounds, &ways);
         (title, lines.map_err(|err| chain(&err)))
     });
@@ -42,6 +53,18 @@ pub(crate) fn measure(peers: &mut [Peer], rounds: usize) -> Option<Vec<Table>> {
         ));
     }
     Some(tables)
+}
+
+/// The table with this key.
+fn ways(key: &str) -> Ways {
+    match key {
+        "tier-basic" => basic(),
+        "tier-namespace" => namespace(),
+        "tier-gvisor" => gvisor(),
+        "tier-docker" => docker(),
+        "tier-busy" => busy(),
+        _ => calling(),
+    }
 }
 
 /// The bench's root as an image of Docker's, where a daemon answers.
@@ -143,9 +166,13 @@ fn calling() -> Ways {
     (title, everywhere(&program))
 }
 
-fn lines(peer: &mut Peer, rounds: usize, ways: &[(&str, Vec<String>)]) -> Result<Vec<Line>, Error> {
-    let mut samples = vec![Vec::with_capacity(rounds); ways.len()];
-    for round in 0..WARM_UP + rounds {
+fn lines(
+    peer: &mut Peer,
+    rounds: Rounds,
+    ways: &[(&str, Vec<String>)],
+) -> Result<Vec<Line>, Error> {
+    let mut samples = vec![Vec::new(); ways.len()];
+    for round in rounds.begin() {
         for turn in 0..ways.len() {
             let way = (round + turn) % ways.len();
             let nanos = peer.time(vec![ways[way].1.clone()])?;
