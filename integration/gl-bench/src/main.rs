@@ -170,7 +170,7 @@ fn measure(options: &Options, folder: &Folder, peers: &mut [Peer]) -> Results {
     }
     if options.wants("processes") {
         eprintln!("processes …");
-        results.processes = processes::measure(peers);
+        results.processes = processes::measure(peers, options.rounds);
     }
     if options.wants("floor") {
         let cells = rows::memory_floor(folder, peers);

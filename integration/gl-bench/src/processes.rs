@@ -1,23 +1,25 @@
 //! The peak memory of every process of a runtime, command by command.
 
+use std::time::Instant;
+
 use crate::error::Error;
 use crate::peer::{Peer, Slot};
 use crate::picture::{Bar, Group};
 use crate::rows::{self, Cell, Scenario};
-use crate::stats::summarise;
+use crate::stats::{Rounds, summarise};
 use crate::trace::{Begun, Process, Step, Until};
 
 /// Title of the table.
 pub(crate) const TITLE: &str = "Peak memory of every process in KiB";
 
-/// How often each command is followed; the figures are medians.
+/// How often each command is followed at most; the figures are medians.
 const RUNS: usize = 5;
 
 /// The commands of one measurement, and what each runtime's processes had.
 pub(crate) type Rows = (&'static [&'static str], Vec<Cell<Vec<Process>>>);
 
 /// Follows the commands of greenlang and of the newest crun and runc, which come first among the peers.
-pub(crate) fn measure(peers: &mut [Peer]) -> Vec<Rows> {
+pub(crate) fn measure(peers: &mut [Peer], rounds: Rounds) -> Vec<Rows> {
     let runc = |peer: &Peer| peer.program.key.starts_with("runc");
     let until = peers
         .iter()
@@ -30,17 +32,25 @@ pub(crate) fn measure(peers: &mut [Peer]) -> Vec<Rows> {
     ];
     let followed = all.map(|(commands, scenario)| {
         let cells = rows::sample(scenario, &mut peers[..until], |peer| {
-            follow(peer, scenario).map(Some)
+            follow(peer, scenario, rounds).map(Some)
         });
         (commands, cells)
     });
     followed.into()
 }
 
-fn follow(peer: &mut Peer, scenario: Scenario) -> Result<Vec<Process>, Error> {
+fn follow(peer: &mut Peer, scenario: Scenario, rounds: Rounds) -> Result<Vec<Process>, Error> {
     let steps = steps(peer, scenario);
-    let runs: Result<Vec<_>, _> = (0..RUNS).map(|_| peer.trace(steps.clone())).collect();
-    Ok(merge(&runs?))
+    let start = Instant::now();
+    let mut runs = Vec::new();
+    for run in 0..RUNS {
+        // All peers together have the time of a row.
+        let over = rounds.time.is_some_and(|time| start.elapsed() > time / 3);
+        if run == 0 || !over {
+            runs.push(peer.trace(steps.clone())?);
+        }
+    }
+    Ok(merge(&runs))
 }
 
 fn steps(peer: &Peer, scenario: Scenario) -> Vec<Step> {

@@ -114,7 +114,7 @@ const METHOD: &str = "\
 - Peak memory is `ru_maxrss` of the runtime and all that it waits for, started by a static program
   of about 1 MiB, which is the least that can show.
 - The peak of every process is `VmHWM`, read by a tracer where the process is about to exit or to exec, of
-  greenlang and of the newest crun and runc; medians of five. A process is one program in it: after an exec it is
+  greenlang and of the newest crun and runc; medians of five, or of as many as fit a given time. A process is one program in it: after an exec it is
   another one. A fork begins with the pages of its parent, which both share until one writes, so the peaks
   do not add up; for one in its parent's memory (`CLONE_VM`) it is the peak of that memory until its end. `of no
   file` is `RssAnon` at the end. The container's own program is left out.
