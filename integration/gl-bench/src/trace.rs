@@ -194,12 +194,13 @@ impl Tracer {
                 false => Ok(()),
             };
         };
-        match (status.as_raw() >> 16, signal) {
-            (0, AT_CALL) => self.call(pid),
-            (0, signal) => return self.stopped(pid, signal),
-            (event, _) => self.event(pid, event)?,
+        match status.as_raw() >> 16 {
+            0 => self.stopped(pid, signal),
+            event => {
+                self.event(pid, event)?;
+                resume(pid, 0)
+            }
         }
-        resume(pid, 0)
     }
 
     /// A thread has stopped with a signal, which it gets; a new one with the stop that makes it followed.
@@ -211,9 +212,10 @@ impl Tracer {
         resume(pid, if signal == libc::SIGSTOP { 0 } else { signal })
     }
 
-    /// A thread is about to make a system call, or has made one.
+    /// A thread is about to make one of the calls that are followed.
     fn call(&mut self, pid: Pid) {
-        let Some((number, first)) = current_call(pid) else {
+        // It may have been killed where it stood.
+        let Ok((number, first)) = ptrace::call(pid) else {
             return;
         };
         if [libc::SYS_execve, libc::SYS_execveat].contains(&number) {
@@ -228,6 +230,7 @@ impl Tracer {
 
     fn event(&mut self, pid: Pid, event: i32) -> Result<(), Error> {
         match event {
+            libc::PTRACE_EVENT_SECCOMP => self.call(pid),
             libc::PTRACE_EVENT_EXIT => self.look(pid),
             libc::PTRACE_EVENT_EXEC => self.exec(pid),
             libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
@@ -322,9 +325,6 @@ impl Tracer {
     }
 }
 
-/// The signal of a stop at a system call, as `PTRACE_O_TRACESYSGOOD` marks it.
-const AT_CALL: i32 = libc::SIGTRAP | 0x80;
-
 /// The flag by which both have one memory.
 const CLONE_VM: u64 = 0x100;
 
@@ -347,22 +347,13 @@ fn clone_flags(pid: Pid, number: i64, first: u64) -> Option<u64> {
     }
 }
 
-/// Number and first argument of the system call that a stopped thread is in.
-fn current_call(pid: Pid) -> Option<(i64, u64)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-    let mut words = text.split_whitespace();
-    let number = words.next()?.parse().ok()?;
-    let first = words.next()?.strip_prefix("0x")?;
-    Some((number, u64::from_str_radix(first, 16).ok()?))
-}
-
 /// A number from `/proc/PID/status`.
 fn field(status: &str, key: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Lets a thread go on to its next system call.
+/// Lets a thread go on.
 fn resume(pid: Pid, signal: i32) -> Result<(), Error> {
     ptrace::resume(pid, signal).map_err(|errno| trace("let a process go on", errno))
 }

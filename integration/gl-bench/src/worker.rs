@@ -36,11 +36,14 @@ const ROOTFS: &str = "/tmp/rootfs";
 /// Below it are the mounts that a host may have many of.
 const MOUNTS: &str = "/run/mounts";
 
-/// How long one command may take before it counts as hanging.
+/// How long one command may take before it counts as hanging: an emulated machine under strace takes minutes.
 const LIMIT: Timespec = Timespec {
-    tv_sec: 60,
+    tv_sec: 300,
     tv_nsec: 0,
 };
+
+/// How many seconds commands may take that are followed, which takes a hundred times as long on an emulated machine.
+const TRACE_LIMIT: &str = "300";
 
 /// Makes the worker's world from the root directory `root` and the bench's folder `work`, then
 /// serves requests until standard input ends.
@@ -198,9 +201,8 @@ fn trace(steps: &[Step]) -> Result<Vec<Process>, Error> {
         let program = program.to_owned();
         move |source| Error::Start { program, source }
     };
-    let limit = LIMIT.tv_sec.to_string();
     let mut watchdog = Command::new("sleep");
-    let mut watchdog = watchdog.arg(limit).spawn().map_err(start("sleep"))?;
+    let mut watchdog = watchdog.arg(TRACE_LIMIT).spawn().map_err(start("sleep"))?;
     let traced = follow(steps, &watchdog);
     // It may have ended, and been waited for; what is measured does not depend on it.
     drop(watchdog.kill().and_then(|()| watchdog.wait()));
