@@ -158,14 +158,20 @@ impl Profile {
 
     /// The profile in its one spelling: JSON without blanks, keys sorted, no description.
     ///
-    /// It can be read as a profile file again, and resolves to the same values.
+    /// It can be read as a profile file again, and resolves to the same values, but for lists of what
+    /// may be reached where a layer or the level has no network: they mean nothing then, and one file
+    /// that says both is refused.
     pub fn canonical_json(&self) -> String {
+        let mut network = self.network.json();
+        if !self.network.allow_network.value {
+            network.retain(|key, _| !matches!(&**key, "allowed_hosts" | "allowed_ports"));
+        }
         let mut top: Properties = self.general().json();
         top.insert("version".to_owned(), Json::from(SCHEMA_VERSION));
         top.insert("name".to_owned(), Json::from(self.name.value.as_str()));
         for (name, section) in [
             ("limits", self.limits.json()),
-            ("network", self.network.json()),
+            ("network", network),
             ("filesystem", self.filesystem.json()),
             ("process", self.process.json()),
             ("seccomp", self.seccomp.json()),

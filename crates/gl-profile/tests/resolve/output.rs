@@ -56,6 +56,18 @@ deny = ["ptrace"]
 }
 
 #[test]
+fn canonical_json_without_a_network_lists_nothing_that_may_be_reached() {
+    // Only the level says that there is no network.
+    let profile = one("[network]\nallowed_ports = [443]\nallowed_hosts = [\"a.example\"]").unwrap();
+    let canonical = profile.canonical_json();
+    let layer = Layer::parse("c.json", &canonical, Format::Json).unwrap();
+    let again = Profile::resolve(layer, &()).unwrap();
+    assert_eq!(again.canonical_json(), canonical);
+    assert_eq!(again.network.allowed_ports, None);
+    assert_eq!(again.network.allowed_hosts, None);
+}
+
+#[test]
 fn hash_is_the_sha256_of_the_canonical_json() {
     let profile = one("").unwrap();
     let canonical = profile.canonical_json();
