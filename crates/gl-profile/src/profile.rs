@@ -158,19 +158,25 @@ impl Profile {
 
     /// The profile in its one spelling: JSON without blanks, keys sorted, no description.
     ///
-    /// It can be read as a profile file again, and resolves to the same values, but for lists of what
-    /// may be reached where a layer or the level has no network: they mean nothing then, and one file
-    /// that says both is refused.
+    /// It can be read as a profile file again, and resolves to the same values, but for what layers say
+    /// that another has overruled, which one file is refused for: lists of what may be reached where there
+    /// is no network are left out, and there are no more processes than tasks.
     pub fn canonical_json(&self) -> String {
         let mut network = self.network.json();
         if !self.network.allow_network.value {
             network.retain(|key, _| !matches!(&**key, "allowed_hosts" | "allowed_ports"));
         }
+        let mut limits = self.limits.json();
+        if self.limits.max_processes.value > self.limits.max_threads.value
+            && let Some(tasks) = limits.get("max_threads").cloned()
+        {
+            limits.insert("max_processes".to_owned(), tasks);
+        }
         let mut top: Properties = self.general().json();
         top.insert("version".to_owned(), Json::from(SCHEMA_VERSION));
         top.insert("name".to_owned(), Json::from(self.name.value.as_str()));
         for (name, section) in [
-            ("limits", self.limits.json()),
+            ("limits", limits),
             ("network", network),
             ("filesystem", self.filesystem.json()),
             ("process", self.process.json()),

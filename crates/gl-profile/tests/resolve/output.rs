@@ -2,7 +2,7 @@
 
 use gl_profile::{Entry, Format, Layer, Profile};
 
-use crate::one;
+use crate::{Files, one};
 
 #[test]
 fn canonical_json_is_a_profile_that_resolves_to_the_same() {
@@ -65,6 +65,22 @@ fn canonical_json_without_a_network_lists_nothing_that_may_be_reached() {
     assert_eq!(again.canonical_json(), canonical);
     assert_eq!(again.network.allowed_ports, None);
     assert_eq!(again.network.allowed_hosts, None);
+}
+
+#[test]
+fn canonical_json_has_no_more_processes_than_tasks() {
+    // A layer that lowers the tasks says nothing of the processes below it.
+    let files = Files::new(&[
+        ("p", "extends = [\"base\"]\n[limits]\nmax_threads = 9"),
+        ("base", "[limits]\nmax_processes = 12"),
+    ]);
+    let profile = Profile::resolve("p", &files).unwrap();
+    assert_eq!(profile.limits.max_processes.value.0, 12);
+    let canonical = profile.canonical_json();
+    let layer = Layer::parse("c.json", &canonical, Format::Json).unwrap();
+    let again = Profile::resolve(layer, &()).unwrap();
+    assert_eq!(again.canonical_json(), canonical);
+    assert_eq!(again.limits.max_processes.value.0, 9);
 }
 
 #[test]
