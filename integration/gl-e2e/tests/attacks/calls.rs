@@ -67,13 +67,14 @@ fn source() -> String {
                 .split(", ")
                 .map(|argument| format!(", (long)({argument})"))
                 .collect();
+            // A child's end would stop us for ever once we are traced.
             format!("    errno = 0; r = syscall({number}{arguments}); if (r == 0 && getpid() != me) _exit(0); \
-                     printf(\"{name} %s\\n\", r == -1 && (errno == EPERM || errno == ENOSYS) ? \"refused\" : \"DONE\");\n")
+                     if (r > 0) waitpid(r, 0, 0); printf(\"{name} %s\\n\", r == -1 && (errno == EPERM || errno == ENOSYS) ? \"refused\" : \"DONE\");\n")
         })
         .collect();
     format!(
         "#define _GNU_SOURCE\n#include <errno.h>\n#include <stdio.h>\n#include <sys/syscall.h>\n\
-         #include <unistd.h>\nstatic char buffer[4096];\n\
+         #include <sys/wait.h>\n#include <unistd.h>\nstatic char buffer[4096];\n\
          int main(void) {{\n    long r; int me = getpid(); setvbuf(stdout, 0, _IONBF, 0);\n{calls}    return 0;\n}}\n"
     )
 }
