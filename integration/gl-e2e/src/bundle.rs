@@ -36,6 +36,7 @@ pub use process::{Output, finish};
 use crate::{Outcome, Skip, Test};
 
 const IN_NAMESPACE: &str = "GL_E2E_NAMESPACE";
+const IN_PID_NAMESPACE: &str = "GL_E2E_PID_NAMESPACE";
 
 /// Runs bundle tests: as root, in a private mount namespace, as the reaper of all orphans.
 pub fn main(tests: &[Test]) -> ExitCode {
@@ -47,6 +48,22 @@ pub fn main_around(tests: &[Test], around: fn(&Test) -> Outcome) -> ExitCode {
     // Says early that the variable is missing.
     runtime();
     apart(|| crate::main_around(tests, around))
+}
+
+/// [`main`] in a pid namespace of its own, so that every process and namespace that `/proc` shows is of these tests.
+pub fn main_in_pid_namespace(tests: &[Test]) -> ExitCode {
+    let lists = std::env::args().any(|arg| arg == "--list");
+    if lists || std::env::var_os(IN_PID_NAMESPACE).is_some() {
+        return main(tests);
+    }
+    let status = Command::new("unshare")
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(std::env::args_os().skip(1))
+        .env(IN_PID_NAMESPACE, "1")
+        .status()
+        .unwrap();
+    ExitCode::from(u8::from(!status.success()))
 }
 
 /// Runs a body that uses bundles where [`main`] runs tests.

@@ -138,6 +138,38 @@ fn read(file: &str, output: &Output) -> Value {
     }
 }
 
+/// Whose sandboxes they are.
+#[derive(Debug)]
+pub enum Who {
+    /// Root's.
+    Root,
+    /// Somebody else's.
+    User(User),
+}
+
+impl Who {
+    /// `gl` with these arguments, called by them.
+    ///
+    /// # Errors
+    ///
+    /// As [`gl`].
+    pub fn command(&self, args: &[&str]) -> Result<Command, Skip> {
+        match self {
+            Self::Root => bare(args),
+            Self::User(user) => Ok(user.bare(args)),
+        }
+    }
+
+    /// The same to its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`gl`].
+    pub fn gl(&self, args: &[&str]) -> Result<Output, Skip> {
+        Ok(process::output(self.command(args)?))
+    }
+}
+
 /// Somebody who is not root, with a runtime directory of their own.
 #[derive(Debug)]
 pub struct User {

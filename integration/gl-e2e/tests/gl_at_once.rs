@@ -10,13 +10,12 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode};
+use std::process::{Child, ExitCode};
 use std::time::{Duration, Instant};
 
 use gl_e2e::bundle::process::{LIMIT, content, memory_file, reap, start};
 use gl_e2e::bundle::{self, Host, rounds, tag};
-use gl_e2e::command::{Output, output};
-use gl_e2e::gl::{self, User};
+use gl_e2e::gl::{User, Who};
 use gl_e2e::kernel::processes;
 use gl_e2e::random::Random;
 use gl_e2e::{Outcome, Skip, Test, tests};
@@ -24,23 +23,11 @@ use rustix::event::{Timespec, poll};
 use rustix::mount::MountFlags;
 use rustix::process::{Pid, Signal};
 
-const IN_PID_NAMESPACE: &str = "GL_E2E_AT_ONCE";
 /// Commands at a time.
 const COMMANDS: usize = 12;
 
 fn main() -> ExitCode {
-    if std::env::var_os(IN_PID_NAMESPACE).is_some() || std::env::args().any(|a| a == "--list") {
-        return bundle::main(TESTS);
-    }
-    let me = std::env::current_exe().unwrap();
-    let status = Command::new("unshare")
-        .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"])
-        .arg(me)
-        .args(std::env::args_os().skip(1))
-        .env(IN_PID_NAMESPACE, "1")
-        .status()
-        .unwrap();
-    ExitCode::from(u8::from(!status.success()))
+    bundle::main_in_pid_namespace(TESTS)
 }
 
 const TESTS: &[Test] = tests![
@@ -66,30 +53,11 @@ fn commands_at_once_on_a_users_sandbox_of_basic_leave_nothing() -> Outcome {
     at_once(&Who::User(User::new("at-once-basic")?), "basic", 4)
 }
 
-/// Whose sandboxes they are.
-enum Who {
-    Root,
-    User(User),
-}
-
-impl Who {
-    fn command(&self, args: &[&str]) -> Result<Command, Skip> {
-        match self {
-            Self::Root => gl::bare(args),
-            Self::User(user) => Ok(user.bare(args)),
-        }
-    }
-
-    fn gl(&self, args: &[&str]) -> Result<Output, Skip> {
-        Ok(output(self.command(args)?))
-    }
-
-    /// Where their sandboxes leave things, if they do.
-    fn directories(&self) -> Vec<PathBuf> {
-        match self {
-            Self::Root => vec!["/run".into()],
-            Self::User(user) => vec![user.dir.path("runtime").into()],
-        }
+/// Where somebody's sandboxes leave things, if they do.
+fn directories(who: &Who) -> Vec<PathBuf> {
+    match who {
+        Who::Root => vec!["/run".into()],
+        Who::User(user) => vec![user.dir.path("runtime").into()],
     }
 }
 
@@ -184,7 +152,7 @@ fn at_once(who: &Who, tier: &str, seed: u64) -> Outcome {
     let first = [&first[..], &["--on-missing", "degrade", "--", "true"]].concat();
     who.gl(&first)?.ok();
     who.gl(&["prune"])?.ok();
-    let before = Host::before_all(who.directories());
+    let before = Host::before_all(directories(who));
     let mut random = Random::new(seed);
     for round in 0..rounds(6) {
         let mut running: Vec<Running> = Vec::new();

@@ -25,24 +25,12 @@ const WORKERS: usize = 8;
 const SOON: Duration = Duration::from_secs(5);
 /// Set for a worker: its number and how many containers it makes.
 const WORKER: &str = "GL_E2E_LOAD_WORKER";
-const IN_PID_NAMESPACE: &str = "GL_E2E_LOAD";
 
 fn main() -> ExitCode {
     if std::env::var_os(WORKER).is_some() {
         return bundle::main(WORK);
     }
-    if std::env::var_os(IN_PID_NAMESPACE).is_some() || std::env::args().any(|a| a == "--list") {
-        return bundle::main(TESTS);
-    }
-    let me = std::env::current_exe().unwrap();
-    let status = Command::new("unshare")
-        .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"])
-        .arg(me)
-        .args(std::env::args_os().skip(1))
-        .env(IN_PID_NAMESPACE, "1")
-        .status()
-        .unwrap();
-    ExitCode::from(u8::from(!status.success()))
+    bundle::main_in_pid_namespace(TESTS)
 }
 
 const TESTS: &[Test] = tests![

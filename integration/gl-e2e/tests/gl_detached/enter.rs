@@ -7,7 +7,7 @@ use gl_e2e::terminal::Terminal;
 use gl_e2e::{Outcome, bundle};
 use serde_json::Value;
 
-use crate::{Sandbox, Who, borrowed, of_user, tiers};
+use crate::{Detaching as _, Sandbox, Who, borrowed, of_user, tiers};
 
 /// By what a process is bound, one line each.
 const BOUNDS: &str = "grep -E '^(Cap|NoNewPrivs|Seccomp|Uid|Gid|Groups)' /proc/self/status; \

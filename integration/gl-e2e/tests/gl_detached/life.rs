@@ -11,7 +11,7 @@ use gl_e2e::{Outcome, Skip};
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::{Sandbox, Who, borrowed, of_user, tiers};
+use crate::{Detaching as _, Sandbox, Who, borrowed, of_user, tiers};
 
 /// Says that it is ready, and ends with 7 once told to.
 const PATIENT: &str =

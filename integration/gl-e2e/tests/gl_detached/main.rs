@@ -23,7 +23,7 @@ use enter::{
 };
 use gl_e2e::bundle::{self, Bundle};
 use gl_e2e::command::{self as process, Output};
-use gl_e2e::gl::{self, User, left};
+use gl_e2e::gl::{self, Who, left};
 use gl_e2e::{Skip, tests};
 use life::{
     audit_log_has_the_end_of_a_detached_run, caller_killed_while_it_starts_leaves_nothing,
@@ -92,25 +92,16 @@ fn main() -> ExitCode {
     ])
 }
 
-/// Whose sandboxes they are.
-enum Who {
-    Root,
-    User(User),
+/// What these tests do with whose sandboxes they are.
+trait Detaching {
+    /// Where their sandboxes have their directories.
+    fn directory(&self) -> PathBuf;
+
+    /// Starts a script that is detached.
+    fn detach(&self, name: &str, options: &[&str], script: &str) -> Result<Box<Sandbox<'_>>, Skip>;
 }
 
-impl Who {
-    fn command(&self, args: &[&str]) -> Result<Command, Skip> {
-        match self {
-            Self::Root => gl::bare(args),
-            Self::User(user) => Ok(user.bare(args)),
-        }
-    }
-
-    fn gl(&self, args: &[&str]) -> Result<Output, Skip> {
-        Ok(process::output(self.command(args)?))
-    }
-
-    /// Where their sandboxes have their directories.
+impl Detaching for Who {
     fn directory(&self) -> PathBuf {
         match self {
             Self::Root => "/run/greenlang-sandboxes".into(),
@@ -118,7 +109,6 @@ impl Who {
         }
     }
 
-    /// Starts a script that is detached.
     #[track_caller]
     fn detach(&self, name: &str, options: &[&str], script: &str) -> Result<Box<Sandbox<'_>>, Skip> {
         let name = format!("{}{name}", bundle::tag());

@@ -8,7 +8,7 @@ use gl_e2e::Outcome;
 use gl_e2e::command::output;
 use gl_e2e::gl::{BASIC, User};
 
-use crate::Who;
+use crate::{Detaching as _, Who};
 
 pub(crate) fn input_is_empty() -> Outcome {
     for options in [&[][..], &BASIC] {

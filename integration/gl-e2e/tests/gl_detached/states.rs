@@ -13,7 +13,7 @@ use gl_e2e::{Outcome, bundle};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::{Sandbox, Who};
+use crate::{Detaching as _, Sandbox, Who};
 
 /// Which verbs name one sandbox, and the status of one that fails.
 const VERBS: [(&[&str], &[&str], i32); 5] = [
