@@ -526,7 +526,6 @@ fn build(
     Ok(watcher)
 }
 
-/// Makes the cgroup and the group of resctrl, after the record of them.
 /// What hooks in the container make, those after its end take away: they are found in the config, whenever we are
 /// killed.
 fn keep_for_hooks(container: &Container, decided: &Decided) -> Result<(), Error> {
@@ -550,6 +549,7 @@ fn keep(container: &Container, decided: &Decided) -> Result<(), Error> {
     Ok(())
 }
 
+/// Makes the cgroup and the group of resctrl, after the record of them.
 fn make_groups(container: &mut Container, decided: &mut Decided) -> Result<group::Made, Error> {
     if let Some(rdt) = &mut decided.rdt {
         rdt.settle()?;

@@ -24,8 +24,13 @@ pub fn facts() -> Facts {
     *SEEN.get_or_init(read_facts)
 }
 
-/// What this host has of what profiles limit; what cannot be read has no bound.
+/// What this host has of what profiles limit, looked at once; what cannot be read has no bound.
 pub fn capacity() -> Capacity {
+    static SEEN: OnceLock<Capacity> = OnceLock::new();
+    *SEEN.get_or_init(read_capacity)
+}
+
+fn read_capacity() -> Capacity {
     let number = |path: &str| {
         let text = read_start(path).and_then(|text| String::from_utf8(text).ok());
         text.and_then(|text| text.trim().parse().ok())
