@@ -40,7 +40,7 @@ pub use checkpoint::{
     Accepted, After, CheckpointRequest, Extent, RestoreRequest, checkpoint, restore,
 };
 pub use container::Container;
-pub use create::{CreateRequest, Decision, Denials, create};
+pub use create::{CreateRequest, Decision, Denials, Owner, create};
 pub use delete::{Force, HookFailures, delete, delete_of};
 pub use error::Error;
 pub use exec::{ExecRequest, Outcome, Paused, exec};

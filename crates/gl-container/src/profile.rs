@@ -73,6 +73,16 @@ pub(crate) struct Tightened {
     pub(crate) platform: Wanted,
 }
 
+/// Whether a config names a profile.
+pub(crate) fn is_named(spec: &Spec) -> bool {
+    named(spec).is_some()
+}
+
+fn named(spec: &Spec) -> Option<&String> {
+    let annotations = spec.annotations().as_ref()?;
+    annotations.get(ANNOTATION)
+}
+
 /// Tightens `spec` by the profiles that it gets. What the container's cgroup can limit is asked only if
 /// there is one.
 ///
@@ -87,11 +97,7 @@ pub(crate) fn tighten(
     cgroup: impl FnOnce(&Spec) -> Result<Option<Controllers>, Error>,
 ) -> Result<Tightened, Error> {
     let settings = settings()?;
-    let annotation = spec
-        .annotations()
-        .as_ref()
-        .and_then(|all| all.get(ANNOTATION))
-        .cloned();
+    let annotation = named(spec).cloned();
     let resolved = request.resolved.as_ref();
     let chosen = annotation.or_else(|| request.profile.clone()).or_else(|| {
         let default = settings.profile.as_ref().filter(|_| resolved.is_none());

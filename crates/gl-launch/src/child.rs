@@ -36,6 +36,8 @@ pub(crate) struct Inherited<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) prepared: Prepared,
     pub(crate) namespaces: Vec<Opened>,
+    /// The loopback interface is as it is to be.
+    pub(crate) loopback_done: bool,
     pub(crate) join: Vec<OwnedFd>,
     pub(crate) cgroup: CgroupMounts,
     pub(crate) seccomp: Option<&'a Program>,
@@ -148,7 +150,7 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
         enter_namespaces(&inherited.namespaces)?;
     }
     drop(inherited.namespaces);
-    settle_in(plan)?;
+    settle_in(plan, inherited.loopback_done)?;
     identity::hide()?;
     rustix::process::setsid().map_err(Fault::of(Own::Session))?;
     if plan.options.keyring == Keyring::New {
@@ -223,9 +225,8 @@ pub(crate) fn join_cgroup(files: &[OwnedFd]) -> Result<(), Fault> {
 /// Enters the namespaces that are given by path, but for those that the fork has entered.
 pub(crate) fn enter_namespaces(opened: &[Opened]) -> Result<(), Fault> {
     // Root may enter all of them from where it is; the user namespace takes that right away.
-    let by_fork = |opened: &&Opened| matches!(opened.kind, Kind::Pid | Kind::Time);
     let is_user = |opened: &&Opened| opened.kind == Kind::User;
-    let others = opened.iter().filter(|o| !by_fork(o) && !is_user(o));
+    let others = opened.iter().filter(|one| !one.by_fork && !is_user(one));
     for target in others.chain(opened.iter().filter(is_user)) {
         namespace::enter(target.fd.as_fd(), target.kind)
             .map_err(Fault::at(Own::JoinNamespace, target.index))?;
@@ -234,7 +235,7 @@ pub(crate) fn enter_namespaces(opened: &[Opened]) -> Result<(), Fault> {
 }
 
 /// Takes our place in the namespaces that are new.
-fn settle_in(plan: &Plan) -> Result<(), Fault> {
+fn settle_in(plan: &Plan, loopback_done: bool) -> Result<(), Fault> {
     gl_rootfs::label_new_queues(plan)?;
     if maps_root(&plan.userns) {
         let failed = Fault::of(Own::BecomeRoot);
@@ -246,7 +247,9 @@ fn settle_in(plan: &Plan) -> Result<(), Fault> {
         rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(&failed)?;
         rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed)?;
     }
-    if plan.namespaces.creates(Kind::Network) && plan.network != Some(Isolated::Nothing) {
+    let has_loopback =
+        plan.namespaces.creates(Kind::Network) && plan.network != Some(Isolated::Nothing);
+    if has_loopback && !loopback_done {
         network::raise_loopback().map_err(Fault::of(Own::Loopback))?;
     }
     if plan.namespaces.creates(Kind::Cgroup) {

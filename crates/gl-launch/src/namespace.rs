@@ -3,8 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use gl_plan::{Kind, Namespaces, Plan, TimeOffset};
-use gl_sys::Ahead;
+use gl_plan::{Kind, Namespaces, Plan, TimeOffset, UserNs};
+use gl_spec::Isolated;
+use gl_sys::{Ahead, Loopback};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags};
@@ -20,23 +21,52 @@ pub(crate) struct Opened {
     pub(crate) kind: Kind,
     pub(crate) path: PathBuf,
     pub(crate) fd: OwnedFd,
+    /// The runtime enters it for its fork.
+    pub(crate) by_fork: bool,
 }
 
-/// Takes the namespaces of `new` that were made ahead among those to enter; the bits of those still to be made.
-pub(crate) fn take_ahead(ahead: Option<Ahead>, new: u64, opened: &mut Vec<Opened>) -> u64 {
-    let mut left = new;
-    for (bit, fd) in ahead.map(Ahead::finish).into_iter().flatten() {
+/// What is left to do of what can be done ahead.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Left {
+    /// The bits of the namespaces that the fork makes.
+    pub(crate) new: u64,
+    /// The loopback interface of the network's is as it is to be.
+    pub(crate) loopback_done: bool,
+}
+
+/// Takes the new namespaces of a plan that were made ahead among those to enter. Of `new`, which the fork would make.
+pub(crate) fn take_ahead(
+    ahead: Option<Ahead>,
+    (plan, new): (&Plan, u64),
+    opened: &mut Vec<Opened>,
+) -> Left {
+    let mut left = Left {
+        new,
+        loopback_done: false,
+    };
+    let made = ahead.map(Ahead::finish).unwrap_or_default();
+    let is_up = made.loopback == Loopback::Up;
+    for (bit, fd) in made.namespaces {
         let mut kinds = [Kind::Network, Kind::Ipc].into_iter();
         let Some(kind) = kinds.find(|kind| kind.bit() & new == bit) else {
             continue;
         };
-        left &= !bit;
+        if kind == Kind::Network {
+            // One where it is up is not for a container that is to have none.
+            if is_up && plan.network == Some(Isolated::Nothing) {
+                continue;
+            }
+            left.loopback_done = is_up;
+        }
+        left.new &= !bit;
         opened.push(Opened {
             // Where it stands among those to enter, which is after all that have a path.
             index: opened.len(),
             kind,
             path: PathBuf::new(),
             fd,
+            // Who is in a user namespace of its own may not enter one of ours.
+            by_fork: matches!(plan.userns, UserNs::New(_)),
         });
     }
     left
@@ -70,6 +100,7 @@ pub(crate) fn open(namespaces: &Namespaces) -> Result<Vec<Opened>, Error> {
                 kind: join.kind,
                 path: join.path.clone(),
                 fd,
+                by_fork: matches!(join.kind, Kind::Pid | Kind::Time),
             })
         })
         .collect()
@@ -137,7 +168,8 @@ fn link_type(kind: Kind) -> LinkNameSpaceType {
     }
 }
 
-/// Pid and time namespaces take effect in children only. The runtime enters them for its one fork
+/// Pid and time namespaces take effect in children only, and one of the network that the runtime has made ahead cannot
+/// be entered from another user namespace. The runtime enters them for its one fork
 /// and then takes its own back, so that no second process is needed and that hooks, which it forks
 /// later, stay on the host.
 #[derive(Debug, Default)]
@@ -170,22 +202,20 @@ impl Place {
 }
 
 impl ForFork {
-    /// Enters what the plan wants of those two kinds.
+    /// Enters what the plan wants of those kinds.
     pub(crate) fn enter(
         namespaces: &Namespaces,
         opened: &[Opened],
         offsets: &[TimeOffset],
     ) -> Result<Self, Error> {
         let mut own = Vec::new();
-        for kind in [Kind::Pid, Kind::Time] {
-            if let Some(target) = opened.iter().find(|opened| opened.kind == kind) {
-                own.push((kind, own_namespace(kind)?));
-                enter(target.fd.as_fd(), kind).map_err(|source| Error::Namespace {
-                    index: target.index,
-                    path: target.path.clone(),
-                    source,
-                })?;
-            }
+        for target in opened.iter().filter(|one| one.by_fork) {
+            own.push((target.kind, own_namespace(target.kind)?));
+            enter(target.fd.as_fd(), target.kind).map_err(|source| Error::Namespace {
+                index: target.index,
+                path: target.path.clone(),
+                source,
+            })?;
         }
         if namespaces.creates(Kind::Time) {
             own.push((Kind::Time, own_namespace(Kind::Time)?));
@@ -269,8 +299,7 @@ pub(crate) fn enter_for_children(
     opened: &[Opened],
     offsets: &[TimeOffset],
 ) -> Result<(), Fault> {
-    let by_fork = |target: &&Opened| matches!(target.kind, Kind::Pid | Kind::Time);
-    for target in opened.iter().filter(by_fork) {
+    for target in opened.iter().filter(|one| one.by_fork) {
         enter(target.fd.as_fd(), target.kind)
             .map_err(Fault::at(Own::JoinNamespace, target.index))?;
     }

@@ -58,7 +58,8 @@ pub struct Request<'a> {
     pub tie: Tie,
     /// Who is the container's first process.
     pub init: Init,
-    /// New namespaces of the plan that are being made already.
+    /// New namespaces of the plan that are being made already, in the caller's user namespace: those of a container
+    /// that has one of its own belong to the caller's then.
     pub ahead: Option<Ahead>,
 }
 
@@ -109,8 +110,7 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
     let sends_maker = host::in_user_namespace() && for_children(plan);
     let by_maker = joins_userns || sends_maker;
     let new = if by_maker { 0 } else { fork_flags(plan) };
-    let ahead = request.ahead.filter(|_| plan.userns == UserNs::Shared);
-    let new = namespace::take_ahead(ahead, new, &mut namespaces);
+    let left = namespace::take_ahead(request.ahead, (plan, new), &mut namespaces);
     let network = network_by_path(plan, &namespaces).map_err(failed("keep a namespace open"))?;
     let entered = match sends_maker {
         true => ForFork::default(),
@@ -120,6 +120,7 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         plan,
         prepared,
         namespaces,
+        loopback_done: left.loopback_done,
         join: request.join,
         cgroup: request.cgroup,
         seccomp: request.seccomp,
@@ -131,7 +132,7 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         init: request.init,
     };
     let place = Place {
-        namespaces: new,
+        namespaces: left.new,
         cgroup: request.cgroup_dir.as_ref().map(AsFd::as_fd),
     };
     let forked = fork(

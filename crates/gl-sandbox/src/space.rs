@@ -1,6 +1,8 @@
 //! The file systems of its own that a program can write to, held open from outside: the kernel counts no write
 //! that fails for want of space, but tells at the end whether there is some.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +10,9 @@ use gl_rootfs::Root;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
+
+/// As much as the table of a sandbox's mounts usually takes.
+const MOUNTS: usize = 8 << 10;
 
 /// Those that are held.
 #[derive(Debug, Default)]
@@ -33,7 +38,9 @@ impl Space {
     pub(crate) fn of(process: Pid) -> Result<Self, Errno> {
         let pid = process.as_raw_nonzero();
         let failed = |err: std::io::Error| Errno::from_io_error(&err).unwrap_or(Errno::IO);
-        let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(failed)?;
+        let mut mounts = String::with_capacity(MOUNTS);
+        let mut file = File::open(format!("/proc/{pid}/mountinfo")).map_err(failed)?;
+        file.read_to_string(&mut mounts).map_err(failed)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty())?;
         let root = Root::new(root);

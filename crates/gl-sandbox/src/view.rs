@@ -4,12 +4,12 @@ mod etc;
 
 use std::fs::Metadata;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use gl_profile::{Origin, Profile, SourceKind};
 use gl_rootfs::Leaf;
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 use serde_json::{Value as Json, json};
 
@@ -66,8 +66,9 @@ impl View {
 
     /// The mounts that every sandbox has: `/proc`, a small `/dev`, an empty `/tmp`.
     pub(crate) fn basics(&mut self) -> Result<(), Error> {
-        for dir in ["/proc", "/dev", "/tmp", "/run", "/var", "/etc"] {
-            self.place(Path::new(dir), Leaf::Directory)?;
+        for name in ["proc", "dev", "tmp", "run", "var", "etc"] {
+            let made = make_dir(self.root.as_fd(), name);
+            made.map_err(Error::file("make, in the sandbox,", name))?;
         }
         self.mounts.extend(basic_mounts());
         Ok(())
@@ -160,6 +161,11 @@ impl View {
             };
             self.place(target, leaf)?;
         }
+        self.mount(source, target, access)
+    }
+
+    /// Has something mounted where there is a place for it.
+    fn mount(&mut self, source: &Path, target: &Path, access: Access) -> Result<(), Error> {
         let mut options = match access {
             Access::ReadOnly => vec!["rbind", "ro", "rro", "nosuid", "nodev"],
             Access::Writable => vec!["rbind", "rw", "nosuid", "nodev"],
@@ -292,6 +298,11 @@ pub(crate) fn basic_mounts() -> Vec<Json> {
         ),
         mount("/tmp", "tmpfs", &["nosuid", "nodev", "mode=1777", &size]),
     ]
+}
+
+/// Makes a directory of a name that is new in one that nobody else has.
+fn make_dir(dir: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

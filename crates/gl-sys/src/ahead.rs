@@ -1,16 +1,18 @@
 //! Namespaces that are made ahead, beside what the caller does meanwhile.
 
 use std::ffi::{CStr, c_int, c_void};
-use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 
 use crate::check::check;
+use crate::network::raise_loopback;
 
 /// Bytes of the maker's stack: two calls deep, and what the kernel puts there for signals.
 const STACK: usize = 32 << 10;
@@ -29,10 +31,31 @@ pub struct Ahead {
     work: Box<Work>,
 }
 
+/// What has been made.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// Each with its bit. Those that could not be made are missing; whoever makes them then gets to know why.
+    pub namespaces: Vec<(u64, OwnedFd)>,
+    /// The loopback interface of the one of the network.
+    pub loopback: Loopback,
+}
+
+/// Whether a loopback interface is up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Loopback {
+    /// It is down, as in every new namespace.
+    #[default]
+    Down,
+    /// It is up.
+    Up,
+}
+
 /// What both have: one writes it before it ends, the other one reads it after that.
 #[derive(Debug)]
 struct Work {
     wanted: UnshareFlags,
+    loopback: Loopback,
+    is_up: AtomicBool,
     /// For each of [`KINDS`] its descriptor, or -1.
     made: [AtomicI32; KINDS.len()],
     stack: Box<[u128]>,
@@ -40,14 +63,14 @@ struct Work {
 
 impl Ahead {
     /// Begins to make those of `bits` (`CLONE_NEWNET`, `CLONE_NEWIPC`) that can be made ahead: none, if there are
-    /// no others.
+    /// no others. The network's has its loopback interface brought up if that is wanted.
     ///
     /// They belong to the caller's user namespace and are charged to its cgroup, as if it had made them itself.
     ///
     /// # Errors
     ///
     /// As `clone(2)`. What keeps the namespaces from being made is no error: see [`Ahead::finish`].
-    pub fn begin(bits: u64) -> Result<Option<Self>, Errno> {
+    pub fn begin(bits: u64, loopback: Loopback) -> Result<Option<Self>, Errno> {
         let bits = u32::try_from(bits).unwrap_or(0);
         let all = KINDS
             .iter()
@@ -58,6 +81,8 @@ impl Ahead {
         }
         let mut work = Box::new(Work {
             wanted,
+            loopback,
+            is_up: AtomicBool::new(false),
             made: [const { AtomicI32::new(-1) }; KINDS.len()],
             stack: vec![0; STACK / size_of::<u128>()].into_boxed_slice(),
         });
@@ -73,12 +98,17 @@ impl Ahead {
         Ok(Some(Self { maker, work }))
     }
 
-    /// Waits until they are made: each with its bit. Those that could not be made are missing; whoever makes them
-    /// then gets to know why.
+    /// Waits until they are made.
     #[must_use]
-    pub fn finish(mut self) -> Vec<(u64, OwnedFd)> {
+    pub fn finish(mut self) -> Made {
         self.wait();
-        self.take()
+        Made {
+            namespaces: self.take(),
+            loopback: match self.work.is_up.load(Ordering::Acquire) {
+                true => Loopback::Up,
+                false => Loopback::Down,
+            },
+        }
     }
 
     fn take(&self) -> Vec<(u64, OwnedFd)> {
@@ -139,13 +169,21 @@ extern "C" fn make(shared: *mut c_void) -> c_int {
             made.store(number, Ordering::Release);
         }
     }
+    if work.loopback == Loopback::Up && work.wanted.contains(UnshareFlags::NEWNET) {
+        work.is_up.store(raised().is_ok(), Ordering::Release);
+    }
     0
+}
+
+/// Brings the interface up: what keeps it down is met again by whoever does it then.
+fn raised() -> Result<(), Errno> {
+    let (kind, flags) = (SocketType::DGRAM, SocketFlags::CLOEXEC);
+    let socket = rustix::net::socket_with(AddressFamily::INET, kind, flags, None)?;
+    raise_loopback(socket.as_fd())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd as _;
-
     use super::*;
 
     #[test]
@@ -153,8 +191,9 @@ mod tests {
         let wanted = KINDS
             .iter()
             .fold(0, |all, one| all | u64::from(one.0.bits()));
-        let ahead = Ahead::begin(wanted | u64::from(UnshareFlags::NEWNS.bits())).unwrap();
-        let made = ahead.expect("some are wanted").finish();
+        let wanted = wanted | u64::from(UnshareFlags::NEWNS.bits());
+        let ahead = Ahead::begin(wanted, Loopback::Down).unwrap();
+        let made = ahead.expect("some are wanted").finish().namespaces;
         if !rustix::process::geteuid().is_root() {
             println!("SKIP namespaces_are_of_their_kind_and_not_our_own: not root");
             return;
@@ -174,7 +213,7 @@ mod tests {
     #[test]
     fn nothing_is_begun_for_other_kinds() {
         assert!(
-            Ahead::begin(u64::from(UnshareFlags::NEWNS.bits()))
+            Ahead::begin(u64::from(UnshareFlags::NEWNS.bits()), Loopback::Up)
                 .unwrap()
                 .is_none()
         );
@@ -188,10 +227,11 @@ mod tests {
         }
         let net = u64::from(UnshareFlags::NEWNET.bits());
         for _ in 0..20 {
-            let first = Ahead::begin(net).unwrap().expect("wanted");
-            let second = Ahead::begin(net).unwrap().expect("wanted");
+            let first = Ahead::begin(net, Loopback::Up).unwrap().expect("wanted");
+            let second = Ahead::begin(net, Loopback::Down).unwrap().expect("wanted");
             drop(second);
-            assert_eq!(first.finish().len(), 1);
+            let made = first.finish();
+            assert_eq!((made.namespaces.len(), made.loopback), (1, Loopback::Up));
         }
     }
 }

@@ -26,7 +26,7 @@ mod seccomp;
 mod signal;
 mod usage;
 
-pub use ahead::Ahead;
+pub use ahead::{Ahead, Loopback, Made};
 pub use arena::Arena;
 pub use arguments::Arguments;
 pub use attempt::{Attempt, Life, attempt, new_process};

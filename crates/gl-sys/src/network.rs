@@ -4,8 +4,12 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
+use rustix::ioctl::{Opcode, Setter, ioctl};
 
 use crate::check::check;
+
+/// `SIOCSIFFLAGS` of `<linux/sockios.h>`.
+const SIOCSIFFLAGS: Opcode = 0x8914;
 
 /// `SIOCGSKNS` of `<linux/sockios.h>`.
 const SIOCGSKNS: libc::Ioctl = 0x894c;
@@ -14,6 +18,8 @@ const SIOCGSKNS: libc::Ioctl = 0x894c;
 const LO: [libc::c_char; 2] = [0x6c, 0x6f];
 
 /// Brings the loopback interface of this network namespace up. `socket` is any socket in it.
+///
+/// It makes the one system call, and leaves `errno` of the C library alone.
 ///
 /// # Kernel
 ///
@@ -30,9 +36,8 @@ pub fn raise_loopback(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     }
     let up = libc::IFF_UP | libc::IFF_RUNNING;
     request.ifr_ifru.ifru_flags = libc::c_short::try_from(up).unwrap_or(1);
-    // SAFETY: the borrow keeps the socket open, and `request` is a live ifreq that the kernel reads.
-    let ret = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
-    check(ret.into()).map(drop)
+    // SAFETY: this request reads an ifreq, and writes nothing.
+    unsafe { ioctl(socket, Setter::<SIOCSIFFLAGS, libc::ifreq>::new(request)) }
 }
 
 /// Opens the network namespace of `socket`, for `setns(2)`.

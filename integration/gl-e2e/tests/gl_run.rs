@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         program_sees_no_process_and_no_secret_of_the_host,
         program_writes_to_tmp_and_nowhere_else,
         program_has_no_network,
+        loopback_is_as_the_profile_says,
         program_has_no_capability_and_other_ids_outside,
         profile_of_apparmor_confines_the_program,
         environment_is_clean_but_for_what_is_given,
@@ -133,6 +134,22 @@ fn program_has_no_network() -> Outcome {
         "cat /proc/net/dev | tail -n +3 | wc -l; cat /proc/net/route | wc -l",
     )?;
     assert_eq!(output.ok(), "1\n1", "{output}");
+    Ok(())
+}
+
+fn loopback_is_as_the_profile_says() -> Outcome {
+    let dir = Dir::new("loopback");
+    for (allowed, want) in [(true, "up"), (false, "down")] {
+        let profile = dir.path(&format!("{want}.toml"));
+        let text = format!(
+            "version = 1\nname = \"{want}\"\nisolation = \"namespace\"\n\n\
+             [network]\nallow_network = false\nallow_loopback = {allowed}\n"
+        );
+        fs::write(&profile, text).unwrap();
+        let script = "grep -q 127.0.0.1 /proc/net/fib_trie && echo up || echo down";
+        let output = sh(&["--profile", &profile], script)?;
+        assert_eq!(output.ok(), want, "{output}");
+    }
     Ok(())
 }
 

@@ -774,8 +774,12 @@ fn loopback_off_leaves_nothing() -> Outcome {
         "dark",
         "[network]\nallow_network = false\nallow_loopback = false\n",
     );
-    let box_ = annotated(Bundle::sh("cat /proc/net/fib_trie; echo end"), "dark");
+    let script = "cat /proc/net/fib_trie; echo end";
+    let box_ = annotated(Bundle::sh(script), "dark");
     box_.run().ok().prints("end");
+    // As the one of all containers, which the config does not name.
+    let _settings = Setting::new("config.toml", "version = 1\nprofile = \"dark\"\n");
+    Bundle::sh(script).run().ok().prints("end");
     Ok(())
 }
 

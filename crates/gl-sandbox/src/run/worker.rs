@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use gl_cgroup::{Controller, Driver};
-use gl_container::{CreateRequest, Denials as Observing, Init, RunRequest, Tie};
+use gl_container::{CreateRequest, Denials as Observing, Init, Owner, RunRequest, Tie};
 use gl_plan::{Keyring, Pivot};
 use gl_profile::translate::states_amounts;
 use gl_profile::{AbsolutePath, Isolation, Profile, Setting};
@@ -148,6 +148,10 @@ fn in_dir(
             denials: Observing::Observed,
             landlock_mark: watching.landlock_mark().map(str::to_owned),
             tie: Tie::Launcher,
+            network: match request.root {
+                Root::Host => Owner::Caller,
+                Root::Directory(_) | Root::Image(_) | Root::Bundle(_) => Owner::Container,
+            },
             init: Init::Reaper,
             extra_env: Vec::new(),
         },

@@ -3,15 +3,15 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use gl_rootfs::Leaf;
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::{Access, View};
+use super::{Access, View, make_dir};
 use crate::error::Error;
 
 /// Where all of it is.
@@ -55,7 +55,7 @@ const ETC_OWN: &[&str] = &["group", "hosts", "passwd", "resolv.conf"];
 const ETC_NETWORK: &[&str] = &["hosts", "resolv.conf"];
 
 /// Larger files of `/etc` are not copied but mounted.
-const COPIED_BYTES: i64 = 128 << 10;
+const COPIED_BYTES: i64 = 16 << 10;
 
 /// Whether the view of the tier `namespace` has something at this path of `/etc`, or below it, whatever the
 /// profile lists.
@@ -93,10 +93,9 @@ impl View {
         if !network {
             both.write("hosts", b"127.0.0.1\tlocalhost\n::1\tlocalhost\n")?;
         }
-        for name in both.names()? {
-            if is_common(&name) || network && ETC_NETWORK.contains(&name.as_str()) {
-                self.etc_entry(&mut both, &name)?;
-            }
+        let is_wanted = |name: &str| is_common(name) || network && ETC_NETWORK.contains(&name);
+        for name in both.names(is_wanted)? {
+            self.etc_entry(&mut both, &name)?;
         }
         let user = |uid: u32, gid: u32| format!("sandbox:x:{uid}:{gid}:sandbox:/tmp:/bin/sh\n");
         let mut passwd = String::from("root:x:0:0:root:/tmp:/bin/sh\n");
@@ -129,22 +128,27 @@ impl View {
             return Ok(());
         }
         if kind == FileType::RegularFile && stat.st_size <= COPIED_BYTES {
-            both.read(found, name)?;
+            both.read(&found, stat.st_size).map_err(failed("read"))?;
             return both.write_last(name);
+        }
+        if kind == FileType::Directory {
+            make_dir(both.sandbox.as_fd(), name).map_err(inside(name))?;
+            return self.mount(&path, &path, Access::ReadOnly);
         }
         self.bind_kind(&path, &path, kind, Access::ReadOnly)
     }
 }
 
 impl Both {
-    /// What there is.
-    fn names(&self) -> Result<Vec<String>, Error> {
+    /// What there is of it.
+    fn names(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, Error> {
         let failed = || Error::file("read", DIR);
-        let mut names = Vec::with_capacity(64);
+        let mut names = Vec::with_capacity(ETC.len());
         for entry in Dir::read_from(&self.host).map_err(failed())? {
             let entry = entry.map_err(failed())?;
             // A name that is no text is none of these.
-            names.extend(entry.file_name().to_str().map(str::to_owned));
+            let name = entry.file_name().to_str().ok();
+            names.extend(name.filter(|name| is_wanted(name)).map(str::to_owned));
         }
         Ok(names)
     }
@@ -161,13 +165,21 @@ impl Both {
         self.link(name, &target)
     }
 
-    fn read(&mut self, file: OwnedFd, name: &str) -> Result<(), Error> {
+    /// Reads a file to the size that it was seen to have: one that grows meanwhile is no reason for more.
+    fn read(&mut self, file: &OwnedFd, size: i64) -> Result<(), Errno> {
         self.bytes.clear();
-        // One that grows meanwhile is no reason for more.
-        let most = u64::try_from(COPIED_BYTES).unwrap_or(0);
-        let read = File::from(file).take(most).read_to_end(&mut self.bytes);
-        let failed = Error::io("read", Path::new(DIR).join(name));
-        read.map(drop).map_err(failed)
+        self.bytes.resize(usize::try_from(size).unwrap_or(0), 0);
+        let mut len = 0;
+        while let Some(rest) = self.bytes.get_mut(len..).filter(|rest| !rest.is_empty()) {
+            match rustix::io::read(file, rest) {
+                Ok(0) => break,
+                Ok(count) => len = len.saturating_add(count),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        self.bytes.truncate(len);
+        Ok(())
     }
 
     fn link(&self, name: &str, target: &CStr) -> Result<(), Error> {

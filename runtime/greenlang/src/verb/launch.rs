@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use gl_cgroup::Driver;
-use gl_container::{CreateRequest, Denials, Init, Tie};
+use gl_container::{CreateRequest, Denials, Init, Owner, Tie};
 use gl_plan::{Keyring, Pivot};
 
 use super::listen;
@@ -142,6 +142,7 @@ impl Launch {
             denials: Denials::Silent,
             landlock_mark: None,
             tie: Tie::Nobody,
+            network: Owner::Container,
             init: Init::Program,
             extra_env: sockets.env,
         })
