@@ -1,5 +1,6 @@
 //! The command line.
 
+mod plain;
 mod sandboxes;
 mod settings;
 
@@ -27,14 +28,17 @@ struct OnlyRun {
     run: Run,
 }
 
-/// The options of `gl run`, where that was called and nothing is wrong with it; whatever else there is to say is
-/// left to [`Cli`].
+/// The options of `gl run`, where that was called and nothing is wrong with it: read without clap where they are
+/// plain. Whatever else there is to say is left to [`Cli`].
 pub(crate) fn only_run() -> Option<Run> {
-    let mut args = std::env::args_os().skip(1).peekable();
-    if args.peek()? != "run" {
+    let mut args = std::env::args_os();
+    if args.nth(1)? != "run" {
         return None;
     }
-    OnlyRun::try_parse_from(args).ok().map(|only| only.run)
+    plain::read(args).or_else(|| {
+        let args = std::env::args_os().skip(1);
+        OnlyRun::try_parse_from(args).ok().map(|only| only.run)
+    })
 }
 
 /// What is to be done.
@@ -355,11 +359,14 @@ pub(crate) struct Why {
     pub(crate) schema: bool,
 }
 
+/// The profile of a run that names none.
+const DEFAULT_PROFILE: &str = "default";
+
 /// Options of `gl run`.
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub(crate) struct Run {
     /// The profile: a name, or a file.
-    #[arg(long, short, default_value = "default")]
+    #[arg(long, short, default_value = DEFAULT_PROFILE)]
     pub(crate) profile: String,
     /// Let the options below loosen the profile; each that does is in the report.
     #[arg(long)]
@@ -390,7 +397,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
     /// Give the program a terminal of its own: always, never, or where the streams are one.
-    #[arg(long, value_enum, default_value_t = Tty::Auto)]
+    #[arg(long, value_enum, default_value_t)]
     pub(crate) tty: Tty,
     /// Write a report: JSON to FILE, JSON to standard output with -, or a few lines to standard error
     /// with text.
@@ -494,9 +501,10 @@ pub(crate) struct Probe {
 }
 
 /// Whether a program gets a terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Tty {
     /// Where standard input and output are one.
+    #[default]
     Auto,
     /// Always.
     Always,

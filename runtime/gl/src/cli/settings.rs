@@ -3,7 +3,7 @@
 use clap::Args;
 
 /// Settings of a profile as options.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Settings of the profile")]
 pub(crate) struct Settings {
     /// The tier: basic, namespace, container or gvisor.
