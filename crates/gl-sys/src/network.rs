@@ -36,8 +36,10 @@ pub fn raise_loopback(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     }
     let up = libc::IFF_UP | libc::IFF_RUNNING;
     request.ifr_ifru.ifru_flags = libc::c_short::try_from(up).unwrap_or(1);
-    // SAFETY: this request reads an ifreq, and writes nothing.
-    unsafe { ioctl(socket, Setter::<SIOCSIFFLAGS, libc::ifreq>::new(request)) }
+    // SAFETY: this request takes an ifreq and only reads it.
+    let up = unsafe { Setter::<SIOCSIFFLAGS, libc::ifreq>::new(request) };
+    // SAFETY: as above; it changes nothing of this process.
+    unsafe { ioctl(socket, up) }
 }
 
 /// Opens the network namespace of `socket`, for `setns(2)`.
