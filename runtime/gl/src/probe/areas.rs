@@ -89,7 +89,7 @@ const FILES: &[Probe] = &[
 const KERNEL_FILES: &[Probe] = &[
     Probe::deny("kernel_memory", "read /proc/kcore", files::kernel_memory, &[KernelFile]),
     Probe::deny("interrupts", "read /proc/interrupts", files::interrupts, &[KernelFile]),
-    Probe::deny("sysrq", "open /proc/sysrq-trigger to write", files::sysrq, &[KernelFile]),
+    Probe::deny("sysrq", "open /proc/sysrq-trigger to write", files::sysrq, &[KernelFile, Guest]),
     Probe::deny("core_pattern", "open /proc/sys/kernel/core_pattern to write", files::core_pattern, &[KernelFile]),
     Probe::deny("host_name_setting", "open /proc/sys/kernel/hostname to write", files::host_name_setting, &[KernelFile]),
     Probe::deny("drop_caches", "open /proc/sys/vm/drop_caches to write", files::drop_caches, &[KernelFile]),
