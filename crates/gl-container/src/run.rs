@@ -46,8 +46,8 @@ pub trait Companion {
     /// The config is decided and the container created.
     fn decided(&mut self, _decision: Decision) {}
 
-    /// Its first process waits, with all mounts made.
-    fn created(&mut self, _container: &Container) {}
+    /// Its first process waits, with all mounts of this config made.
+    fn created(&mut self, _container: &Container, _spec: &Spec) {}
 
     /// Its program runs.
     fn started(&mut self, _container: &Container) {}
@@ -144,7 +144,7 @@ pub fn run_beside(
         extras,
     } = create_with(store, id, &request.create, caller)?;
     beside.decided(decision);
-    beside.created(&container);
+    beside.created(&container, &spec);
     let wants_terminal = spec
         .process()
         .as_ref()

@@ -1,6 +1,7 @@
 //! What a process that waits for another one does meanwhile.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,6 +15,11 @@ pub trait Beside {
 
     /// The descriptor of this position is ready.
     fn ready(&mut self, position: usize);
+
+    /// Takes the listener of a filter whose agent listens at `path`, where this is that agent; any other gives it back.
+    fn take_listener(&mut self, _path: &Path, listener: OwnedFd) -> Option<OwnedFd> {
+        Some(listener)
+    }
 }
 
 /// Nothing.

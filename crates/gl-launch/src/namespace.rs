@@ -35,6 +35,7 @@ pub(crate) struct Left {
 }
 
 /// Takes the new namespaces of a plan that were made ahead among those to enter. Of `new`, which the fork would make.
+/// One of the network whose loopback interface is not as it is to be, and cannot become so, is left to the fork.
 pub(crate) fn take_ahead(
     ahead: Option<Ahead>,
     (plan, new): (&Plan, u64),
@@ -46,14 +47,18 @@ pub(crate) fn take_ahead(
     };
     let made = ahead.map(Ahead::finish).unwrap_or_default();
     let is_up = made.loopback == Loopback::Up;
+    // Who is in a user namespace of its own may not enter one of ours.
+    let by_fork = matches!(plan.userns, UserNs::New(_));
     for (bit, fd) in made.namespaces {
         let mut kinds = [Kind::Network, Kind::Ipc].into_iter();
         let Some(kind) = kinds.find(|kind| kind.bit() & new == bit) else {
             continue;
         };
         if kind == Kind::Network {
-            // One where it is up is not for a container that is to have none.
-            if is_up && plan.network == Some(Isolated::Nothing) {
+            let wants_loopback = plan.network != Some(Isolated::Nothing);
+            // Nobody inside could bring the interface up in a namespace of ours.
+            let lacks_it = by_fork && wants_loopback && !is_up;
+            if lacks_it || is_up && !wants_loopback {
                 continue;
             }
             left.loopback_done = is_up;
@@ -65,8 +70,7 @@ pub(crate) fn take_ahead(
             kind,
             path: PathBuf::new(),
             fd,
-            // Who is in a user namespace of its own may not enter one of ours.
-            by_fork: matches!(plan.userns, UserNs::New(_)),
+            by_fork,
         });
     }
     left

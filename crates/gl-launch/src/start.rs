@@ -136,7 +136,7 @@ pub(crate) fn follow(
                     let other = other.map(|other| pidfd_open(other, PidfdFlags::empty()));
                     let other = other.transpose().map_err(failed)?;
                     let holder = other.as_ref().map_or(pidfd, AsFd::as_fd);
-                    pass_listener((pid, holder), record.value, listening)?;
+                    pass_listener((pid, holder), record.value, (listening, beside))?;
                     channel
                         .send(&Record::new(Kind::Continue, 0))
                         .map_err(failed)?;
@@ -151,7 +151,7 @@ pub(crate) fn follow(
 fn pass_listener(
     (pid, pidfd): (Pid, BorrowedFd<'_>),
     number: i64,
-    listening: Option<&Listening>,
+    (listening, beside): (Option<&Listening>, &mut dyn Beside),
 ) -> Result<(), Error> {
     let Some(listening) = listening else {
         return Err(Error::Host {
@@ -167,8 +167,11 @@ fn pass_listener(
         i32::try_from(number).map_err(|_err: std::num::TryFromIntError| failed(Errno::BADF))?;
     let foreign: ForeignRawFd = number;
     let listener = rustix::process::pidfd_getfd(pidfd, foreign, PidfdGetfdFlags::empty());
+    let Some(listener) = beside.take_listener(&listening.path, listener.map_err(failed)?) else {
+        return Ok(());
+    };
     let document = listening.document(pid).map_err(failed)?;
-    send_listener(&listening.path, &listener.map_err(failed)?, &document).map_err(failed)
+    send_listener(&listening.path, &listener, &document).map_err(failed)
 }
 
 fn send_listener(path: &Path, listener: &OwnedFd, document: &[u8]) -> Result<(), Errno> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gl_container::Decision;
 use gl_profile::Profile;
@@ -36,8 +36,10 @@ struct Kind {
 /// The agent.
 #[derive(Default)]
 pub(crate) struct Denials {
-    /// Where listeners of filters come from that are not handed over; none in the tier `basic`.
+    /// Where listeners of filters come from that are not handed over, as of `gl exec`; none in the tier `basic`.
     socket: Option<OwnedFd>,
+    /// Its path.
+    path: PathBuf,
     listeners: Vec<OwnedFd>,
     decision: Option<Decision>,
     policy: Option<Policy>,
@@ -64,8 +66,14 @@ impl Denials {
         rustix::net::listen(&socket, 16).map_err(failed())?;
         Ok(Self {
             socket: Some(socket),
+            path: path.to_owned(),
             ..Self::default()
         })
+    }
+
+    /// Whether it listens there.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        self.path == path
     }
 
     /// Takes a listener.

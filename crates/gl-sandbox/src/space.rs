@@ -1,18 +1,14 @@
 //! The file systems of its own that a program can write to, held open from outside: the kernel counts no write
 //! that fails for want of space, but tells at the end whether there is some.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use gl_rootfs::Root;
-use rustix::fs::{Mode, OFlags};
+use gl_spec::oci::{Mount, Spec};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
-
-/// As much as the table of a sandbox's mounts usually takes.
-const MOUNTS: usize = 8 << 10;
 
 /// Those that are held.
 #[derive(Debug, Default)]
@@ -30,27 +26,23 @@ pub(crate) struct Full {
 }
 
 impl Space {
-    /// Holds those that a process sees. Nothing is read from them, and nothing written.
+    /// Holds those that the first process of a config sees. Nothing is read from them, and nothing written.
     ///
     /// # Errors
     ///
     /// What the kernel says of a process that may not be looked at, or is gone.
-    pub(crate) fn of(process: Pid) -> Result<Self, Errno> {
+    pub(crate) fn of(process: Pid, spec: &Spec) -> Result<Self, Errno> {
         let pid = process.as_raw_nonzero();
-        let failed = |err: std::io::Error| Errno::from_io_error(&err).unwrap_or(Errno::IO);
-        let mut mounts = String::with_capacity(MOUNTS);
-        let mut file = File::open(format!("/proc/{pid}/mountinfo")).map_err(failed)?;
-        file.read_to_string(&mut mounts).map_err(failed)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty())?;
         let root = Root::new(root);
         let mut held = Vec::new();
-        for path in mounts.lines().filter_map(writable) {
+        for path in [Path::new("/")].into_iter().chain(own(spec)) {
             // One that something else is mounted over is not to be written to.
-            let Ok(fd) = root.open_plain(path, flags) else {
+            let Ok(fd) = root.open(path, flags) else {
                 continue;
             };
-            if is_own(&fd) {
+            if is_own(&fd) && is_writable(&fd) {
                 held.push((path.to_owned(), fd));
             }
         }
@@ -84,32 +76,59 @@ fn is_own(fd: &OwnedFd) -> bool {
     rustix::fs::fstatfs(fd).is_ok_and(|seen| [TMPFS, OVERLAY].contains(&seen.f_type))
 }
 
-/// Where the mount of a line of `mountinfo` is, if it is a tmpfs, or a layer over the root, that can be written
-/// to. A path that is
-/// written with escapes is none that we have made.
-fn writable(line: &str) -> Option<&Path> {
-    let (mount, kind) = line.split_once(" - ")?;
-    let mut words = mount.split(' ').skip(4);
-    let (path, options) = (words.next()?, words.next()?);
-    let own = ["tmpfs", "overlay"]
-        .map(Some)
-        .contains(&kind.split(' ').next());
-    let open = options.split(',').any(|option| option == "rw");
-    (own && open && !path.contains('\\')).then(|| Path::new(path))
+fn is_writable(fd: &OwnedFd) -> bool {
+    let seen = rustix::fs::fstatvfs(fd);
+    seen.is_ok_and(|seen| !seen.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// Where a config mounts a new tmpfs, or a layer over something else, and nothing over it.
+fn own(spec: &Spec) -> Vec<&Path> {
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    let mut all: Vec<&Path> = Vec::new();
+    for mount in mounts {
+        let path = mount.destination().as_path();
+        all.retain(|one| *one != path);
+        all.extend(is_new(mount).then_some(path));
+    }
+    all
+}
+
+/// Whether a mount is a filesystem of its own. An option that names another way to mount comes before its type.
+fn is_new(mount: &Mount) -> bool {
+    let options = mount.options().as_deref().unwrap_or_default();
+    let of_another = ["bind", "rbind", "remount"];
+    let kind = mount.typ().as_deref();
+    kind.is_some_and(|kind| ["tmpfs", "overlay"].contains(&kind))
+        && !options
+            .iter()
+            .any(|option| of_another.contains(&option.as_str()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::writable;
-    use std::path::Path;
+    use super::*;
+
+    fn mount(at: &str, kind: &str, option: &str) -> Mount {
+        let mut mount = Mount::default();
+        mount.set_destination(at.into());
+        mount.set_typ(Some(kind.to_owned()));
+        mount.set_options(Some(vec![option.to_owned()]));
+        mount
+    }
 
     #[test]
-    fn tmpfs_that_can_be_written_to_is_found() {
-        let line = "36 35 0:44 / /tmp rw,nosuid,nodev shared:1 - tmpfs tmpfs rw,size=4096k";
-        assert_eq!(writable(line), Some(Path::new("/tmp")));
-        let hidden = "37 35 0:45 / /boot ro,nosuid - tmpfs tmpfs rw,size=0k";
-        assert_eq!(writable(hidden), None);
-        let disk = "38 35 8:1 / /srv rw - ext4 /dev/sda1 rw";
-        assert_eq!(writable(disk), None);
+    fn file_systems_of_the_sandbox_alone_are_found() {
+        let mut spec = Spec::default();
+        spec.set_mounts(Some(vec![
+            mount("/tmp", "tmpfs", "nosuid"),
+            mount("/shm", "tmpfs", "nosuid"),
+            mount("/shm", "bind", "rbind"),
+            mount("/over", "overlay", "rw"),
+            mount("/proc", "proc", "nosuid"),
+            mount("/host", "tmpfs", "rbind"),
+            mount("/again", "bind", "bind"),
+            mount("/again", "tmpfs", "rw"),
+        ]));
+        assert_eq!(own(&spec), ["/tmp", "/over", "/again"].map(Path::new));
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use gl_e2e::bundle;
 use gl_e2e::command::{self as process, Output};
 use gl_e2e::gl::{
-    BASIC, Dir, assert_nothing_left, assert_reason, command, ready, reported, run, sh, started,
+    BASIC, Dir, assert_nothing_left, assert_reason, command, gl, ready, reported, run, sh, started,
 };
 use gl_e2e::terminal::Terminal;
 use gl_e2e::{Outcome, Skip, tests};
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         program_writes_to_tmp_and_nowhere_else,
         program_has_no_network,
         loopback_is_as_the_profile_says,
+        loopback_is_up_for_a_root_without_rights_in_networks,
         program_has_no_capability_and_other_ids_outside,
         profile_of_apparmor_confines_the_program,
         environment_is_clean_but_for_what_is_given,
@@ -150,6 +151,18 @@ fn loopback_is_as_the_profile_says() -> Outcome {
         let output = sh(&["--profile", &profile], script)?;
         assert_eq!(output.ok(), want, "{output}");
     }
+    Ok(())
+}
+
+/// It may make the namespace ahead, and do nothing in it: the interface comes up all the same.
+fn loopback_is_up_for_a_root_without_rights_in_networks() -> Outcome {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--bounding-set", "-net_admin"])
+        .arg(gl()?)
+        .args(["run", "--", "grep", "-c", "127.0.0.1", "/proc/net/fib_trie"]);
+    let output = process::output(command);
+    assert!(output.ok().parse::<u32>().unwrap() > 0, "{output}");
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use gl_e2e::bundle::kernel::{eventually, fields, proc_file};
 use gl_e2e::bundle::settings::{Setting, settings};
 use gl_e2e::bundle::{self, Bundle, finish};
-use gl_e2e::{Outcome, tests};
+use gl_e2e::{Outcome, gl, tests};
 use serde_json::json;
 
 fn main() -> ExitCode {
@@ -777,9 +777,15 @@ fn loopback_off_leaves_nothing() -> Outcome {
     let script = "cat /proc/net/fib_trie; echo end";
     let box_ = annotated(Bundle::sh(script), "dark");
     box_.run().ok().prints("end");
-    // As the one of all containers, which the config does not name.
-    let _settings = Setting::new("config.toml", "version = 1\nprofile = \"dark\"\n");
-    Bundle::sh(script).run().ok().prints("end");
+    {
+        // As the one of all containers, which the config does not name.
+        let _settings = Setting::new("config.toml", "version = 1\nprofile = \"dark\"\n");
+        Bundle::sh(script).run().ok().prints("end");
+    }
+    // As the one that holds beside a profile that allows it, where the namespace is made before this is read.
+    let _settings = Setting::new("config.toml", "version = 1\nminimum_profile = \"dark\"\n");
+    let output = gl::sh(&[], script)?;
+    assert_eq!(output.ok(), "end", "{output}");
     Ok(())
 }
 

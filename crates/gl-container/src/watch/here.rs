@@ -4,6 +4,7 @@
 //! Nothing is looked at before the first pause is over, and so nothing is opened for a program that ends within it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use gl_launch::Beside;
@@ -159,5 +160,9 @@ impl Beside for Along<'_, '_> {
             Some(here) if position >= others => here.look(),
             _ => self.other.ready(position),
         }
+    }
+
+    fn take_listener(&mut self, path: &Path, listener: OwnedFd) -> Option<OwnedFd> {
+        self.other.take_listener(path, listener)
     }
 }

@@ -1,13 +1,14 @@
 //! What the worker does and notes while a sandbox runs.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use gl_container::{Beside, Companion, Container, Decision};
 use gl_profile::translate::{Effect, Step};
 use gl_profile::{Limits, Mode};
 use gl_seccomp::Policy;
+use gl_spec::oci::Spec;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
@@ -235,11 +236,12 @@ impl Watching {
     }
 
     /// Holds the file systems in memory that the program can fill; those of gVisor are in its own kernel.
-    fn hold_space(&mut self, container: &Container) {
+    fn hold_space(&mut self, container: &Container, spec: &Spec) {
         if self.report.tier == "gvisor" {
             return;
         }
-        self.space = container.pid().ok().and_then(|first| Space::of(first).ok());
+        let first = container.pid().ok();
+        self.space = first.and_then(|first| Space::of(first, spec).ok());
     }
 
     pub(super) fn new(request: &Request, begun: Instant) -> Self {
@@ -272,8 +274,8 @@ impl Companion for Watching {
         self.explain_by(decision);
     }
 
-    fn created(&mut self, container: &Container) {
-        self.hold_space(container);
+    fn created(&mut self, container: &Container, spec: &Spec) {
+        self.hold_space(container, spec);
     }
 
     fn started(&mut self, container: &Container) {
@@ -335,6 +337,16 @@ impl Beside for Watching {
                 self.end();
             }
             None => {}
+        }
+    }
+
+    fn take_listener(&mut self, path: &Path, listener: OwnedFd) -> Option<OwnedFd> {
+        match &mut self.agent {
+            Some(agent) if agent.denials.is_at(path) => {
+                agent.denials.listen_to(listener);
+                None
+            }
+            _ => Some(listener),
         }
     }
 }

@@ -148,10 +148,7 @@ fn in_dir(
             denials: Observing::Observed,
             landlock_mark: watching.landlock_mark().map(str::to_owned),
             tie: Tie::Launcher,
-            network: match request.root {
-                Root::Host => Owner::Caller,
-                Root::Directory(_) | Root::Image(_) | Root::Bundle(_) => Owner::Container,
-            },
+            network: network_owner(request),
             init: Init::Reaper,
             extra_env: Vec::new(),
         },
@@ -164,6 +161,15 @@ fn in_dir(
     }
     ran?;
     Ok(())
+}
+
+/// In a view of the host nobody has a capability that could count in the network namespace. gVisor makes its own.
+fn network_owner(request: &Request) -> Owner {
+    let is_gvisor = request.profile.isolation.value == Isolation::Gvisor;
+    match request.root {
+        Root::Host if !is_gvisor => Owner::Caller,
+        _ => Owner::Container,
+    }
 }
 
 /// What holds the limits of a profile, denies devices, counts what is told, and stops processes to kill them. A bundle

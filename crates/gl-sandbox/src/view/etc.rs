@@ -165,8 +165,13 @@ impl Both {
         self.link(name, &target)
     }
 
-    /// Reads a file to the size that it was seen to have: one that grows meanwhile is no reason for more.
+    /// Reads a file to the size that it was seen to have: one that grows meanwhile is no reason for more. One of a
+    /// filesystem that tells no size may have any that is copied.
     fn read(&mut self, file: &OwnedFd, size: i64) -> Result<(), Errno> {
+        let size = match size {
+            0 => COPIED_BYTES,
+            size => size,
+        };
         self.bytes.clear();
         self.bytes.resize(usize::try_from(size).unwrap_or(0), 0);
         let mut len = 0;
