@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
@@ -128,7 +128,7 @@ impl View {
             return Ok(());
         }
         if kind == FileType::RegularFile && stat.st_size <= COPIED_BYTES {
-            both.read(&found, stat.st_size).map_err(failed("read"))?;
+            both.read(found, name, stat.st_size)?;
             return both.write_last(name);
         }
         if kind == FileType::Directory {
@@ -167,24 +167,18 @@ impl Both {
 
     /// Reads a file to the size that it was seen to have: one that grows meanwhile is no reason for more. One of a
     /// filesystem that tells no size may have any that is copied.
-    fn read(&mut self, file: &OwnedFd, size: i64) -> Result<(), Errno> {
-        let size = match size {
+    fn read(&mut self, file: OwnedFd, name: &str, size: i64) -> Result<(), Error> {
+        let most = match size {
             0 => COPIED_BYTES,
             size => size,
         };
         self.bytes.clear();
-        self.bytes.resize(usize::try_from(size).unwrap_or(0), 0);
-        let mut len = 0;
-        while let Some(rest) = self.bytes.get_mut(len..).filter(|rest| !rest.is_empty()) {
-            match rustix::io::read(file, rest) {
-                Ok(0) => break,
-                Ok(count) => len = len.saturating_add(count),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        self.bytes.truncate(len);
-        Ok(())
+        // With room for all of it, one call reads it.
+        self.bytes.reserve(usize::try_from(most).unwrap_or(0));
+        let mut file = File::from(file).take(u64::try_from(most).unwrap_or(0));
+        let read = file.read_to_end(&mut self.bytes);
+        let failed = Error::io("read", Path::new(DIR).join(name));
+        read.map(drop).map_err(failed)
     }
 
     fn link(&self, name: &str, target: &CStr) -> Result<(), Error> {
