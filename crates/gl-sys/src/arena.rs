@@ -96,6 +96,19 @@ impl Arena {
         }
     }
 
+    /// Room for `layout` from here or from the system; null if there is none.
+    ///
+    /// # Safety
+    ///
+    /// `layout` is of some size, as for [`GlobalAlloc::alloc`].
+    unsafe fn place(&self, layout: Layout) -> *mut u8 {
+        match self.take(layout) {
+            Some(place) => ptr::with_exposed_provenance_mut(place),
+            // SAFETY: the caller's promises are the same.
+            None => unsafe { System.alloc(layout) },
+        }
+    }
+
     /// Has the kernel make the pages up to `end` present, some more of them at a time.
     fn fetch(&self, start: usize, end: usize) {
         let present = self.present.load(Ordering::Relaxed);
@@ -117,7 +130,8 @@ impl Arena {
         (start > 1 && offset < SIZE).then_some(offset)
     }
 
-    /// Moves the end of what is handed out (with whatever was done to a piece that goes, before somebody else gets it), if that is where it is: the last piece grows, shrinks or goes.
+    /// Moves the end of what is handed out, if it is at `from`: the last piece grows, shrinks or goes. What was done to
+    /// a piece that goes is done before somebody else gets its memory.
     fn move_end(&self, from: usize, to: usize) -> bool {
         let moved = self
             .used
@@ -138,11 +152,8 @@ unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         #[cfg(debug_assertions)]
         self.counter.count();
-        match self.take(layout) {
-            Some(place) => ptr::with_exposed_provenance_mut(place),
-            // SAFETY: the caller's promises are the same.
-            None => unsafe { System.alloc(layout) },
-        }
+        // SAFETY: the caller's promises are the same.
+        unsafe { self.place(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
@@ -174,7 +185,7 @@ unsafe impl GlobalAlloc for Arena {
         // SAFETY: the size is not zero and fits, as the caller promises; the alignment is that of a layout.
         let layout_then = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         // SAFETY: as the caller promises.
-        let new = unsafe { self.alloc(layout_then) };
+        let new = unsafe { self.place(layout_then) };
         if !new.is_null() {
             // SAFETY: the new piece is larger than the old one and another.
             unsafe { ptr::copy_nonoverlapping(place, new, layout.size()) };

@@ -1,8 +1,9 @@
 //! How often each command asks for memory is on file: `allocations.txt` beside this test.
 //!
 //! A change that asks more often, or less, is seen here, and goes into the file together with what it is for:
-//! `GL_COST=write` writes the file anew. Pieces that grow count once. The numbers are those of a build without
-//! optimization, and of one kind of machine, which the file describes.
+//! `GL_COST=write` writes the file anew. Pieces that grow count once, also those that have to
+//! move for it, which hangs on what lies beside them. The numbers are those of a build
+//! without optimization, and of one kind of machine, which the file describes.
 #![cfg(debug_assertions)]
 #![expect(
     clippy::unwrap_used,
