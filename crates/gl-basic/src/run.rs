@@ -188,7 +188,9 @@ pub fn run(plan: &Plan, company: &mut dyn Companion) -> Result<Finished, Error> 
         .lock()
         .map(|lock| rustix::io::fcntl_dupfd_cloexec(lock, 0));
     let lock = lock.transpose().map_err(Error::host("pass the lock on"))?;
+    gl_sys::stage("worker: filter compiled");
     let made = Made::make(plan, lock)?;
+    gl_sys::stage("worker: directory and cgroup made");
     let started = start(plan, (&made, filter.as_ref()), pty, (begun, company));
     let (bare, master) = match started {
         Ok(started) => started,
@@ -207,6 +209,7 @@ pub fn run(plan: &Plan, company: &mut dyn Companion) -> Result<Finished, Error> 
     };
     company.started(running.bare.pid());
     let ended = running.attend(&signals, company);
+    gl_sys::stage("worker: program ended");
     let over = Instant::now();
     let reason = running.ending.map(|(reason, _)| reason);
     let mut finished = finish(running, (&made, plan.counting), ended)?;
@@ -411,6 +414,7 @@ fn finish(
     made.kill();
     let Running { bare, master, .. } = running;
     let finished = bare.finish(LIMIT);
+    gl_sys::stage("worker: all processes ended");
     if let (Some(master), Ok(_)) = (&master, &finished) {
         // Nobody has the other end any more, so there is an end to this.
         while copy(master.as_fd(), rustix::stdio::stdout()) {}
@@ -425,6 +429,7 @@ fn finish(
         (usage.tasks_peak, usage.tasks_refused) = (tasks.peak, tasks.refused);
     }
     let left = made.try_remove();
+    gl_sys::stage("worker: directory and cgroup removed");
     let finished = match (finished, &ended) {
         (Ok(finished), _) => finished,
         // The guard is gone, which is the first to tell.

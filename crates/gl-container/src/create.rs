@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use gl_cgroup::{Cgroup, Controller, Driver, Parents};
-use gl_launch::{Deadline, Init as First, Tie, Watcher};
+use gl_launch::{Deadline, Init as First, Launching, Tie, Watcher};
 use gl_plan::{Keyring, Kind, Options, Pivot, Plan, Starts};
 use gl_profile::Profile;
 use gl_profile::translate::Step;
@@ -252,6 +252,7 @@ pub(crate) fn decide(
     let (mut spec, mut warnings) = (loaded.spec, loaded.warnings);
     warnings.extend(gl_spec::validate(&spec)?);
     let ahead = make_ahead(&spec, request);
+    gl_sys::stage("runtime: config read and checked");
     let mut group = None;
     let mut tightened = profile::tighten(&mut spec, request, &store.instance(id)?, |spec| {
         group = decide_cgroup(id, request, spec)?;
@@ -270,6 +271,7 @@ pub(crate) fn decide(
     let section = spec.linux().as_ref();
     let section = section.and_then(|linux| linux.seccomp().as_ref());
     let program = profile::filter(section, &tightened, request.denials)?;
+    gl_sys::stage("runtime: profile and filter compiled");
     let section = section.cloned();
     let gvisor = match tightened.extras.gvisor {
         false => None,
@@ -299,6 +301,7 @@ pub(crate) fn decide(
         group => group,
     };
     let rdt = gvisor.is_none().then(|| resctrl::decide(id, &spec));
+    gl_sys::stage("runtime: planned");
     let decision = Decision {
         profiles: tightened.profiles,
         steps: tightened.steps,
@@ -481,6 +484,7 @@ fn build(
         gl_launch::check_plan_labels(&mut decided.plan)?;
     }
     let made = make_groups(container, decided)?;
+    gl_sys::stage("runtime: cgroups made");
     let cgroup = made.cgroup.as_ref();
     let state = container.record.document(Status::Creating, String::new());
     let mut launching = gl_launch::spawn(gl_launch::Request {
@@ -510,22 +514,13 @@ fn build(
     }
     keep_for_hooks(container, decided)?;
     launching.begin()?;
+    gl_sys::stage("runtime: limits set, init told to begin");
     // While init is busy.
-    // Whoever waits for it watches where it does not outlive that, and where nothing that it writes for a terminal
-    // may keep it waiting.
-    let here = request.tie == Tie::Launcher && !decided.plan.process.terminal;
-    let watcher = match decided.starts {
-        Starts::AtOnce if here => {
-            watch::check(&container.record, &decided.extras).map(|()| None)?
-        }
-        Starts::AtOnce => {
-            let init = launching.pidfd();
-            watch::prepare(store, &container.record, &decided.extras, init)?
-        }
-        Starts::WhenTold => None,
-    };
+    let watcher = watcher(store, container, decided, (request, &launching))?;
     keep(container, decided)?;
+    gl_sys::stage("runtime: config and filter stored");
     launching.built(&state, deadline)?;
+    gl_sys::stage("runtime: init is built");
     drop(placeholder);
     container.record.init = Some(Init {
         pid,
@@ -536,6 +531,7 @@ fn build(
     container.record.phase = Phase::Created;
     container.record.setup_ms = u64::try_from(deadline.spent().as_millis()).unwrap_or(u64::MAX);
     container.dir.replace(RECORD, &encode(&container.record))?;
+    gl_sys::stage("runtime: record written");
     if let Some(watcher) = &watcher {
         // It reads the record meanwhile; nothing of the container runs before it has.
         watcher.begin()?;
@@ -552,6 +548,26 @@ fn build(
     }
     launching.commit()?;
     Ok(watcher)
+}
+
+/// What watches a container that starts at once, where it has limits that somebody has to watch.
+fn watcher(
+    store: &Store,
+    container: &Container,
+    decided: &Decided,
+    (request, launching): (&CreateRequest, &Launching<'_>),
+) -> Result<Option<Watcher>, Error> {
+    // Whoever waits for it watches where it does not outlive that, and where nothing that it writes for a terminal
+    // may keep it waiting.
+    let here = request.tie == Tie::Launcher && !decided.plan.process.terminal;
+    match decided.starts {
+        Starts::AtOnce if here => watch::check(&container.record, &decided.extras).map(|()| None),
+        Starts::AtOnce => {
+            let init = launching.pidfd();
+            watch::prepare(store, &container.record, &decided.extras, init)
+        }
+        Starts::WhenTold => Ok(None),
+    }
 }
 
 /// What hooks in the container make, those after its end take away: they are found in the config, whenever we are

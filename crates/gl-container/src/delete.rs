@@ -111,9 +111,11 @@ pub(crate) fn delete_loaded(
         }
     }
     end_processes(container)?;
+    gl_sys::stage("runtime: all processes ended");
     if let Some(record) = &container.record.cgroup {
         Cgroup::open(record)?.remove(Parents::Remove, PATIENCE)?;
     }
+    gl_sys::stage("runtime: cgroups removed");
     if let Some(group) = &container.record.rdt {
         group.remove()?;
     }
@@ -130,6 +132,7 @@ pub(crate) fn delete_loaded(
     };
     let state = container.record.document(Status::Stopped, String::new());
     store.remove(id, &container.dir)?;
+    gl_sys::stage("runtime: state removed");
     let input = state.to_hook_json(Status::Stopped);
     let hooks = hooks.unwrap_or_default();
     let failures = hooks

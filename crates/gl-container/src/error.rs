@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use gl_spec::{Class, Classify, Status};
 use rustix::io::Errno;
 
+use crate::stages;
+
 /// Why something could not be done with a container.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -155,6 +157,15 @@ pub enum Error {
         #[source]
         source: Errno,
     },
+    /// The file for the times of a command's stages.
+    #[error("note the times of stages in {}", path.display())]
+    Stages {
+        /// Its path.
+        path: PathBuf,
+        /// What the kernel said, or `EINVAL`.
+        #[source]
+        source: Errno,
+    },
     /// The state root is not safe to use.
     #[error("use {} as the state root: {problem}", path.display())]
     Root {
@@ -279,7 +290,9 @@ impl Classify for Error {
                     _ => Class::Internal,
                 }
             }
-            Self::Root { .. } | Self::Option { .. } | Self::Bound { .. } => Class::Invalid,
+            Self::Root { .. } | Self::Option { .. } | Self::Bound { .. } | Self::Stages { .. } => {
+                Class::Invalid
+            }
             Self::NotOwned { .. } => Class::Denied,
             Self::DiskQuota { .. } | Self::Rdt { .. } => Class::Unsupported,
             Self::SharedPids | Self::NoCgroup | Self::NotSaved { .. } => Class::Unsupported,
@@ -301,6 +314,7 @@ impl Classify for Error {
             | Self::NotStopped { .. } => "E_STATE",
             Self::File { .. } => "E_FILE",
             Self::Root { .. } => "E_ROOT",
+            Self::Stages { .. } => "E_STAGES",
             Self::DiskQuota { .. } => "E_DISK_QUOTA",
             Self::SetupTimeout { .. } => "E_SETUP_TIMEOUT",
             Self::Rdt { .. } => "E_INTEL_RDT",
@@ -322,6 +336,7 @@ impl Classify for Error {
             | Self::NotSaved { field, .. }
             | Self::Weaker { field, .. } => Some(Cow::Borrowed(field)),
             Self::Rdt { .. } => Some(Cow::Borrowed("linux.intelRdt")),
+            Self::Stages { .. } => Some(Cow::Borrowed(stages::VARIABLE)),
             _ => self.inner().and_then(Classify::field),
         }
     }
@@ -339,6 +354,10 @@ impl Classify for Error {
             {
                 Some("set XDG_RUNTIME_DIR, or name a directory of yours with --root".into())
             }
+            Self::Stages { .. } => Some(
+                "name a file that is not there yet, or one that GREENLANG_STAGES has made for you"
+                    .into(),
+            ),
             Self::NotStopped { .. } => Some("kill it first, or use delete --force".into()),
             Self::NotRunning { status } => Some(format!("it is {status}").into()),
             Self::NoCgroup => Some(

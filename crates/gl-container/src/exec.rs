@@ -83,6 +83,7 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
         remedy: "pass the descriptors from 3 on, without a gap",
     })?;
     let program = container.seccomp()?;
+    gl_sys::stage("runtime: container read, process planned");
     let listening = container.listening(&spec);
     let init = container.init()?;
     let (console, terminal) = open_console(request, process.terminal)?;
@@ -133,6 +134,7 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
         None => Ok(Outcome::Detached),
         Some(signals) => {
             let ended = attach::wait(&executed.pidfd, (&signals, To::Child), terminal, &mut ())?;
+            gl_sys::stage("runtime: program ended");
             Ok(Outcome::Exited(ended.status()))
         }
     }

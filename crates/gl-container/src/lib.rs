@@ -31,6 +31,7 @@ mod run;
 mod setup;
 mod signal;
 mod socket;
+mod stages;
 mod store;
 mod update;
 mod watch;
@@ -52,4 +53,5 @@ pub use rootless::{
 };
 pub use run::{Companion, RunRequest, run, run_beside};
 pub use signal::{Reached, Whom};
+pub use stages::time_stages;
 pub use store::{Store, Warnings, check_user_dir};

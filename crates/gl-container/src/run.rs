@@ -223,6 +223,7 @@ fn wait(
         Some(_) => To::Inside(container),
     };
     let status = attach::wait(&init, (signals, to), terminal, beside)?;
+    gl_sys::stage("runtime: program ended");
     if !container.record.private_pids {
         match container.kill(Signal::KILL.as_raw(), Whom::All) {
             // It has just ended; with no cgroup there is nobody else to be found.

@@ -151,6 +151,7 @@ pub fn spawn_bare(request: BareRequest<'_>, company: &mut dyn Companion) -> Resu
         .map_err(failed("look at the guard"))?
         .started;
     let pid = starting.program()?;
+    gl_sys::stage("worker: guard and program forked");
     // The guard has not waited for it yet, so the id is its own.
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())
         .map_err(failed("open the program's process"))?;
@@ -244,12 +245,18 @@ impl Start<'_> {
                 return Err(failed(Errno::TIMEDOUT));
             }
             let record = match self.channel.receive().map_err(failed)? {
-                None if executing => return Ok(()),
+                None if executing => {
+                    gl_sys::stage("worker: program executed");
+                    return Ok(());
+                }
                 None => return Err(Error::Killed),
                 Some(record) => record,
             };
             match record.kind {
-                Message::Executing => executing = true,
+                Message::Executing => {
+                    executing = true;
+                    gl_sys::stage("worker: program's filter attached");
+                }
                 Message::Listener => {
                     company.listener(self.take_listener(record.value)?);
                     let on = Record::new(Message::Continue, 0);

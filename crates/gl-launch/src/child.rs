@@ -136,13 +136,10 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
         console,
         ..
     } = inherited;
-    let sync = Fault::of(Own::Sync);
     // Before anything opens a file: what the engine left open is not for hooks or for the program.
     stdio::seal_descriptors()?;
     rustix::process::umask(Mode::empty());
-    let go = runtime.expect(Message::Go).map_err(sync)?;
-    let mut state = inherited.state.clone();
-    state.pid = i32::try_from(go.value).unwrap_or(0);
+    let state = told_to_begin(&runtime, inherited.state)?;
     // Before the user namespace: the files belong to the host's root.
     join_cgroup(&inherited.join)?;
     drop(inherited.join);
@@ -151,6 +148,7 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
     }
     drop(inherited.namespaces);
     settle_in(plan, inherited.loopback_done)?;
+    gl_sys::stage("init: cgroups and namespaces entered");
     identity::hide()?;
     rustix::process::setsid().map_err(Fault::of(Own::Session))?;
     if plan.options.keyring == Keyring::New {
@@ -165,14 +163,12 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
     } = prepared;
     let root = gl_rootfs::attach_root(root, &root_path)?;
     let mut mounted = gl_rootfs::mount_all(plan, &root, binds, &inherited.cgroup)?;
+    gl_sys::stage("init: mounts made");
     gl_rootfs::make_dev(plan, &root, devices)?;
+    gl_sys::stage("init: devices made");
     set_names(plan)?;
     if !plan.hooks.create_runtime.is_empty() {
-        let sync = Fault::of(Own::Sync);
-        runtime
-            .send(&Record::new(Message::Mounted, 0))
-            .map_err(&sync)?;
-        runtime.expect(Message::Continue).map_err(sync)?;
+        wait_for_hooks(&runtime)?;
     }
     let renewed = network::renew(plan)?;
     // While the mounts over /proc that hide paths are not there yet.
@@ -180,12 +176,14 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
     run_hooks(&plan.hooks.create_container, &state, Status::Creating)?;
     let cwd = open_cwd(plan, &root)?;
     gl_rootfs::pivot(&root, &root_path, plan.options.pivot)?;
+    gl_sys::stage("init: root changed");
     gl_rootfs::hide(plan, &root, &mounted, null)?;
     if let (true, Some(socket)) = (plan.process.terminal, &console) {
         stdio::take_terminal(&plan.process, &root, Console::Bind, socket.as_fd())?;
     }
     drop(console);
     gl_rootfs::finish_root(plan, &root, &mounted)?;
+    gl_sys::stage("init: paths hidden and made read-only");
     drop(mounted);
     let env = lookup::complete_environment(&plan.process, &root)?;
     let landlock = landlock::prepare(&plan.process.landlock, &root)?;
@@ -198,6 +196,7 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
     become_process(&plan.process, &cwd, late)?;
     drop(cwd);
     let program = lookup::find_program(&plan.process)?;
+    gl_sys::stage("init: became its user");
     Ok(Waiting {
         plan,
         network: renewed.map(Renewed::wait_outside).transpose()?,
@@ -212,6 +211,25 @@ fn build(inherited: Inherited<'_>) -> Result<Waiting<'_>, Fault> {
         tie: inherited.tie,
         init: inherited.init,
     })
+}
+
+/// Waits until limits and maps are ours; the state with our process id on the host.
+fn told_to_begin(runtime: &Channel, state: &StateDocument) -> Result<StateDocument, Fault> {
+    let go = runtime.expect(Message::Go).map_err(Fault::of(Own::Sync))?;
+    gl_sys::stage("init: told to begin");
+    Ok(StateDocument {
+        pid: i32::try_from(go.value).unwrap_or(0),
+        ..state.clone()
+    })
+}
+
+/// Waits while the runtime runs its hooks.
+fn wait_for_hooks(runtime: &Channel) -> Result<(), Fault> {
+    let sync = Fault::of(Own::Sync);
+    runtime
+        .send(&Record::new(Message::Mounted, 0))
+        .map_err(&sync)?;
+    runtime.expect(Message::Continue).map(drop).map_err(sync)
 }
 
 /// Writes ourselves into every hierarchy: of a process with one thread that takes no lock.
@@ -373,6 +391,7 @@ impl Waiting<'_> {
             // Nobody can be told: the gate itself is broken.
             return 1;
         };
+        gl_sys::stage("init: let through the gate");
         if let Err(fault) = self.take_network() {
             return report(&starter, &fault);
         }
@@ -461,6 +480,7 @@ impl LastSteps<'_> {
         }
         // Before the filter, which has no reason to allow its calls.
         landlock::restrict(self.landlock, self.process.landlock_mark.as_deref())?;
+        gl_sys::stage("program: limits, label and Landlock set");
         // From here on only write, read, capget, capset, prctl and execve, which the filter has to
         // allow anyway or which fail closed.
         if let Some(program) = self.seccomp {

@@ -117,6 +117,7 @@ pub fn exec<E: From<Error>>(
         .leave()
         .map_err(failed("return to the runtime's own namespaces"))?;
     let (pid, pidfd) = forked.map_err(|source| Error::Fork { source })?;
+    gl_sys::stage("runtime: process forked");
     let run = || {
         raise_limits(pid, process)?;
         on_pid(pid)?;
@@ -195,6 +196,7 @@ fn build(request: &ExecRequest<'_>, runtime: &Channel, born: Born) -> Result<Rea
         join_cgroup(&request.join)?;
     }
     enter_namespaces(request)?;
+    gl_sys::stage("program: cgroups and namespaces entered");
     rustix::process::setsid().map_err(Fault::of(Own::Session))?;
     let root = open_root().map_err(Fault::of(Own::Cwd))?;
     let labels = labels(request)?;
@@ -208,6 +210,7 @@ fn build(request: &ExecRequest<'_>, runtime: &Channel, born: Born) -> Result<Rea
     become_process(process, &cwd, Late::UntilFilter)?;
     drop(cwd);
     let program = lookup::find_program(process)?;
+    gl_sys::stage("program: became its user");
     identity::set_affinity(process.affinity_final.as_deref())?;
     Ok(Ready {
         labels,

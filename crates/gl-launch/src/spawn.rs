@@ -103,6 +103,7 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
     let prepared = prepare(plan, request.bundle, (request.root, request.store))?;
     let mut namespaces = namespace::open(&plan.namespaces)?;
     namespace::check_host(&namespaces, plan)?;
+    gl_sys::stage("runtime: files and mounts opened");
     let gate = gate::listen(request.state_dir).map_err(failed("make the start gate"))?;
     let (ours, theirs) = Channel::pair().map_err(failed("make a socket pair"))?;
     // Who is not the host's root cannot come back from a namespace for children, and sends another.
@@ -153,6 +154,7 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
         .leave()
         .map_err(failed("return to the runtime's own namespaces"))?;
     let (pid, pidfd) = forked.map_err(|source| Error::Fork { source })?;
+    gl_sys::stage("runtime: init forked");
     let (pid, pidfd) = if by_maker {
         take_sibling(plan, &ours, &pidfd)?
     } else {

@@ -98,6 +98,7 @@ pub fn start(
     }
     channel.name_senders().map_err(failed)?;
     channel.send(&Record::new(Kind::Go, 0)).map_err(failed)?;
+    gl_sys::stage("runtime: gate opened");
     follow(&channel, init, process, agent)
 }
 
@@ -126,10 +127,16 @@ pub(crate) fn follow(
         }
         match channel.receive_from().map_err(failed)? {
             // The execve has closed the connection.
-            None if executing => return Ok(()),
+            None if executing => {
+                gl_sys::stage("runtime: program executed");
+                return Ok(());
+            }
             None => return Err(Error::Killed),
             Some((record, sender)) => match record.kind {
-                Kind::Executing => executing = true,
+                Kind::Executing => {
+                    executing = true;
+                    gl_sys::stage("runtime: program's filter attached");
+                }
                 Kind::Listener => {
                     // The program may be a child of the first process.
                     let other = sender.filter(|sender| *sender != pid);

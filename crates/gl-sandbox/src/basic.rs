@@ -52,6 +52,7 @@ pub(crate) fn run(request: &Request, dir: &Path, watching: &mut Watching) -> Res
         &HostFiles::default(),
         &wanted,
     )?;
+    gl_sys::stage("worker: planned");
     keep(&Intent::of(&plan)?, dir)?;
     let decision = Decision {
         profiles: vec![request.profile.clone()],

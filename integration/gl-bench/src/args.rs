@@ -28,6 +28,13 @@ pub(crate) enum Asked {
         /// The folder, which exists.
         folder: PathBuf,
     },
+    /// Say where the time of a command goes, which has a clock of its stages.
+    Stages {
+        /// The program with its arguments.
+        command: Vec<String>,
+        /// How often it is run.
+        rounds: Rounds,
+    },
     /// Become a program that is followed; started by a worker.
     Traced {
         /// The program with its arguments.
@@ -63,6 +70,7 @@ pub(crate) const HELP: &str = "\
 usage: gl-bench [--rounds N] [--quick] [--row-time SECONDS] [--only ROW]... [--greenlang FILE] [--sid DIR]
                 [--tools DIR] [--out FILE] [--by COMMAND] [--note TEXT]...
        gl-bench tools DIR
+       gl-bench [--rounds N] [--row-time SECONDS] stages COMMAND [ARGUMENT]...
 
   --rounds N        measured rounds of every timed row (40)
   --quick           5 rounds: to see whether it works, not for figures
@@ -78,6 +86,9 @@ usage: gl-bench [--rounds N] [--quick] [--row-time SECONDS] [--only ROW]... [--g
                     its name without the extension
   --by COMMAND      the command that the report says it is written by (hack/bench)
   --note TEXT       a line more in what the report says of the machine; may be repeated
+
+tools builds the C programs; stages runs a command of greenlang or gl and prints when which of its stages was
+done: the medians in microseconds since its start, by its own clock (GREENLANG_STAGES, docs/speed.md)
 ";
 
 /// Keys of what has a table of its own.
@@ -133,6 +144,13 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
             "tools" => {
                 return Ok(Asked::Tools {
                     folder: value()?.into(),
+                });
+            }
+            "stages" => {
+                let words = arguments.map(|word| word.to_string_lossy().into_owned());
+                return Ok(Asked::Stages {
+                    command: words.collect(),
+                    rounds: options.rounds,
                 });
             }
             "traced" => {

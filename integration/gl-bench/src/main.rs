@@ -19,6 +19,7 @@ mod rows;
 mod setup;
 mod shape;
 mod size;
+mod stages;
 mod stats;
 mod tiers;
 mod to_floor;
@@ -48,6 +49,10 @@ fn main() -> ExitCode {
             worker::serve(&root, &work, &key).map(|()| ExitCode::SUCCESS)
         }
         Ok(Asked::Tools { folder }) => setup::build_tools(&folder).map(|()| ExitCode::SUCCESS),
+        Ok(Asked::Stages { command, rounds }) => stages::table(&command, rounds).map(|table| {
+            print!("{table}");
+            ExitCode::SUCCESS
+        }),
         Ok(Asked::Traced { command }) => Err(trace::become_traced(&command)),
         Ok(Asked::Help) => {
             print!("{HELP}");

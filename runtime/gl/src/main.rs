@@ -23,7 +23,7 @@ mod why;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use gl_spec::chain;
+use gl_spec::{Classify as _, chain};
 
 use crate::cli::{Cli, Command};
 
@@ -41,6 +41,14 @@ fn main() -> ExitCode {
             }
         };
     }
+    if let Err(err) = gl_container::time_stages() {
+        output::error(&chain(&err), err.hint().as_deref());
+        return match run::is_meant(std::env::args_os()) {
+            true => ExitCode::from(run::SETUP),
+            false => ExitCode::FAILURE,
+        };
+    }
+    gl_sys::stage("gl: begins");
     if let Some(options) = cli::only_run() {
         return run::perform(&options);
     }

@@ -51,12 +51,16 @@ fn failed(err: &Error) -> u8 {
 }
 
 fn attempt(options: &cli::Run) -> Result<u8, Error> {
+    gl_sys::stage("gl: options read");
     // Before all else: nobody takes an old report for that of a run that never was.
     let output = Output::open(options.report.as_deref())?;
     let (err, report) = match request(options) {
         // What it runs on is held to the end.
         Ok((request, _ground)) => match execute(&request, options, &output) {
-            Ok(status) => return Ok(status),
+            Ok(status) => {
+                gl_sys::stage("gl: ends");
+                return Ok(status);
+            }
             Err(err) => (err, Report::new(&request)),
         },
         Err(err) => {
@@ -112,6 +116,7 @@ fn request(options: &cli::Run) -> Result<(Request, Ground), Error> {
 }
 
 fn execute(request: &Request, options: &cli::Run, output: &Output) -> Result<u8, Error> {
+    gl_sys::stage("gl: profile resolved");
     let trail = Trail::new(options.audit.as_deref(), request)?;
     let sandboxes = Sandboxes::open()?;
     trail.start()?;

@@ -26,12 +26,15 @@ pub(crate) struct Ended {
 
 /// Does what `arguments` ask for and logs a failure: once to the log, and to standard error.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Ended {
+    let timed = gl_container::time_stages();
+    gl_sys::stage("runtime: begins");
     let mut log = Log::to_stderr(Format::Text, Level::Info);
     let mut verb = None;
-    let result = attempt(arguments, &mut log, &mut verb);
+    let result = attempt(arguments, timed, (&mut log, &mut verb));
     if let Err(err) = &result {
         report(&log, err);
     }
+    gl_sys::stage("runtime: ends");
     Ended { verb, result }
 }
 
@@ -46,8 +49,8 @@ fn report(log: &Log, err: &Error) {
 
 fn attempt(
     arguments: impl IntoIterator<Item = OsString>,
-    log: &mut Log,
-    verb: &mut Option<Verb>,
+    timed: Result<(), gl_container::Error>,
+    (log, verb): (&mut Log, &mut Option<Verb>),
 ) -> Result<Outcome, Error> {
     let given = args::split(arguments, args::FLAGS, Order::OptionsFirst)?;
     let wants_help = given.wants_help();
@@ -56,6 +59,7 @@ fn attempt(
         Some(path) => Log::to_file(path, global.log_format, global.log_level)?,
         None => Log::to_stderr(global.log_format, global.log_level),
     };
+    timed?;
     let mut rest = given.raw_operands().into_iter();
     let command = match rest.next() {
         _ if global.wants_version => Command::Version,
@@ -68,6 +72,7 @@ fn attempt(
             found.read(rest)?
         }
     };
+    gl_sys::stage("runtime: options read");
     perform(command, &Context::new(global, log))
 }
 

@@ -46,6 +46,7 @@ pub(super) fn run(given: Given<'_>) -> i32 {
         Ok(signals) => signals,
         Err(fault) => return report(&launcher, &fault),
     };
+    gl_sys::stage("guard: stands");
     let orphaned = request.orphaned;
     let dir = request.cgroup_dir.take();
     let place = Place {

@@ -59,6 +59,7 @@ fn execute(request: BareRequest<'_>, launcher: &Channel, (guard, born): (Pid, Bo
         identity::set_rlimits(process)?;
         tie(guard)?;
         landlock::restrict(&ready.landlock, process.landlock_mark.as_deref())?;
+        gl_sys::stage("program: limits and Landlock set");
         // From here on only write, read and execve, which the filter has to allow anyway.
         if let Some(program) = seccomp {
             let listener = gl_seccomp::install(program).map_err(Fault::of(Own::Seccomp))?;
@@ -94,6 +95,7 @@ fn build(request: BareRequest<'_>, launcher: &Channel, born: Born) -> Result<Rea
         join_cgroup(&request.join)?;
     }
     drop(request.join);
+    gl_sys::stage("program: in its cgroup");
     rustix::process::setsid().map_err(Fault::of(Own::Session))?;
     if let Some(terminal) = request.terminal {
         take_terminal(&terminal)?;
@@ -108,6 +110,7 @@ fn build(request: BareRequest<'_>, launcher: &Channel, born: Born) -> Result<Rea
         let root = Root::new(root.map_err(Fault::of(Own::Landlock))?);
         landlock::prepare(&process.landlock, &root)?
     };
+    gl_sys::stage("program: Landlock's paths opened");
     identity::bound(process)?;
     if request
         .seccomp

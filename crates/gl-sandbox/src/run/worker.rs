@@ -52,6 +52,7 @@ impl Work {
 
 /// All of it.
 pub(super) fn work(request: &Request, front: OwnedFd, tells: Option<OwnedFd>) -> Work {
+    gl_sys::stage("worker: begins");
     let begun = Instant::now();
     let mut watching = Watching::new(request, begun);
     let (kept, result) = sandbox(request, (front, tells), &mut watching);
@@ -87,6 +88,7 @@ fn sandbox(
         Ok(made) => made,
         Err(err) => return (None, Err(err)),
     };
+    gl_sys::stage("worker: sandbox entered");
     let result = match tells {
         Some(tells) => watching.detach(tells),
         None => Ok(()),
@@ -104,6 +106,7 @@ fn sandbox(
         Some(home) => home.place().strip(),
         None => sandboxes.remove(&request.id),
     };
+    gl_sys::stage("worker: sandbox removed");
     (home, result.and(removed))
 }
 
@@ -126,6 +129,7 @@ fn in_dir(
         Root::Host | Root::Directory(_) | Root::Bundle(_) => None,
     };
     let bundle = bundle::write(dir, request, held.as_ref())?;
+    gl_sys::stage("worker: bundle written");
     let config = bundle.path.join("config.json");
     if request.reporting == Reporting::Whole {
         watching.own = layers::own(&config)?;
