@@ -77,8 +77,8 @@ usage: gl-bench [--rounds N] [--quick] [--row-time SECONDS] [--only ROW]... [--g
   --row-time SECONDS  no new round of a row after so long, but for the first 5
   --only ROW        only this row; may be repeated: run lifecycle exec state kill run8 run32 run128
                     unfiltered mounts50 mounts200 among100 among1000 profiles gvisor tiers memory processes
-                    calls floor size; a table of tiers alone: tier-basic tier-namespace tier-gvisor
-                    tier-docker tier-busy tier-calling
+                    calls floor size; a table of tiers alone: tier-basic tier-namespace
+                    tier-container tier-gvisor tier-docker tier-busy tier-calling
   --greenlang FILE  the greenlang binary to measure
   --sid DIR         root directory of a Debian sid with crun, runc, bubblewrap and strace
   --tools DIR       take the C programs from there, where `gl-bench tools DIR` has built them

@@ -5,6 +5,7 @@
 
 mod args;
 mod calls;
+mod container;
 mod error;
 mod gvisor;
 mod host;
@@ -155,7 +156,7 @@ fn measure(options: &Options, folder: &Folder, peers: &mut [Peer]) -> Results {
     if options.wants("tiers") || tiers::KEYS.iter().any(|key| options.wants(key)) {
         eprintln!("tiers …");
         let wants = |key: &str| options.wants("tiers") || options.wants(key);
-        results.tiers = tiers::measure(peers, options.rounds, wants);
+        results.tiers = tiers::measure(folder, peers, options.rounds, wants);
     }
     let single = [
         ("run true", Scenario::Run(1)),

@@ -109,6 +109,9 @@ const METHOD: &str = "\
   launcher and the process that watches.
 - What `gl run` costs is measured on this host, with the built-in profile `compute_only`, in rounds of their own for
   each table. bubblewrap makes the same namespaces over a view of `/usr`, and no cgroup, filter, limit or report.
+- The tier container is measured beside runtimes on a bundle equal to that of `gl run --rootfs`: the config that `gl
+  profile export --oci` writes for the profile, with the mounts of `gl run`. They watch no limit and report nothing.
+  The ratio is to the newest crun; `no sandbox` starts the same static program.
 - Rows with other mounts: of the bundle, binds of a directory beside the ten; of the host, binds in the runtime's
   mount namespace. The least memory limit is found by halving, to a sixteenth; each try is a `run`.
 - Peak memory is `ru_maxrss` of the runtime and all that it waits for, started by a static program

@@ -6,6 +6,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::calls;
 use crate::error::Error;
 use crate::peer::{Kind, Program, Slot, own_name};
@@ -104,9 +106,14 @@ impl Folder {
             cgroup: &program.cgroup(slot),
             folder: "/tmp",
         };
-        let bundle = self.path.join("bundles").join(program.id(slot));
+        self.write_bundle(&program.id(slot), &config(&container))
+    }
+
+    /// Writes a bundle, which every worker sees as `/tmp/bundles/NAME`.
+    pub(crate) fn write_bundle(&self, name: &str, config: &Value) -> Result<(), Error> {
+        let bundle = self.path.join("bundles").join(name);
         make_directory(&bundle)?;
-        write(&bundle.join("config.json"), &config(&container).to_string())
+        write(&bundle.join("config.json"), &config.to_string())
     }
 
     /// Copies a binary into the folder, where every worker sees it as `/tmp/NAME`.

@@ -1,23 +1,40 @@
 //! What `gl run` costs in each tier: a start beside others that make sandboxes, and programs that run in one.
 
+use crate::container;
 use crate::error::{Error, chain};
 use crate::peer::Peer;
 use crate::profiles::Line;
+use crate::setup::Folder;
 use crate::stats::{Rounds, WARM_UP, summarise};
 
 /// `gl`, as every worker sees it.
 pub(crate) const GL: &str = "/tmp/gl";
 
+/// The profile of every `gl run`, for pure computation.
+pub(crate) const PROFILE: &str = "compute_only";
+
 /// A table: its title and what was measured, the line that the others are compared with first.
 pub(crate) type Table = (&'static str, Result<Vec<Line>, String>);
 
-/// A table to be: its title and the ways to do the same, by name and command.
+/// One way to do what others of a table do.
+#[derive(Debug)]
+pub(crate) struct Way {
+    /// For the table.
+    pub(crate) name: String,
+    /// The peer in whose root it is started.
+    pub(crate) peer: usize,
+    /// The command.
+    pub(crate) command: Vec<String>,
+}
+
+/// A table to be: its title and the ways to do the same in greenlang's root, by name and command.
 type Ways = (&'static str, Vec<(&'static str, Vec<String>)>);
 
 /// Keys of the tables, for `--only`.
-pub(crate) const KEYS: [&str; 6] = [
+pub(crate) const KEYS: [&str; 7] = [
     "tier-basic",
     "tier-namespace",
+    "tier-container",
     "tier-gvisor",
     "tier-docker",
     "tier-busy",
@@ -27,12 +44,15 @@ pub(crate) const KEYS: [&str; 6] = [
 /// Measures the tables that are wanted, each in interleaved rounds. `None` where greenlang is not among the peers,
 /// or comes without `gl`.
 pub(crate) fn measure(
+    folder: &Folder,
     peers: &mut [Peer],
     rounds: Rounds,
     wants: impl Fn(&str) -> bool,
 ) -> Option<Vec<Table>> {
-    let mut peers = peers.iter_mut();
-    let peer = peers.find(|peer| peer.program.key == "greenlang")?;
+    let own = peers
+        .iter()
+        .position(|peer| peer.program.key == "greenlang")?;
+    let peer = &mut peers[own];
     peer.output(words(&format!("{GL} --version"))).ok()?;
     let has_gvisor = wants("tier-gvisor") && peer.output(words("runsc --version")).is_ok();
     let with_docker = wants("tier-docker") && import(peer).is_ok();
@@ -41,18 +61,32 @@ pub(crate) fn measure(
         "tier-docker" => with_docker,
         key => wants(key),
     });
-    let tables = all.map(ways).map(|(title, ways)| {
-        let lines = lines(peer, rounds, &ways);
+    let tables = all.map(|key| {
+        let (title, ways) = match key {
+            "tier-container" => (container::TITLE, container::ways(folder, peers, own)),
+            key => in_root_of(own, ways(key)),
+        };
+        let lines = ways.and_then(|ways| lines(peers, rounds, &ways));
         (title, lines.map_err(|err| chain(&err)))
     });
     let mut tables: Vec<Table> = tables.collect();
-    if with_docker && let Err(err) = peer.output(words(&format!("docker rmi {IMAGE}"))) {
+    if with_docker && let Err(err) = peers[own].output(words(&format!("docker rmi {IMAGE}"))) {
         tables.push((
             "the image that was imported for `docker run` is left",
             Err(chain(&err)),
         ));
     }
     Some(tables)
+}
+
+/// The ways of a table, all started in the root of one peer.
+fn in_root_of(peer: usize, (title, ways): Ways) -> (&'static str, Result<Vec<Way>, Error>) {
+    let ways = ways.into_iter().map(|(name, command)| Way {
+        name: name.to_owned(),
+        peer,
+        command,
+    });
+    (title, Ok(ways.collect()))
 }
 
 /// The table with this key.
@@ -77,19 +111,20 @@ fn import(peer: &mut Peer) -> Result<(), Error> {
     peer.output(line.to_vec()).map(drop)
 }
 
-fn words(line: &str) -> Vec<String> {
+/// The words of a command that needs no quotes.
+pub(crate) fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-/// `gl run` of a tier, with the profile for pure computation.
-fn sandboxed(tier: &str, command: &[String]) -> Vec<String> {
+/// `gl run` of a tier.
+pub(crate) fn sandboxed(tier: &str, command: &[String]) -> Vec<String> {
     let options = match tier {
         "basic" => "--tier basic --allow",
         "gvisor" => "--tier gvisor --rootfs /tmp/rootfs",
         "container" => "--rootfs /tmp/rootfs",
         _ => "",
     };
-    let mut line = words(&format!("{GL} run --profile compute_only {options} --"));
+    let mut line = words(&format!("{GL} run --profile {PROFILE} {options} --"));
     line.extend_from_slice(command);
     line
 }
@@ -166,16 +201,13 @@ fn calling() -> Ways {
     (title, everywhere(&program))
 }
 
-fn lines(
-    peer: &mut Peer,
-    rounds: Rounds,
-    ways: &[(&str, Vec<String>)],
-) -> Result<Vec<Line>, Error> {
+fn lines(peers: &mut [Peer], rounds: Rounds, ways: &[Way]) -> Result<Vec<Line>, Error> {
     let mut samples = vec![Vec::new(); ways.len()];
     for round in rounds.begin() {
         for turn in 0..ways.len() {
             let way = (round + turn) % ways.len();
-            let nanos = peer.time(vec![ways[way].1.clone()])?;
+            let Way { peer, command, .. } = &ways[way];
+            let nanos = peers[*peer].time(vec![command.clone()])?;
             if round >= WARM_UP {
                 samples[way].push(nanos);
             }
@@ -183,6 +215,6 @@ fn lines(
     }
     let lines = ways.iter().zip(samples);
     Ok(lines
-        .filter_map(|((name, _), samples)| Some(((*name).to_owned(), summarise(&samples)?)))
+        .filter_map(|(way, samples)| Some((way.name.clone(), summarise(&samples)?)))
         .collect())
 }
