@@ -1,10 +1,14 @@
 #![no_std]
 #![no_builtins]
-//! The first instructions of the runtime, before libc's: into its read-only copy at once.
+//! The first instructions of the programs, before libc's: into the runtime's read-only copy at once, and all data
+//! that is about to be relocated into memory at once.
 //!
 //! A runtime that makes a container starts twice: as the file on disk, and again from a read-only mount of
 //! itself (`gl-launch/src/host.rs`). The start of a static glibc asks the processor some two hundred questions
 //! (`cpuid`), each of which a virtual machine answers by a trip to its host. This spares the first of the two.
+//!
+//! A static program that can be loaded anywhere relocates itself, and so writes to each page of its constants that has
+//! an address in it: some forty page faults, which one call to the kernel takes the place of.
 //!
 //! It decides nothing and is trusted with nothing: whatever fails here, or is not there yet, is left to
 //! `host.rs`, which looks at where the program runs from in any case. Nothing of libc works yet, not even
@@ -14,7 +18,8 @@
 //!
 //! # Kernel
 //!
-//! `open_tree(2)`, `mount_setattr(2)`, `execveat(2)`: 5.12. x86-64 only, where `cpuid` is.
+//! `open_tree(2)`, `mount_setattr(2)`, `execveat(2)`: 5.12; `MADV_POPULATE_WRITE`: 5.14. x86-64 only, where `cpuid`
+//! is.
 #![cfg(target_arch = "x86_64")]
 #![expect(
     unsafe_code,
@@ -34,14 +39,27 @@ global_asm!(
     "    mov rdi, rsp",
     "    and rsp, -16",
     "    call {into_copy}",
+    "    jmp 2f",
+    ".globl gl_entry",
+    ".type gl_entry, @function",
+    "gl_entry:",
+    "    mov r12, rsp",
+    "    mov r13, rdx",
+    "    and rsp, -16",
+    "2:",
+    "    lea rdi, [rip + __ehdr_start]",
+    "    call {fetch_data}",
     "    mov rsp, r12",
     "    mov rdx, r13",
     "    jmp _start",
+    ".hidden __ehdr_start",
     into_copy = sym into_copy,
+    fetch_data = sym fetch_data,
 );
 
 const SYS_OPEN: usize = 2;
 const SYS_CLOSE: usize = 3;
+const SYS_MADVISE: usize = 28;
 const SYS_FSTATFS: usize = 138;
 const SYS_EXECVEAT: usize = 322;
 const SYS_OPEN_TREE: usize = 428;
@@ -160,6 +178,75 @@ unsafe fn makes_a_container(word: *const u8) -> bool {
         place = place.wrapping_add(8);
     }
     false
+}
+
+const ET_DYN: u16 = 3;
+const PT_LOAD: u32 = 1;
+const PF_W: u32 = 2;
+const MADV_POPULATE_WRITE: usize = 23;
+const PAGE: usize = 4096;
+
+/// The beginning of a program, as it is in memory: the first part of `Elf64_Ehdr`.
+#[repr(C)]
+struct Header {
+    ident: [u8; 16],
+    kind: u16,
+    machine: u16,
+    version: u32,
+    entry: usize,
+    segments_at: usize,
+    sections_at: usize,
+    flags: u32,
+    size: u16,
+    segment_size: u16,
+    segments: u16,
+}
+
+/// `Elf64_Phdr`.
+#[repr(C)]
+struct Segment {
+    kind: u32,
+    flags: u32,
+    offset: usize,
+    address: usize,
+    physical: usize,
+    file_size: usize,
+    size: usize,
+    align: usize,
+}
+
+/// Has the kernel make the pages present that are written to at the start. Where it does not know how, each comes when
+/// it is written to.
+///
+/// # Safety
+///
+/// `header` is that of this program, which is loaded with all its segments.
+unsafe extern "C" fn fetch_data(header: *const Header) {
+    // SAFETY: the caller's promise.
+    let Header {
+        kind,
+        segments_at,
+        segments,
+        ..
+    } = unsafe { &*header };
+    if *kind != ET_DYN {
+        return;
+    }
+    let base = header as usize;
+    let first = base.wrapping_add(*segments_at) as *const Segment;
+    for number in 0..usize::from(*segments) {
+        // SAFETY: the table of segments is loaded with the header, and has so many.
+        let segment = unsafe { first.add(number) };
+        // SAFETY: as before.
+        let segment = unsafe { &*segment };
+        if segment.kind == PT_LOAD && segment.flags & PF_W != 0 {
+            let from = base.wrapping_add(segment.address);
+            let to = from.wrapping_add(segment.size);
+            let from = from & !(PAGE - 1);
+            let size = to.wrapping_sub(from);
+            call(SYS_MADVISE, [from, size, MADV_POPULATE_WRITE, 0, 0]);
+        }
+    }
 }
 
 /// A system call of at most five arguments; below zero is an errno.

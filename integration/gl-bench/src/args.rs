@@ -35,6 +35,13 @@ pub(crate) enum Asked {
         /// How often it is run.
         rounds: Rounds,
     },
+    /// Name the functions of a program that a command passes through.
+    Order {
+        /// The program, with its symbols.
+        program: PathBuf,
+        /// A command that executes it.
+        command: Vec<String>,
+    },
     /// Become a program that is followed; started by a worker.
     Traced {
         /// The program with its arguments.
@@ -71,6 +78,7 @@ usage: gl-bench [--rounds N] [--quick] [--row-time SECONDS] [--only ROW]... [--g
                 [--tools DIR] [--out FILE] [--by COMMAND] [--note TEXT]...
        gl-bench tools DIR
        gl-bench [--rounds N] [--row-time SECONDS] stages COMMAND [ARGUMENT]...
+       gl-bench order PROGRAM COMMAND [ARGUMENT]...
 
   --rounds N        measured rounds of every timed row (40)
   --quick           5 rounds: to see whether it works, not for figures
@@ -88,7 +96,8 @@ usage: gl-bench [--rounds N] [--quick] [--row-time SECONDS] [--only ROW]... [--g
   --note TEXT       a line more in what the report says of the machine; may be repeated
 
 tools builds the C programs; stages runs a command of greenlang or gl and prints when which of its stages was
-done: the medians in microseconds since its start, by its own clock (GREENLANG_STAGES, docs/speed.md)
+done: the medians in microseconds since its start, by its own clock (GREENLANG_STAGES, docs/speed.md);
+order names the functions of a program that a command passes through, in the order of their first use
 ";
 
 /// Keys of what has a table of its own.
@@ -151,6 +160,14 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
                 return Ok(Asked::Stages {
                     command: words.collect(),
                     rounds: options.rounds,
+                });
+            }
+            "order" => {
+                let program = value()?.into();
+                let words = arguments.map(|word| word.to_string_lossy().into_owned());
+                return Ok(Asked::Order {
+                    program,
+                    command: words.collect(),
                 });
             }
             "traced" => {

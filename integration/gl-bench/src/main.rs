@@ -9,6 +9,7 @@ mod container;
 mod error;
 mod gvisor;
 mod host;
+mod order;
 mod peer;
 mod picture;
 mod processes;
@@ -54,6 +55,12 @@ fn main() -> ExitCode {
             print!("{table}");
             ExitCode::SUCCESS
         }),
+        Ok(Asked::Order { program, command }) => {
+            order::functions(&program, &command).map(|names| {
+                print!("{names}");
+                ExitCode::SUCCESS
+            })
+        }
         Ok(Asked::Traced { command }) => Err(trace::become_traced(&command)),
         Ok(Asked::Help) => {
             print!("{HELP}");

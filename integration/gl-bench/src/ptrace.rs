@@ -1,10 +1,11 @@
-//! The five `ptrace(2)` requests that the tracer needs, and its wait.
+//! The few `ptrace(2)` requests that the tracer needs, and its wait.
 //!
 //! `nix` has them too, but knows no real-time signals: it refuses the wait status of a thread that gets one, as the
 //! threads of runc's Go do, and could not hand it on.
 #![expect(unsafe_code, reason = "no library that is at hand has these calls")]
 
-use std::ffi::{c_int, c_ulong};
+use std::ffi::{c_int, c_uint, c_ulong};
+use std::mem::MaybeUninit;
 use std::ptr;
 
 use rustix::io::Errno;
@@ -110,15 +111,52 @@ pub(crate) fn follow(pid: Pid) -> Result<(), Errno> {
 
 /// Lets a stopped thread go on, with this signal unless it is 0: `PTRACE_CONT`.
 pub(crate) fn resume(pid: Pid, signal: c_int) -> Result<(), Errno> {
+    go_on(libc::PTRACE_CONT, pid, signal)
+}
+
+fn go_on(request: c_uint, pid: Pid, signal: c_int) -> Result<(), Errno> {
     let data = c_ulong::from(signal.unsigned_abs());
-    // SAFETY: the request takes the signal by value in `data` and ignores the address, so the kernel follows no
+    // SAFETY: such a request takes the signal by value in `data` and ignores the address, so the kernel follows no
     // pointer.
-    let result = unsafe { libc::ptrace(libc::PTRACE_CONT, raw(pid), ptr::null_mut::<u8>(), data) };
+    let result = unsafe { libc::ptrace(request, raw(pid), ptr::null_mut::<u8>(), data) };
     match check(result) {
         // Killed while it stood; its end is still to be seen.
         Err(Errno::SRCH) => Ok(()),
         other => other,
     }
+}
+
+/// Lets a stopped thread execute one instruction, with this signal unless it is 0: `PTRACE_SINGLESTEP`.
+pub(crate) fn step(pid: Pid, signal: c_int) -> Result<(), Errno> {
+    go_on(libc::PTRACE_SINGLESTEP, pid, signal)
+}
+
+/// Where a stopped thread goes on: `PTRACE_GETREGSET`.
+pub(crate) fn instruction_pointer(pid: Pid) -> Result<u64, Errno> {
+    /// `NT_PRSTATUS` of `elf(5)`: the general registers.
+    const GENERAL: usize = 1;
+    let mut registers = MaybeUninit::<libc::user_regs_struct>::zeroed();
+    let mut room = libc::iovec {
+        iov_base: registers.as_mut_ptr().cast(),
+        iov_len: size_of::<libc::user_regs_struct>(),
+    };
+    // SAFETY: the request writes at most `iov_len` bytes to `iov_base`, which is live memory of that size, and the
+    // length that it has written to `room`; nothing else refers to them during the call.
+    let result = unsafe {
+        libc::ptrace(
+            libc::PTRACE_GETREGSET,
+            raw(pid),
+            GENERAL,
+            ptr::from_mut(&mut room),
+        )
+    };
+    check(result)?;
+    // SAFETY: it was zero before, and any bytes are valid in it.
+    let registers = unsafe { registers.assume_init() };
+    #[cfg(target_arch = "x86_64")]
+    return Ok(registers.rip);
+    #[cfg(not(target_arch = "x86_64"))]
+    Ok(registers.pc)
 }
 
 /// What the kernel says of a stop at a system call: the head of `struct ptrace_syscall_info`, and of its union what

@@ -27,6 +27,9 @@ use gl_spec::{Classify as _, chain};
 
 use crate::cli::{Cli, Command};
 
+// The program begins there: see build.rs.
+use gl_entry as _;
+
 #[global_allocator]
 static MEMORY: gl_sys::Arena = gl_sys::Arena::new();
 

@@ -1,0 +1,11 @@
+//! Has the program begin in `gl-entry`, which goes on to libc's `_start`, and be linked anew with another order of its
+//! functions.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=../../hack/order/gl.txt");
+    // The architecture that is built for: a build script has no other way to know.
+    if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
+        println!("cargo:rustc-link-arg-bin=gl=-Wl,--entry=gl_entry");
+    }
+}
