@@ -162,7 +162,7 @@ pub enum Error {
     Stages {
         /// Its path.
         path: PathBuf,
-        /// What the kernel said, or `EINVAL`.
+        /// What the kernel said; `EINVAL` for what is no file of the caller's own.
         #[source]
         source: Errno,
     },
@@ -282,17 +282,20 @@ impl Classify for Error {
             | Self::NotPaused { .. }
             | Self::WrongStatus { .. }
             | Self::NotStopped { .. } => Class::Conflict,
-            Self::File { source, .. } | Self::Signal { source, .. } | Self::Host { source, .. } => {
-                match *source {
-                    Errno::NOENT => Class::NotFound,
-                    Errno::PERM | Errno::ACCESS => Class::Denied,
-                    Errno::NOSYS => Class::Unsupported,
-                    _ => Class::Internal,
-                }
-            }
-            Self::Root { .. } | Self::Option { .. } | Self::Bound { .. } | Self::Stages { .. } => {
-                Class::Invalid
-            }
+            Self::Stages {
+                source: Errno::INVAL | Errno::LOOP,
+                ..
+            } => Class::Invalid,
+            Self::File { source, .. }
+            | Self::Signal { source, .. }
+            | Self::Stages { source, .. }
+            | Self::Host { source, .. } => match *source {
+                Errno::NOENT => Class::NotFound,
+                Errno::PERM | Errno::ACCESS => Class::Denied,
+                Errno::NOSYS => Class::Unsupported,
+                _ => Class::Internal,
+            },
+            Self::Root { .. } | Self::Option { .. } | Self::Bound { .. } => Class::Invalid,
             Self::NotOwned { .. } => Class::Denied,
             Self::DiskQuota { .. } | Self::Rdt { .. } => Class::Unsupported,
             Self::SharedPids | Self::NoCgroup | Self::NotSaved { .. } => Class::Unsupported,
@@ -354,10 +357,9 @@ impl Classify for Error {
             {
                 Some("set XDG_RUNTIME_DIR, or name a directory of yours with --root".into())
             }
-            Self::Stages { .. } => Some(
-                "name a file that is not there yet, or one that GREENLANG_STAGES has made for you"
-                    .into(),
-            ),
+            Self::Stages { source, .. } if [Errno::INVAL, Errno::LOOP].contains(source) => {
+                Some("GREENLANG_STAGES takes a file of the caller's own, which may be a new one".into())
+            }
             Self::NotStopped { .. } => Some("kill it first, or use delete --force".into()),
             Self::NotRunning { status } => Some(format!("it is {status}").into()),
             Self::NoCgroup => Some(

@@ -53,5 +53,5 @@ pub use rootless::{
 };
 pub use run::{Companion, RunRequest, run, run_beside};
 pub use signal::{Reached, Whom};
-pub use stages::time_stages;
+pub use stages::{time_stages, write_stages};
 pub use store::{Store, Warnings, check_user_dir};

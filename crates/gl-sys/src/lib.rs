@@ -61,5 +61,5 @@ pub use peer::peer_pid;
 pub use pidfd::pidfd_send_signal;
 pub use seccomp::{BpfInsn, seccomp_action_known, seccomp_flags_known, seccomp_set_filter};
 pub use signal::{Sender, block_all, read_signal, read_signal_from, reset_for_exec};
-pub use stages::{stage, time_stages};
+pub use stages::{stage, time_stages, write_stages};
 pub use usage::{ChildrenUsage, children_usage};

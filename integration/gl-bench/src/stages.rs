@@ -81,11 +81,19 @@ struct Stages(BTreeMap<(String, usize), Vec<u64>>);
 impl Stages {
     /// Takes in what a run between these two times has written; nothing for a file that is none of these.
     fn add(&mut self, text: &str, (begun, ended): (u64, u64)) -> Option<()> {
-        let mut lines = text.trim_end_matches('\0').lines();
-        let zero: u64 = lines.next()?.trim_end().strip_suffix(ZERO)?.parse().ok()?;
-        let before = zero.checked_sub(begun)? / 1000;
+        let mut lines = text.lines();
+        // Of a program that begins anew there are two.
+        let since = |line: &str| -> Option<u64> {
+            let zero: u64 = line.trim_end().strip_suffix(ZERO)?.parse().ok()?;
+            Some(zero.checked_sub(begun)? / 1000)
+        };
+        let mut before = since(lines.next()?)?;
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         for line in lines {
+            if let Some(other) = since(line) {
+                before = other;
+                continue;
+            }
             let (time, name) = line.split_once(" us  ")?;
             let time: u64 = time.trim_start().parse().ok()?;
             let name = name.trim_end().to_owned();
@@ -136,7 +144,7 @@ mod tests {
         let mut all = Stages::default();
         for more in [0, 2, 100] {
             let text = format!(
-                "5000000{ZERO}   \n{:>11} us  a: begins   \n{:>11} us  a: ends\n\0\0",
+                "5000000{ZERO}   \n{:>11} us  a: begins   \n{:>11} us  a: ends\n",
                 10 + more,
                 700 + more
             );

@@ -52,6 +52,16 @@ fn main() -> ExitCode {
         };
     }
     gl_sys::stage("gl: begins");
+    let status = command();
+    gl_sys::stage("gl: ends");
+    if let Err(err) = gl_container::write_stages() {
+        output::error(&chain(&err), err.hint().as_deref());
+    }
+    status
+}
+
+/// Does what the arguments ask for.
+fn command() -> ExitCode {
     if let Some(options) = cli::only_run() {
         return run::perform(&options);
     }

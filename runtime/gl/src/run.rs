@@ -57,10 +57,7 @@ fn attempt(options: &cli::Run) -> Result<u8, Error> {
     let (err, report) = match request(options) {
         // What it runs on is held to the end.
         Ok((request, _ground)) => match execute(&request, options, &output) {
-            Ok(status) => {
-                gl_sys::stage("gl: ends");
-                return Ok(status);
-            }
+            Ok(status) => return Ok(status),
             Err(err) => (err, Report::new(&request)),
         },
         Err(err) => {

@@ -35,6 +35,9 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Ended {
         report(&log, err);
     }
     gl_sys::stage("runtime: ends");
+    if let Err(err) = gl_container::write_stages() {
+        report(&log, &err.into());
+    }
     Ended { verb, result }
 }
 
