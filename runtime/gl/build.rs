@@ -3,7 +3,9 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=../../hack/order/gl.txt");
+    for file in ["gl.txt", "plain.awk", "cc"] {
+        println!("cargo:rerun-if-changed=../../hack/order/{file}");
+    }
     // The architecture that is built for: a build script has no other way to know.
     if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
         println!("cargo:rustc-link-arg-bin=gl=-Wl,--entry=gl_entry");
