@@ -81,6 +81,7 @@ fn collect<T>(failures: &mut Vec<String>, peers: &[Peer], rows: &[(&str, Vec<Cel
 
 /// Titles of the tables and their pictures.
 const TIME: &str = "Time in ms: median (ratio to the newest crun)";
+const SPREAD: &str = "Spread in ms: 10th to 95th percentile";
 const PROFILES: &str = "What a profile costs: greenlang's `run true` in ms";
 const GVISOR: &str = "The tier gvisor: `run true` in ms";
 const MEMORY: &str = "Peak memory in KiB";
@@ -185,14 +186,12 @@ pub(crate) fn tables(results: &Results, peers: &[Peer]) -> String {
             let ratio = ratio(cell.median, base.map(median));
             format!("{}{ratio}", milliseconds(cell.median))
         });
-        text.push_str("\n## Spread in ms: 10th to 95th percentile\n\n");
-        table(&mut text, peers, &results.timed, |cell, _| {
-            format!("{} – {}", milliseconds(cell.p10), milliseconds(cell.p95))
-        });
+        heading(&mut text, results, SPREAD, "spread");
+        table(&mut text, peers, &results.timed, |cell, _| spread(cell));
         text.push_str(&harness(results, peers));
     }
     if let Some(lines) = to_floor::lines(results, peers) {
-        push(&mut text, format_args!("\n## {}\n\n", to_floor::TITLE));
+        heading(&mut text, results, to_floor::TITLE, "to-floor");
         align(&mut text, &lines);
     }
     if let Some(Ok(lines)) = &results.profiles {
@@ -267,6 +266,10 @@ pub(crate) fn pictures(results: &Results, peers: &[Peer]) -> Vec<(String, String
     };
     let median = |summary: &Summary| (summary.median, milliseconds(summary.median));
     add("time", TIME, groups(peers, &results.timed, median));
+    let high = |summary: &Summary| (summary.p95, spread(summary));
+    add("spread", SPREAD, groups(peers, &results.timed, high));
+    let to_floor = to_floor::lines(results, peers).map(|lines| to_floor::groups(&lines));
+    add("to-floor", to_floor::TITLE, to_floor.unwrap_or_default());
     if let Some(Ok(lines)) = &results.profiles {
         add("profiles", PROFILES, vec![ways(lines)]);
     }
@@ -329,6 +332,11 @@ fn ways(lines: &[Line]) -> Group {
         title: String::new(),
         bars: lines.iter().map(bar).collect(),
     }
+}
+
+/// From the 10th to the 95th percentile.
+fn spread(cell: &Summary) -> String {
+    format!("{} – {}", milliseconds(cell.p10), milliseconds(cell.p95))
 }
 
 /// Appends formatted text.

@@ -1,6 +1,7 @@
 //! How far each peer is above the floor program: a row wherever that has a figure.
 
 use crate::peer::{Kind, Peer};
+use crate::picture::{Bar, Group};
 use crate::report::{Results, hundredths};
 use crate::rows::Cell;
 
@@ -70,6 +71,28 @@ fn ratios(labels: &[&str], floor: usize, rows: &[Row]) -> Option<Vec<Vec<String>
     Some(lines)
 }
 
+/// The table's picture: a group of bars for each line, as long as the ratio in hundredths.
+pub(crate) fn groups(lines: &[Vec<String>]) -> Vec<Group> {
+    let Some((head, rows)) = lines.split_first() else {
+        return Vec::new();
+    };
+    let group = |row: &Vec<String>| {
+        let bars = head.iter().zip(row).skip(1).filter_map(|(name, text)| {
+            let value = text.replace('.', "").parse().ok()?;
+            Some(Bar {
+                name: name.clone(),
+                value,
+                text: text.clone(),
+            })
+        });
+        Group {
+            title: row.first().cloned().unwrap_or_default(),
+            bars: bars.collect(),
+        }
+    };
+    rows.iter().map(group).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +115,25 @@ mod tests {
             vec!["calls", "3.50", "–"],
         ];
         assert_eq!(lines.unwrap(), want);
+    }
+
+    #[test]
+    fn picture_has_a_bar_for_each_ratio() {
+        let lines = [
+            vec!["", "greenlang", "crun"],
+            vec!["run", "1.31", "3.90"],
+            vec!["calls", "3.50", "–"],
+        ];
+        let lines = lines.map(|line| line.into_iter().map(str::to_owned).collect());
+        let groups = groups(&lines);
+        let seen: Vec<(&str, Vec<u64>)> = groups
+            .iter()
+            .map(|group| {
+                let values = group.bars.iter().map(|bar| bar.value);
+                (group.title.as_str(), values.collect())
+            })
+            .collect();
+        assert_eq!(seen, [("run", vec![131, 390]), ("calls", vec![350])]);
     }
 
     #[test]
