@@ -150,7 +150,7 @@ fn exec_on_a_terminal() -> Outcome {
 
 fn exec_of_a_missing_program_is_an_error() -> Outcome {
     let task = containerd().start(&[], &SLEEP);
-    let out = task.exec(&[], &["no-such-program"]);
+    let out = task.exec_alone(&[], &["no-such-program"]);
     assert!(
         out.refused().contains("executable file not found in $PATH"),
         "{out}"
@@ -436,15 +436,16 @@ fn profile_of_the_annotation_binds_task_and_exec() -> Outcome {
     assert_eq!(status(pid, "CapBnd"), "0000000000000000");
     assert_eq!(status(pid, "Seccomp_filters"), "1");
     assert_ne!(namespace(&pid.to_string(), "net"), namespace("self", "net"));
-    let devices = task.exec(&[], &["cat", "/proc/net/dev"]);
+    // No shell can be beside a program there.
+    let devices = task.exec_alone(&[], &["cat", "/proc/net/dev"]);
     assert_eq!(
         devices.ok().lines().count(),
         3,
         "headings and lo: {devices}"
     );
-    let out = task.exec(&[], &["nc", "-l", "-p", "4000"]);
+    let out = task.exec_alone(&[], &["nc", "-l", "-p", "4000"]);
     assert!(out.refused().contains("Operation not permitted"), "{out}");
-    let out = task.exec(&[], &["sh", "-c", "true; ls /; true"]);
+    let out = task.exec_alone(&[], &["sh", "-c", "true; ls /; true"]);
     assert!(out.refused().contains("can't fork"), "{out}");
     Ok(())
 }

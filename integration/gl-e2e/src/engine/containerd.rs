@@ -239,9 +239,24 @@ impl Task<'_> {
         }
     }
 
-    /// Runs a program in the container.
+    /// Runs a program in the container, with its output.
+    ///
+    /// Once a process has ended, `ctr tasks exec` does not wait until it has read all that it wrote (mended upstream in
+    /// 2026, containerd#13931): so a shell ends a moment after the program, with its status.
     #[track_caller]
     pub fn exec(&self, options: &[&str], program: &[&str]) -> Output {
+        let linger = [
+            "sh",
+            "-c",
+            "\"$@\"; status=$?; sleep 0.2; exit $status",
+            "sh",
+        ];
+        self.exec_alone(options, &[&linger[..], program].concat())
+    }
+
+    /// Runs a program in the container; what it writes at its end may be lost.
+    #[track_caller]
+    pub fn exec_alone(&self, options: &[&str], program: &[&str]) -> Output {
         output(self.exec_command(options, program))
     }
 
