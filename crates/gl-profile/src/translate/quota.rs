@@ -127,7 +127,18 @@ fn volumes(spec: &mut Spec, quota: &Setting<Bytes>) -> Result<(), Refused> {
         }
         // Podman binds a tmpfs that it has made: it counts as one of the container's own.
         if what == What::Bind && mount.destination() == Path::new("/dev/shm") {
+            let noexec = mount
+                .options()
+                .iter()
+                .flatten()
+                .any(|word| word == "noexec");
             *mount = tmpfs("/dev/shm", quota.value.0);
+            if noexec {
+                // nosuid and nodev it has anyway.
+                let mut options = mount.options().clone().unwrap_or_default();
+                options.push("noexec".to_owned());
+                mount.set_options(Some(options));
+            }
             continue;
         }
         let is_own = |path: &&str| mount.destination() == Path::new(path);

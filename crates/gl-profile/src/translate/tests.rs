@@ -468,7 +468,7 @@ fn quota_takes_what_podman_binds_for_its_own() {
             .set_destination(destination.into())
             .set_typ(Some("bind".to_owned()))
             .set_source(Some("/host".into()))
-            .set_options(Some(vec!["bind".to_owned(), "rw".to_owned()]));
+            .set_options(Some(["bind", "rw", "noexec"].map(str::to_owned).to_vec()));
         mount
     };
     let mounts = spec.mounts_mut().get_or_insert_default();
@@ -482,7 +482,7 @@ fn quota_takes_what_podman_binds_for_its_own() {
     assert!(!engines, "the engine's file: {}", options(0));
     assert_eq!(seen[1].typ().as_deref(), Some("tmpfs"), "{seen:?}");
     // Half of it: /dev is the other tmpfs.
-    assert_eq!(options(1), "nosuid,nodev,mode=1777,size=1048576");
+    assert_eq!(options(1), "nosuid,nodev,mode=1777,noexec,size=1048576");
 }
 
 /// The bounds of resource limits, by their numbers.

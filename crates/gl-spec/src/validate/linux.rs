@@ -185,6 +185,9 @@ fn time_offsets(
         return Ok(());
     }
     namespaces.require_new("linux.timeOffsets", LinuxNamespaceType::Time)?;
+    // In one order, so that the same config is refused for the same reason.
+    let mut offsets: Vec<_> = offsets.iter().collect();
+    offsets.sort_by_key(|(clock, _)| *clock);
     for (clock, offset) in offsets {
         let field = format!("linux.timeOffsets[{clock:?}]");
         if clock != "monotonic" && clock != "boottime" {

@@ -712,6 +712,11 @@ fn time_offsets_need_a_new_time_namespace() {
             json!({"boottime": {"nanosecs": 1_000_000_000}}),
             "validate linux.timeOffsets[\"boottime\"].nanosecs: 1000000000 is not between 0 and 999999999",
         ),
+        (
+            "/linux/timeOffsets",
+            json!({"e": {}, "c": {}, "a": {}, "f": {}, "b": {}, "d": {}}),
+            "validate linux.timeOffsets[\"a\"]: \"a\" is not known",
+        ),
     ]);
     for (namespaces, want) in [
         (
