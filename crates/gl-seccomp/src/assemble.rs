@@ -4,13 +4,15 @@
 //! there already, and whether it is within the 255 instructions of a conditional jump is known when
 //! the jump is made. One that is not goes through a `ja`, or gets a `ret` of its own nearby.
 //!
-//! Per architecture: one binary search over the runs of numbers, whose leaves return at once or
-//! test arguments. The kernel runs a new filter once for every call number to fill its cache, so
-//! the depth of this tree is what attaching costs.
+//! Per architecture: one search over the runs of numbers, whose leaves return at once or test
+//! arguments. The kernel compiles a new filter to machine code and runs it once for every call number
+//! to fill its cache, so the length of the program and the depth of its search are what attaching
+//! costs. Hence nothing is there twice: calls with equal rules share their tests, x32 shares the search
+//! of x86-64, and a lone number between two runs with one answer takes one instruction.
 
-use crate::abi::Width;
+use crate::abi::{Abi, Width};
 use crate::error::Error;
-use crate::policy::{Call, Condition, Policy, Rule, Span, Test, Verdict};
+use crate::policy::{Call, Condition, Policy, Rule, Space, Span, Test, Verdict};
 use crate::program::{Insn, Program, op};
 
 /// Offsets in `struct seccomp_data`.
@@ -22,6 +24,9 @@ const ARGUMENTS: u32 = 16;
 /// `ja` may still come between.
 const NEAR: usize = 253;
 
+/// Lone numbers that a leaf of a search tests one after the other: more make it shorter and deeper.
+const LONE: usize = 2;
+
 /// Makes the program of a policy.
 ///
 /// # Errors
@@ -31,7 +36,7 @@ pub fn assemble(policy: &Policy) -> Result<Program, Error> {
     let mut code = Code::default();
     let mut next = code.ret(policy.foreign);
     for space in policy.spaces.iter().rev() {
-        let tree = code.search(space.spans());
+        let tree = code.space(space);
         let start = code.load(NUMBER, tree);
         next = code.branch(op::JEQ, space.audit, start, next);
     }
@@ -43,15 +48,33 @@ pub fn assemble(policy: &Policy) -> Result<Program, Error> {
 /// A place in the code, counted from its end: the instruction `backward[label - 1]`.
 type Label = usize;
 
+/// Where a search ends.
+#[derive(Clone, Copy, PartialEq)]
+enum Goal<'a> {
+    Return(Verdict),
+    /// The tests of a call.
+    Ask(&'a Call),
+    At(Label),
+}
+
+/// A run of values with the same goal, up to the next run's first.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    first: u32,
+    goal: Goal<'a>,
+}
+
 /// Instructions in reverse order.
 #[derive(Default)]
-struct Code {
+struct Code<'a> {
     backward: Vec<Insn>,
     /// The latest `ret` of each verdict.
     rets: Vec<(Verdict, Label)>,
+    /// The latest tests of each call that has some.
+    calls: Vec<(&'a Call, Label)>,
 }
 
-impl Code {
+impl<'a> Code<'a> {
     fn push(&mut self, code: u16, k: u32, jt: u8, jf: u8) -> Label {
         self.backward.push(Insn { code, jt, jf, k });
         self.backward.len()
@@ -111,57 +134,159 @@ impl Code {
         target
     }
 
-    /// The binary search over `spans`, the number being loaded.
-    fn search(&mut self, spans: &[Span]) -> Label {
-        let (low, high) = spans.split_at(spans.len() / 2);
-        let ([_, ..], [pivot, ..]) = (low, high) else {
-            // One span: there is nothing to search.
-            return high
-                .first()
-                .map_or(self.backward.len(), |span| self.call(&span.call));
-        };
-        // Subtrees first, single verdicts after: these are then still within reach.
-        let high_tree = (!is_flat(high)).then(|| self.search(high));
-        let low_tree = (!is_flat(low)).then(|| self.search(low));
-        let high_label = high_tree.unwrap_or_else(|| self.ret(pivot.call.otherwise));
-        let low_label = low_tree.unwrap_or_else(|| self.ret(low[0].call.otherwise));
-        self.branch(op::JGE, pivot.first, high_label, low_label)
+    /// The search for the answer to a call, its number being loaded.
+    fn space(&mut self, space: &'a Space) -> Label {
+        let runs: Vec<Run<'a>> = space.spans().iter().map(run).collect();
+        let end = runs.partition_point(|run| run.first < Abi::X32_BIT);
+        let (low, high) = runs.split_at(end);
+        if space.audit != Abi::X32.audit() || high.len() < 2 {
+            return self.search(&runs);
+        }
+        let start = self.search(low);
+        let low_again = self.push_clear_x32_bit(start);
+        let high = self.search(&x32(low, high, Goal::At(low_again)));
+        self.branch(op::JGE, Abi::X32_BIT, high, start)
     }
 
-    /// The answer to one call.
-    fn call(&mut self, call: &Call) -> Label {
+    /// Goes on at `next` with the number that x86-64 has for a call of x32.
+    fn push_clear_x32_bit(&mut self, next: Label) -> Label {
+        self.reach(next);
+        self.push(op::AND, !Abi::X32_BIT, 0, 0)
+    }
+
+    /// The search over `runs`, the value being loaded.
+    fn search(&mut self, runs: &[Run<'a>]) -> Label {
+        let mut leaves = Vec::with_capacity(runs.len());
+        let mut rest = runs;
+        while !rest.is_empty() {
+            let (leaf, after) = rest.split_at(leaf(rest));
+            leaves.push(leaf);
+            rest = after;
+        }
+        self.tree(&leaves)
+    }
+
+    fn tree(&mut self, leaves: &[&[Run<'a>]]) -> Label {
+        let (low, high) = leaves.split_at(leaves.len() / 2);
+        let ([_, ..], [pivot, ..]) = (low, high) else {
+            // One leaf: there is nothing to search.
+            return high
+                .first()
+                .map_or(self.backward.len(), |leaf| self.leaf(leaf));
+        };
+        // Subtrees first, single verdicts after: these are then still within reach.
+        let high_tree = (!is_flat(high)).then(|| self.tree(high));
+        let low_tree = (!is_flat(low)).then(|| self.tree(low));
+        let high_label = high_tree.unwrap_or_else(|| self.goal(pivot[0].goal));
+        let low_label = low_tree.unwrap_or_else(|| self.goal(low[0][0].goal));
+        self.branch(op::JGE, pivot[0].first, high_label, low_label)
+    }
+
+    /// What most of its values have, and what the lone ones between them have.
+    fn leaf(&mut self, leaf: &[Run<'a>]) -> Label {
+        let lone = leaf.iter().skip(1).step_by(2);
+        let lone: Vec<(u32, Label)> = lone.map(|run| (run.first, self.goal(run.goal))).collect();
+        let mut next = self.goal(leaf[0].goal);
+        for (value, label) in lone.into_iter().rev() {
+            next = self.branch(op::JEQ, value, label, next);
+        }
+        next
+    }
+
+    fn goal(&mut self, goal: Goal<'a>) -> Label {
+        match goal {
+            Goal::Return(verdict) => self.ret(verdict),
+            Goal::Ask(call) => self.call(call),
+            Goal::At(label) => label,
+        }
+    }
+
+    /// The answer to a call that depends on its arguments.
+    fn call(&mut self, call: &'a Call) -> Label {
+        let known = self.calls.iter().position(|(one, _)| *one == call);
+        if let Some(label) = known.map(|at| self.calls[at].1)
+            && self.distance(label) <= NEAR
+        {
+            return label;
+        }
         let mut next = self.ret(call.otherwise);
         let mut rules = call.rules.as_slice();
         while let Some(last) = rules.last() {
             let alike = rules
                 .iter()
                 .rev()
-                .take_while(|rule| share_value_test(rule, last));
+                .take_while(|rule| compare_one_value(rule, last));
             let (before, group) = rules.split_at(rules.len() - alike.count().max(1));
             next = match group {
-                [rule] => self.rule(rule, next),
-                group => self.any_of(group, next),
+                [rule] if !compare_one_value(rule, rule) => self.rule(rule, next),
+                group => self.values(group, next),
             };
             rules = before;
+        }
+        match known {
+            Some(at) => self.calls[at].1 = next,
+            None => self.calls.push((call, next)),
         }
         next
     }
 
-    /// Rules that ask whether one argument is one of several values: loads it once for all.
-    fn any_of(&mut self, group: &[Rule], no: Label) -> Label {
-        let yes = self.ret(group[0].verdict);
-        let first = group[0].conditions[0];
-        let mut next = no;
-        for rule in group.iter().rev() {
-            next = self.branch(op::JEQ, halves(rule.conditions[0].value).low, yes, next);
+    /// Rules that ask for the value of one argument: a search for it, as for the number of a call.
+    fn values(&mut self, group: &[Rule], no: Label) -> Label {
+        let (argument, width) = (
+            group[0].conditions[0].argument,
+            group[0].conditions[0].width,
+        );
+        let offset = ARGUMENTS + 8 * u32::from(argument);
+        let pieces = pieces(group);
+        let goal = |verdict: Option<Verdict>| verdict.map_or(Goal::At(no), Goal::Return);
+        let mut high_runs: Vec<Run<'a>> = Vec::with_capacity(pieces.len());
+        let mut rest = pieces.as_slice();
+        let mut before = goal(pieces[0].1);
+        while let Some(&(value, _)) = rest.first() {
+            let high = halves(value).high;
+            let here = rest.partition_point(|(value, _)| halves(*value).high == high);
+            let (block, after) = rest.split_at(here);
+            let mut runs: Vec<Run<'a>> = Vec::with_capacity(block.len() + 1);
+            if halves(value).low != 0 {
+                runs.push(Run {
+                    first: 0,
+                    goal: before,
+                });
+            }
+            runs.extend(block.iter().map(|&(value, verdict)| Run {
+                first: halves(value).low,
+                goal: goal(verdict),
+            }));
+            let last = runs[runs.len() - 1].goal;
+            let whole = runs.len() == 1;
+            let here = if whole {
+                last
+            } else {
+                let search = self.search(&runs);
+                Goal::At(self.load(offset, search))
+            };
+            high_runs.push(Run {
+                first: high,
+                goal: here,
+            });
+            let next = after.first().map(|(value, _)| halves(*value).high);
+            if let Some(above) = high.checked_add(1)
+                && !whole
+                && next != Some(above)
+            {
+                high_runs.push(Run {
+                    first: above,
+                    goal: last,
+                });
+            }
+            before = last;
+            rest = after;
         }
-        let offset = ARGUMENTS + 8 * u32::from(first.argument);
-        next = self.load(offset, next);
-        if first.width == Width::Half {
-            return next;
+        if let (Width::Half, Goal::At(label)) = (width, high_runs[0].goal) {
+            return label;
         }
-        next = self.branch(op::JEQ, halves(first.value).high, next, no);
-        self.load(offset + 4, next)
+        let search = self.search(&high_runs);
+        self.load(offset + 4, search)
     }
 
     fn rule(&mut self, rule: &Rule, no: Label) -> Label {
@@ -242,21 +367,104 @@ fn halves(value: u64) -> Halves {
     }
 }
 
-/// Whether the rules differ only in the low half of the one value that they ask for.
-fn share_value_test(one: &Rule, other: &Rule) -> bool {
-    let ([one_asks], [other_asks]) = (&one.conditions[..], &other.conditions[..]) else {
+/// Whether each of the rules compares one value, and that of the same argument.
+fn compare_one_value(one: &Rule, other: &Rule) -> bool {
+    let ([one], [other]) = (&one.conditions[..], &other.conditions[..]) else {
         return false;
     };
-    let what = |condition: &Condition| {
-        let high = halves(condition.value).high;
-        (condition.argument, condition.width, condition.test, high)
-    };
-    one.verdict == other.verdict
-        && one_asks.test == Test::Equal
-        && what(one_asks) == what(other_asks)
+    let is_plain = |condition: &Condition| condition.test != Test::MaskedEqual;
+    is_plain(one) && is_plain(other) && (one.argument, one.width) == (other.argument, other.width)
 }
 
-/// Whether the spans are one verdict and nothing more.
-fn is_flat(spans: &[Span]) -> bool {
-    matches!(spans, [only] if only.call.rules.is_empty())
+/// What rules that compare one value say to each: runs from the given value on, the first from 0.
+fn pieces(group: &[Rule]) -> Vec<(u64, Option<Verdict>)> {
+    let mut edges = Vec::with_capacity(2 * group.len() + 1);
+    edges.push(0);
+    for condition in group.iter().map(|rule| &rule.conditions[0]) {
+        let (from, above) = (condition.value, condition.value.checked_add(1));
+        match condition.test {
+            Test::Less | Test::GreaterOrEqual => edges.push(from),
+            Test::LessOrEqual | Test::Greater => edges.extend(above),
+            Test::Equal | Test::NotEqual | Test::MaskedEqual => {
+                edges.push(from);
+                edges.extend(above);
+            }
+        }
+    }
+    let width = group[0].conditions[0].width;
+    edges.retain(|edge| width == Width::Full || *edge <= u64::from(u32::MAX));
+    edges.sort_unstable();
+    edges.dedup();
+    let mut pieces: Vec<(u64, Option<Verdict>)> = Vec::with_capacity(edges.len());
+    for edge in edges {
+        let rule = group.iter().find(|rule| rule.conditions[0].holds_for(edge));
+        let verdict = rule.map(|rule| rule.verdict);
+        if pieces.last().is_none_or(|last| last.1 != verdict) {
+            pieces.push((edge, verdict));
+        }
+    }
+    pieces
+}
+
+fn run(span: &Span) -> Run<'_> {
+    let goal = if span.call.rules.is_empty() {
+        Goal::Return(span.call.otherwise)
+    } else {
+        Goal::Ask(&span.call)
+    };
+    Run {
+        first: span.first,
+        goal,
+    }
+}
+
+/// The runs of x32, `again` being the goal where a call gets the answer of x86-64's with the same number.
+fn x32<'a>(low: &[Run<'a>], high: &[Run<'a>], again: Goal<'a>) -> Vec<Run<'a>> {
+    // Numbers with the highest bit stay above all of x86-64's.
+    const ABOVE: u32 = 1 << 31;
+    let known = low.iter().map(|run| run.first | Abi::X32_BIT);
+    let own = high.iter().map(|run| run.first);
+    let mut edges: Vec<u32> = known.chain(own).chain([ABOVE]).collect();
+    edges.sort_unstable();
+    edges.dedup();
+    let at = |runs: &[Run<'a>], number: u32| {
+        let end = runs.partition_point(|run| run.first <= number);
+        end.checked_sub(1).map(|last| runs[last].goal)
+    };
+    let mut runs: Vec<Run<'a>> = Vec::with_capacity(edges.len());
+    for edge in edges {
+        let same = at(low, edge & !Abi::X32_BIT);
+        // The run that holds the first number of x32 may begin below it.
+        let Some(own) = at(high, edge).or(at(low, edge)) else {
+            continue;
+        };
+        let before = runs.last().map(|run| run.goal);
+        let goal = if before != Some(own) && same == Some(own) {
+            again
+        } else {
+            own
+        };
+        if before != Some(goal) {
+            runs.push(Run { first: edge, goal });
+        }
+    }
+    runs
+}
+
+/// How many of the runs the first leaf has: a run, and what goes on behind lone values.
+fn leaf(runs: &[Run<'_>]) -> usize {
+    let goes_on = |lone: usize| {
+        let at = 2 * lone;
+        match (&runs[at..], runs[0].goal) {
+            ([_, lone, next, ..], goal) => next.first - lone.first == 1 && next.goal == goal,
+            _ => false,
+        }
+    };
+    let lone = (0..LONE).take_while(|lone| goes_on(*lone)).count();
+    1 + 2 * lone
+}
+
+/// Whether the leaves are one goal that needs no code of its own.
+fn is_flat(leaves: &[&[Run<'_>]]) -> bool {
+    matches!(leaves, [[only]] if !matches!(only.goal, Goal::Ask(_)))
 }

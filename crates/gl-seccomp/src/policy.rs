@@ -115,7 +115,11 @@ pub struct Condition {
 impl Condition {
     fn holds(&self, arguments: &[u64; 6]) -> bool {
         let argument = arguments.get(usize::from(self.argument));
-        let argument = argument.copied().unwrap_or(0);
+        self.holds_for(argument.copied().unwrap_or(0))
+    }
+
+    /// Whether it holds if its argument is this one.
+    pub(crate) fn holds_for(&self, argument: u64) -> bool {
         let argument = match self.width {
             Width::Half => argument & 0xffff_ffff,
             Width::Full => argument,

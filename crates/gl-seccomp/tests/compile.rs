@@ -220,15 +220,15 @@ fn long_list_is_refused_with_its_length() {
     }
 }
 
-#[test]
-fn jumps_beyond_255_arrive() {
-    // 250 rules in front of a verdict, and a call on either side of them.
+/// 250 rules for a call, with a verdict of three each, and a call on either side of it; `more` are further
+/// conditions.
+fn long_list(more: &str) -> Program {
     let rules: Vec<String> = (0..250)
         .map(|n| {
             let action = ["SCMP_ACT_TRAP", "SCMP_ACT_KILL", "SCMP_ACT_LOG"][n % 3];
             format!(
                 r#"{{"names":["socket"],"action":"{action}","args":[
-                {{"index":0,"value":{n},"op":"SCMP_CMP_EQ"}}]}}"#
+                {{"index":0,"value":{n},"op":"SCMP_CMP_EQ"}}{more}]}}"#
             )
         })
         .collect();
@@ -237,21 +237,66 @@ fn jumps_beyond_255_arrive() {
             {{"names":["dup2","connect"],"action":"SCMP_ACT_ERRNO","errnoRet":9}}]}}"#,
         rules.join(",")
     );
-    let program = compile(&list(&json), Arch::ScmpArchX86_64).unwrap();
-    assert!(program.insns().len() > 800, "{}", program.insns().len());
+    compile(&list(&json), Arch::ScmpArchX86_64).unwrap()
+}
+
+fn long_list_answers(program: &Program) {
     let wanted = [Verdict::TRAP, Verdict::KILL_THREAD, Verdict::LOG];
     for n in 0..250_u64 {
         let want = wanted[usize::try_from(n % 3).unwrap()].bits();
-        assert_eq!(verdict(&program, X86_64, 41, n), want, "{n}");
+        assert_eq!(verdict(program, X86_64, 41, n), want, "{n}");
     }
-    assert_eq!(verdict(&program, X86_64, 41, 250), Verdict::ALLOW.bits());
+    for n in [250, 1 << 32, 1 << 32 | 1, u64::MAX] {
+        let got = verdict(program, X86_64, 41, n);
+        assert_eq!(got, Verdict::ALLOW.bits(), "{n:#x}");
+    }
     for nr in [33, 42] {
-        assert_eq!(
-            verdict(&program, X86_64, nr, 0),
-            Verdict::errno(9).bits(),
-            "{nr}"
-        );
+        let got = verdict(program, X86_64, nr, 0);
+        assert_eq!(got, Verdict::errno(9).bits(), "{nr}");
     }
+}
+
+#[test]
+fn jumps_beyond_255_arrive() {
+    // Two conditions, so that each rule has tests of its own.
+    let program = long_list(r#",{"index":1,"value":0,"op":"SCMP_CMP_EQ"}"#);
+    assert!(program.insns().len() > 800, "{}", program.insns().len());
+    long_list_answers(&program);
+}
+
+#[test]
+fn values_of_an_argument_are_searched() {
+    let program = long_list("");
+    assert!(program.insns().len() < 300, "{}", program.insns().len());
+    long_list_answers(&program);
+    // The longest way to an answer is a search, not a walk past 250 values.
+    let steps = (0..=250).map(|n| bpf::walk(program.insns(), &call_of_socket(n)).1);
+    let longest = steps.max().unwrap();
+    assert!(longest < 24, "{longest} instructions for one call");
+}
+
+fn call_of_socket(first: u64) -> Data {
+    Data {
+        nr: 41,
+        arch: X86_64,
+        args: [first, 0, 0, 0, 0, 0],
+    }
+}
+
+/// What the kernel compiles and runs for every call number when the filter is attached.
+#[test]
+fn dockers_list_is_short_and_its_search_flat() {
+    let program = compile(&lists::docker(), NATIVE).unwrap();
+    let insns = program.insns();
+    assert!(insns.len() < 256, "{} instructions", insns.len());
+    let data = |nr| Data {
+        nr,
+        arch: X86_64,
+        args: [0; 6],
+    };
+    let steps: Vec<usize> = (0..470).map(|nr| bpf::walk(insns, &data(nr)).1).collect();
+    let longest = steps.iter().max().unwrap();
+    assert!(*longest < 24, "{longest} instructions for one call");
 }
 
 #[test]

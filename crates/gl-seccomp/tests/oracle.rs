@@ -33,6 +33,14 @@ fn numbers() -> impl Iterator<Item = u32> {
         .chain(X32..X32 + 600)
         .chain(0x000f_0000 - 2..0x000f_0020)
         .chain([X32 - 1, 0x3fff_ffff, 0x7fff_ffff, 0x8000_0000])
+        // The bit of x32 below the highest one, and the highest one alone.
+        .chain([
+            0xc000_0000,
+            0xc000_0029,
+            0xc000_003b,
+            0x8000_0029,
+            0x8000_003b,
+        ])
         .chain([u32::MAX - 1, u32::MAX])
 }
 

@@ -29,11 +29,17 @@ impl Data {
 
 /// Runs `program`, and panics where the kernel's verifier would have refused it.
 pub(crate) fn run(program: &[Insn], data: &Data) -> u32 {
-    let mut at = 0;
+    walk(program, data).0
+}
+
+/// What it returns, and how many instructions that took.
+pub(crate) fn walk(program: &[Insn], data: &Data) -> (u32, usize) {
+    let (mut at, mut steps) = (0, 0);
     let mut accumulator = 0_u32;
     loop {
         let insn = program[at];
         at += 1;
+        steps += 1;
         let holds = match insn.code {
             0x20 => {
                 accumulator = data.word(insn.k);
@@ -47,7 +53,7 @@ pub(crate) fn run(program: &[Insn], data: &Data) -> u32 {
                 at += insn.k as usize;
                 continue;
             }
-            0x06 => return insn.k,
+            0x06 => return (insn.k, steps),
             0x15 => accumulator == insn.k,
             0x25 => accumulator > insn.k,
             0x35 => accumulator >= insn.k,
