@@ -7,7 +7,7 @@
 //! Per architecture: one search over the runs of numbers, whose leaves return at once or test
 //! arguments. The kernel compiles a new filter to machine code and runs it once for every call number
 //! to fill its cache, so the length of the program and the depth of its search are what attaching
-//! costs. Hence nothing is there twice: calls with equal rules share their tests, x32 shares the search
+//! costs. Hence little is there twice: calls with equal rules share their tests, x32 shares the search
 //! of x86-64, and a lone number between two runs with one answer takes one instruction.
 
 use crate::abi::{Abi, Width};
@@ -26,6 +26,9 @@ const NEAR: usize = 253;
 
 /// Lone numbers that a leaf of a search tests one after the other: more make it shorter and deeper.
 const LONE: usize = 2;
+
+/// So many high halves always have a search each.
+const FEW: usize = 8;
 
 /// Makes the program of a policy.
 ///
@@ -209,7 +212,7 @@ impl<'a> Code<'a> {
         {
             return label;
         }
-        let mut next = self.ret(call.otherwise);
+        let mut next = Goal::Return(call.otherwise);
         let mut rules = call.rules.as_slice();
         while let Some(last) = rules.last() {
             let alike = rules
@@ -217,30 +220,41 @@ impl<'a> Code<'a> {
                 .rev()
                 .take_while(|rule| compare_one_value(rule, last));
             let (before, group) = rules.split_at(rules.len() - alike.count().max(1));
-            next = match group {
-                [rule] if !compare_one_value(rule, rule) => self.rule(rule, next),
-                group => self.values(group, next),
+            let start = match is_searched(group).then(|| pieces(group)) {
+                Some(pieces) => self.values(group, &pieces, next),
+                None => self.each(group, next),
             };
+            next = Goal::At(start);
             rules = before;
         }
+        let start = self.goal(next);
         match known {
-            Some(at) => self.calls[at].1 = next,
-            None => self.calls.push((call, next)),
+            Some(at) => self.calls[at].1 = start,
+            None => self.calls.push((call, start)),
         }
-        next
+        start
+    }
+
+    /// Rules one after the other.
+    fn each(&mut self, group: &[Rule], otherwise: Goal<'a>) -> Label {
+        let no = self.goal(otherwise);
+        group.iter().rev().fold(no, |no, rule| self.rule(rule, no))
     }
 
     /// Rules that ask for the value of one argument: a search for it, as for the number of a call.
-    fn values(&mut self, group: &[Rule], no: Label) -> Label {
-        let (argument, width) = (
-            group[0].conditions[0].argument,
-            group[0].conditions[0].width,
-        );
+    fn values(
+        &mut self,
+        group: &[Rule],
+        pieces: &[(u64, Option<Verdict>)],
+        otherwise: Goal<'a>,
+    ) -> Label {
+        let Condition {
+            argument, width, ..
+        } = group[0].conditions[0];
         let offset = ARGUMENTS + 8 * u32::from(argument);
-        let pieces = pieces(group);
-        let goal = |verdict: Option<Verdict>| verdict.map_or(Goal::At(no), Goal::Return);
+        let goal = |verdict: Option<Verdict>| verdict.map_or(otherwise, Goal::Return);
         let mut high_runs: Vec<Run<'a>> = Vec::with_capacity(pieces.len());
-        let mut rest = pieces.as_slice();
+        let mut rest = pieces;
         let mut before = goal(pieces[0].1);
         while let Some(&(value, _)) = rest.first() {
             let high = halves(value).high;
@@ -282,8 +296,9 @@ impl<'a> Code<'a> {
             before = last;
             rest = after;
         }
-        if let (Width::Half, Goal::At(label)) = (width, high_runs[0].goal) {
-            return label;
+        // One answer for all values, or no high half that counts.
+        if high_runs.len() == 1 || width == Width::Half {
+            return self.goal(high_runs[0].goal);
         }
         let search = self.search(&high_runs);
         self.load(offset + 4, search)
@@ -346,8 +361,8 @@ impl<'a> Code<'a> {
     }
 }
 
-#[derive(Clone, Copy)]
 /// One 32-bit half of an argument and what to compare it with.
+#[derive(Clone, Copy)]
 struct Half {
     offset: u32,
     mask: u32,
@@ -374,6 +389,19 @@ fn compare_one_value(one: &Rule, other: &Rule) -> bool {
     };
     let is_plain = |condition: &Condition| condition.test != Test::MaskedEqual;
     is_plain(one) && is_plain(other) && (one.argument, one.width) == (other.argument, other.width)
+}
+
+/// Whether a search is the shortest for these rules: they compare one value, and not each another high half,
+/// which would have a search of its own.
+fn is_searched(group: &[Rule]) -> bool {
+    if !compare_one_value(&group[0], &group[0]) {
+        return false;
+    }
+    let high = |rule: &Rule| halves(rule.conditions[0].value).high;
+    let mut all: Vec<u32> = group.iter().map(high).collect();
+    all.sort_unstable();
+    all.dedup();
+    all.len() <= FEW || 3 * all.len() <= group.len()
 }
 
 /// What rules that compare one value say to each: runs from the given value on, the first from 0.
@@ -420,7 +448,7 @@ fn run(span: &Span) -> Run<'_> {
 
 /// The runs of x32, `again` being the goal where a call gets the answer of x86-64's with the same number.
 fn x32<'a>(low: &[Run<'a>], high: &[Run<'a>], again: Goal<'a>) -> Vec<Run<'a>> {
-    // Numbers with the highest bit stay above all of x86-64's.
+    // From here on a number is above all of x86-64's also without the bit of x32.
     const ABOVE: u32 = 1 << 31;
     let known = low.iter().map(|run| run.first | Abi::X32_BIT);
     let own = high.iter().map(|run| run.first);
@@ -451,7 +479,8 @@ fn x32<'a>(low: &[Run<'a>], high: &[Run<'a>], again: Goal<'a>) -> Vec<Run<'a>> {
     runs
 }
 
-/// How many of the runs the first leaf has: a run, and what goes on behind lone values.
+/// How many of the runs the first leaf has: a run, and then, up to [`LONE`] times, a lone value behind which that
+/// run goes on.
 fn leaf(runs: &[Run<'_>]) -> usize {
     let goes_on = |lone: usize| {
         let at = 2 * lone;
@@ -464,7 +493,7 @@ fn leaf(runs: &[Run<'_>]) -> usize {
     1 + 2 * lone
 }
 
-/// Whether the leaves are one goal that needs no code of its own.
+/// Whether the leaves are one goal without tests of its own.
 fn is_flat(leaves: &[&[Run<'_>]]) -> bool {
     matches!(leaves, [[only]] if !matches!(only.goal, Goal::Ask(_)))
 }

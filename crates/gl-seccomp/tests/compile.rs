@@ -275,6 +275,32 @@ fn values_of_an_argument_are_searched() {
     assert!(longest < 24, "{longest} instructions for one call");
 }
 
+#[test]
+fn values_with_other_high_halves_take_no_longer_program() {
+    let value = |n: u64| (n << 32) | (n * 7919 % 4096);
+    let rules: Vec<String> = (0..300)
+        .map(|n| {
+            let value = value(n);
+            format!(
+                r#"{{"names":["socket"],"action":"SCMP_ACT_TRAP","args":[
+                {{"index":0,"value":{value},"op":"SCMP_CMP_EQ"}}]}}"#
+            )
+        })
+        .collect();
+    let json = format!(
+        r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{}]}}"#,
+        rules.join(",")
+    );
+    let program = compile(&list(&json), Arch::ScmpArchX86_64).unwrap();
+    // Four for each, as for a rule by itself.
+    assert!(program.insns().len() < 1300, "{}", program.insns().len());
+    for value in (0..300).map(value) {
+        let got = [value, value + 1].map(|value| verdict(&program, X86_64, 41, value));
+        let want = [Verdict::TRAP.bits(), Verdict::ALLOW.bits()];
+        assert_eq!(got, want, "{value:#x} and the next");
+    }
+}
+
 fn call_of_socket(first: u64) -> Data {
     Data {
         nr: 41,
