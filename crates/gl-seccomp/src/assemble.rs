@@ -187,13 +187,12 @@ impl<'a> Code<'a> {
 
     /// What most of its values have, and what the lone ones between them have.
     fn leaf(&mut self, leaf: &[Run<'a>]) -> Label {
-        let lone = leaf.iter().skip(1).step_by(2);
-        let lone: Vec<(u32, Label)> = lone.map(|run| (run.first, self.goal(run.goal))).collect();
-        let mut next = self.goal(leaf[0].goal);
-        for (value, label) in lone.into_iter().rev() {
-            next = self.branch(op::JEQ, value, label, next);
-        }
-        next
+        let lone = leaf.iter().skip(1).step_by(2).rev();
+        let most = self.goal(leaf[0].goal);
+        lone.fold(most, |next, run| {
+            let goal = self.goal(run.goal);
+            self.branch(op::JEQ, run.first, goal, next)
+        })
     }
 
     fn goal(&mut self, goal: Goal<'a>) -> Label {
