@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use gl_launch::{Service, Serving, Stage, Streams};
+use gl_launch::{Service, Serving, Shown, Stage, Streams};
 use gl_plan::{IdMaps, Keyring};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
@@ -29,7 +29,7 @@ pub struct Surroundings<'a> {
     pub files: &'a [OwnedFd],
     /// Directories that it has open, by the same numbers.
     pub dirs: Vec<OwnedFd>,
-    /// The ids by which it reads the first of them from a user namespace.
+    /// The ids by which it reads the first of them, that of the images, from a user namespace.
     pub maps: Option<&'a IdMaps>,
     /// Its session keyring, and that of all that it makes.
     pub keyring: Keyring,
@@ -51,6 +51,10 @@ impl Default for Surroundings<'_> {
         }
     }
 }
+
+/// The images that the first process reads in its new user namespace while CRIU may not have written the
+/// namespace's maps yet: how far the clocks were, which is no secret.
+const BEFORE_MAPS: &str = "timens-";
 
 /// What CRIU tells on the way, and waits for an answer to.
 #[derive(Debug)]
@@ -171,7 +175,10 @@ impl Session {
             args: &["swrk"],
             files: surroundings.files,
             dirs: surroundings.dirs,
-            maps: surroundings.maps,
+            shown: surroundings.maps.map(|maps| Shown {
+                maps,
+                for_all: BEFORE_MAPS,
+            }),
             join: surroundings.join,
             cgroup_dir: surroundings.cgroup_dir,
             stage: surroundings.stage,

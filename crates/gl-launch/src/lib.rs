@@ -57,7 +57,7 @@ pub use network::raise_loopback_of;
 pub use placeholder::Placeholder;
 pub use program::{Held, HostProgram, hold};
 pub use reaper::Init;
-pub use service::{Service, Serving, Stage, Streams};
+pub use service::{Service, Serving, Shown, Stage, Streams};
 pub use spawn::{Launching, Request, Tie, spawn};
 pub use start::{Agent, Listening, start};
 pub use stdio::{keep_descriptors, own_null, send_fd, shielded_null};

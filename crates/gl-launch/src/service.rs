@@ -1,7 +1,9 @@
 //! A program of the host that serves this process over a socket, in a cgroup and with mounts of its own where
 //! it is given those.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use gl_plan::{IdMaps, Keyring, attr};
 use gl_rootfs::{Bind, Leaf};
 use gl_sys::{Depth, MountAttr};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::{DupFlags, Errno};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -48,6 +50,16 @@ pub struct Stage {
     pub mounts: Vec<(String, Bind)>,
 }
 
+/// How a directory is shown to who lives in a user namespace, or is about to.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// The ids that the owners of its files are shown as.
+    pub maps: &'a IdMaps,
+    /// How the names of files begin that everybody may read, each of at most 64 KiB: a process is nobody in
+    /// particular in a new user namespace until somebody has written its maps.
+    pub for_all: &'a str,
+}
+
 /// A program and where it runs. It has none of the runtime's environment.
 #[derive(Debug)]
 pub struct Service<'a> {
@@ -60,8 +72,8 @@ pub struct Service<'a> {
     /// Directories that it has open by the numbers that these have now. With mounts of its own it has them as it
     /// sees them there: by a descriptor from outside nothing could be mounted in them.
     pub dirs: Vec<OwnedFd>,
-    /// The ids that the owners of files in the first directory are shown as, where it has mounts of its own.
-    pub maps: Option<&'a IdMaps>,
+    /// How the first directory is shown, where it has mounts of its own.
+    pub shown: Option<Shown<'a>>,
     /// Files by which it joins its cgroup.
     pub join: Vec<OwnedFd>,
     /// The directory of cgroup v2 that it is born into.
@@ -81,6 +93,9 @@ pub struct Serving {
     pidfd: OwnedFd,
     socket: Option<OwnedFd>,
 }
+
+/// The most of a file that is copied, bytes.
+const LONGEST: u64 = 64 << 10;
 
 /// What a service finds programs of the host with, such as those that set up the network.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -233,15 +248,26 @@ impl Drop for Serving {
 /// All that the child is given.
 struct Given<'a> {
     service: Service<'a>,
-    /// Mounts of its directories, to be seen among its own.
-    clones: Vec<OwnedFd>,
+    clones: Clones,
     runtime: Channel,
 }
+
+/// Mounts of a service's directories, to be seen among its own.
+#[derive(Default)]
+struct Clones {
+    dirs: Vec<OwnedFd>,
+    /// What is put over the first of them, which is seen at [`BELOW`] in it: see [`Shown`].
+    view: Option<OwnedFd>,
+}
+
+/// Where a directory is in the view of it. No file of the directory is called that.
+const BELOW: &str = ".shown";
 
 fn descriptors<'a>(given: &'a Given<'_>) -> Vec<BorrowedFd<'a>> {
     let service = &given.service;
     let mut all = vec![given.runtime.as_fd()];
-    all.extend(given.clones.iter().map(AsFd::as_fd));
+    all.extend(given.clones.dirs.iter().map(AsFd::as_fd));
+    all.extend(given.clones.view.iter().map(AsFd::as_fd));
     all.extend(service.files.iter().map(AsFd::as_fd));
     all.extend(service.dirs.iter().map(AsFd::as_fd));
     all.extend(service.join.iter().map(AsFd::as_fd));
@@ -254,36 +280,37 @@ fn descriptors<'a>(given: &'a Given<'_>) -> Vec<BorrowedFd<'a>> {
 
 impl Service<'_> {
     /// Mounts of its directories, where it has mounts of its own: they can be made only from here.
-    fn clones(&self) -> Result<Vec<OwnedFd>, Error> {
+    fn clones(&self) -> Result<Clones, Error> {
         if self.stage.is_none() {
-            return Ok(Vec::new());
+            return Ok(Clones::default());
         }
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_EMPTY_PATH;
-        let clones = self
+        let dirs = self
             .dirs
             .iter()
             .map(|dir| rustix::mount::open_tree(dir, "", flags));
-        let clones = clones.collect::<Result<Vec<_>, _>>();
-        let clones = clones.map_err(|source| Error::Host {
+        let dirs = dirs.collect::<Result<Vec<_>, _>>();
+        let dirs = dirs.map_err(|source| Error::Host {
             what: "clone the mount of a directory",
             source,
         })?;
-        if let (Some(maps), Some(first)) = (self.maps, clones.first()) {
-            map_ids(first, maps).map_err(|source| Error::Host {
-                what: "map the ids of the directory of the images",
-                source,
-            })?;
+        let mut view = None;
+        if let (Some(shown), Some(first)) = (self.shown, dirs.first()) {
+            let failed = |what| move |source| Error::Host { what, source };
+            map_ids(first, shown.maps).map_err(failed("map the ids of a directory"))?;
+            let made = view_of(&self.dirs[0], shown.for_all);
+            view = Some(made.map_err(failed("show a directory to a user namespace"))?);
         }
-        Ok(clones)
+        Ok(Clones { dirs, view })
     }
 
     /// Returns only if it fails.
     fn become_it(
         mut self,
         born: Born,
-        clones: &[OwnedFd],
+        clones: &Clones,
         runtime: &Channel,
     ) -> Result<(), (At, Errno)> {
         let at = |at| move |errno| (at, errno);
@@ -326,8 +353,8 @@ impl Service<'_> {
     }
 }
 
-/// Mounts the clone of a directory over that directory, so that what is beside it is found beside it, and opens
-/// it anew there.
+/// Mounts the clone of a directory, or the view of it, over that directory, so that what is beside it is found
+/// beside it, and opens it anew there.
 fn put_over_itself(dir: &mut OwnedFd, clone: &OwnedFd) -> Result<(), Errno> {
     let link = format!("/proc/self/fd/{}", dir.as_raw_fd());
     let path = rustix::fs::readlink(&*link, Vec::new())?;
@@ -356,6 +383,57 @@ fn map_ids(mount: &OwnedFd, maps: &IdMaps) -> Result<(), Errno> {
     gl_sys::mount_setattr(mount.as_fd(), &change, Depth::Top)
 }
 
+/// A directory of links to where that of `dir` will be, [`BELOW`] in it, and of copies of what everybody may read.
+/// It is reached by everybody, whatever the modes of `dir` are.
+fn view_of(dir: &OwnedFd, for_all: &str) -> Result<OwnedFd, Errno> {
+    let view = gl_rootfs::new_root()?;
+    rustix::fs::mkdirat(&view, BELOW, Mode::from_raw_mode(0o755))?;
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let bytes = name.to_bytes();
+        if [".", "..", BELOW].iter().any(|own| bytes == own.as_bytes()) {
+            continue;
+        }
+        if bytes.starts_with(for_all.as_bytes()) {
+            copy(dir, &view, name)?;
+            continue;
+        }
+        match rustix::fs::readlinkat(dir, name, Vec::new()) {
+            // It leads from here to where it led from there.
+            Ok(target) => rustix::fs::symlinkat(&*target, &view, name)?,
+            Err(Errno::INVAL) => {
+                let target = [BELOW.as_bytes(), b"/", bytes].concat();
+                rustix::fs::symlinkat(&*target, &view, name)?;
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(view)
+}
+
+/// Copies a small file, and lets everybody read it.
+fn copy(from: &OwnedFd, to: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let source = rustix::fs::openat(from, name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&source)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Errno::INVAL);
+    }
+    let failed = |err: std::io::Error| Errno::from_io_error(&err).unwrap_or(Errno::IO);
+    let mut bytes = Vec::new();
+    let mut source = File::from(source).take(LONGEST + 1);
+    source.read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(Errno::FBIG);
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(to, name, flags, Mode::empty())?;
+    // Whatever the umask is.
+    rustix::fs::fchmod(&made, Mode::from_raw_mode(0o444))?;
+    File::from(made).write_all(&bytes).map_err(failed)
+}
+
 /// Makes the service's socket, and has the runtime take the other end. It is made here so that the service finds
 /// itself behind it (`SO_PEERCRED`), and its own descriptors by their numbers.
 fn make_socket(runtime: &Channel) -> Result<OwnedFd, Errno> {
@@ -371,13 +449,24 @@ fn make_socket(runtime: &Channel) -> Result<OwnedFd, Errno> {
 }
 
 impl Stage {
-    fn build(&self, dirs: &mut [OwnedFd], clones: &[OwnedFd]) -> Result<(), Errno> {
+    fn build(&self, dirs: &mut [OwnedFd], clones: &Clones) -> Result<(), Errno> {
         // What happens on the host still reaches us, and nothing of ours the host.
         let change = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         rustix::mount::mount_change("/", change)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        for (dir, clone) in dirs.iter_mut().zip(clones) {
-            put_over_itself(dir, clone)?;
+        // The first comes last: its view is a directory of its own, and another may be the same.
+        for (index, (dir, clone)) in dirs.iter_mut().zip(&clones.dirs).enumerate().rev() {
+            match &clones.view {
+                Some(view) if index == 0 => {
+                    put_over_itself(dir, view)?;
+                    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                    let below = rustix::fs::openat(view, BELOW, flags, Mode::empty())?;
+                    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH
+                        | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+                    rustix::mount::move_mount(clone, "", &below, "", flags)?;
+                }
+                _ => put_over_itself(dir, clone)?,
+            }
         }
         rustix::mount::move_mount(&self.empty, "", CWD, &self.at, flags)?;
         for (name, bind) in &self.mounts {

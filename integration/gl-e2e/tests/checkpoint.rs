@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         open_connection_is_refused_unless_that_is_asked_for,
         open_connection_is_saved_if_that_is_asked_for,
         user_namespace_and_its_devices_come_back,
+        user_namespace_on_the_hosts_network_comes_back,
         checkpoint_that_fails_lets_the_container_run_on,
         restore_that_fails_leaves_nothing,
         restore_to_something_weaker_is_refused,
@@ -475,8 +476,8 @@ fn open_connection_is_saved_if_that_is_asked_for() -> Outcome {
     Ok(())
 }
 
-fn user_namespace_and_its_devices_come_back() -> Outcome {
-    criu()?;
+/// A container in a user namespace.
+fn mapped() -> Bundle {
     // The harness gives a stream that is in memory only, which such a root cannot make.
     let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
     let box_ = Bundle::sh(&format!("exec 2>/dev/null; {COUNTS}"))
@@ -484,7 +485,12 @@ fn user_namespace_and_its_devices_come_back() -> Outcome {
         .set("/linux/uidMappings", map.clone())
         .set("/linux/gidMappings", map);
     fs::set_permissions(box_.dir(), fs::Permissions::from_mode(0o755)).unwrap();
-    let box_ = box_.ready();
+    box_
+}
+
+fn user_namespace_and_its_devices_come_back() -> Outcome {
+    criu()?;
+    let box_ = mapped().ready();
     moved(&box_);
     let seen = fs::read_to_string(format!("/proc/{}/uid_map", box_.pid())).unwrap();
     assert_eq!(
@@ -494,6 +500,20 @@ fn user_namespace_and_its_devices_come_back() -> Outcome {
     box_.kill("USR1").ok();
     box_.wait_for("got 1");
     assert_eq!(box_.inside("head -c 3 /dev/zero | wc -c").trim(), "3");
+    Ok(())
+}
+
+fn user_namespace_on_the_hosts_network_comes_back() -> Outcome {
+    criu()?;
+    // Without a network to make, the first process reads images before anybody has written its maps.
+    let box_ = mapped().namespace("network", None);
+    let box_ = box_.without_mount("/sys").without_mount("/sys/fs/cgroup");
+    let box_ = box_.ready();
+    for want in ["got 1", "got 2", "got 3"] {
+        moved(&box_);
+        box_.kill("USR1").ok();
+        assert_eq!(box_.wait_for(want).trim(), want);
+    }
     Ok(())
 }
 
