@@ -240,7 +240,7 @@ fn start(
     };
     let request = BareRequest {
         process: &process,
-        join,
+        join: join.into(),
         cgroup_dir,
         seccomp,
         terminal: slave,

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gl_cgroup::{Cgroup, Depth, OomWatch};
@@ -36,12 +37,22 @@ const END_REASON: &str = "dev.greenlang.end-reason";
 pub struct Container {
     pub(crate) dir: StateDir,
     pub(crate) record: Record,
+    /// A descriptor of init, where this process has made it.
+    pub(crate) held: Option<Arc<OwnedFd>>,
 }
 
 impl Container {
     pub(crate) fn load(dir: StateDir, id: &ContainerId) -> Result<Self, Error> {
         let record = read_record(&dir, id)?;
-        Ok(Self { dir, record })
+        Ok(Self::new(dir, record))
+    }
+
+    pub(crate) fn new(dir: StateDir, record: Record) -> Self {
+        Self {
+            dir,
+            record,
+            held: None,
+        }
     }
 
     /// Where the container is in its life, by what the kernel says.
@@ -177,6 +188,15 @@ impl Container {
             .ok_or(Error::NotRunning {
                 status: Status::Stopped,
             })
+    }
+
+    /// A descriptor of init for who has made it, also if it has ended and waits to be reaped; for others as
+    /// [`Container::init`].
+    pub(crate) fn own_init(&self) -> Result<Arc<OwnedFd>, Error> {
+        match &self.held {
+            Some(init) => Ok(Arc::clone(init)),
+            None => self.init().map(Arc::new),
+        }
     }
 
     /// Its bundle, by its absolute path.
@@ -443,7 +463,7 @@ impl Container {
         watcher: Option<Watcher>,
         (beside, deadline): (&mut dyn Beside, Deadline),
     ) -> Result<(), Error> {
-        let init = self.init()?;
+        let init = self.own_init()?;
         let facts = gl_launch::facts();
         let process = spec.process().as_ref().ok_or_else(|| Error::Corrupt {
             path: self.dir.path(CONFIG),

@@ -188,7 +188,7 @@ pub(crate) fn create_with(
     })?;
     let dir = store.make(id)?;
     let record = new_record(id, &decided);
-    let mut container = Container { dir, record };
+    let mut container = Container::new(dir, record);
     let deadline = setup::deadline(&decided.extras, begun);
     let host = Host {
         store,
@@ -494,7 +494,9 @@ fn build(
         store: quota::filesystem(&decided.plan)?,
         state_dir: container.dir.as_fd(),
         state: &state,
-        join: cgroup.map_or_else(|| Ok(Vec::new()), Cgroup::join_fds)?,
+        join: cgroup
+            .map_or_else(|| Ok(Vec::new()), Cgroup::join_fds)?
+            .into(),
         cgroup_dir: cgroup.map_or_else(|| Ok(None), |cgroup| cgroup.open_dir(&[]))?,
         cgroup: group::mounts(decided, cgroup)?,
         seccomp: decided.program.as_ref(),
@@ -546,7 +548,7 @@ fn build(
     if deadline.is_over() {
         return Err(gl_launch::Error::Late.into());
     }
-    launching.commit()?;
+    container.held = Some(launching.commit()?);
     Ok(watcher)
 }
 

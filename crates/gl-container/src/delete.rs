@@ -51,7 +51,7 @@ pub(crate) fn delete_with(
         (other, _) => other?,
     };
     match (read_record(&dir, id), force) {
-        (Ok(record), _) => delete_loaded(store, &Container { dir, record }, force, spec),
+        (Ok(record), _) => delete_loaded(store, &Container::new(dir, record), force, spec),
         (Err(Error::Missing { .. } | Error::Corrupt { .. }), Force::Yes) => {
             remove_unrecorded(store, id, &dir).map(|()| HookFailures::new())
         }
@@ -73,7 +73,7 @@ pub fn delete_of(store: &Store, id: &ContainerId, bundle: &Path) -> Result<HookF
     match read_record(&dir, id) {
         // What is seen under the lock stays as it is.
         Ok(record) if record.bundle != bundle => Ok(HookFailures::new()),
-        Ok(record) => delete_loaded(store, &Container { dir, record }, Force::Yes, None),
+        Ok(record) => delete_loaded(store, &Container::new(dir, record), Force::Yes, None),
         Err(Error::Missing { .. } | Error::Corrupt { .. }) => {
             remove_unrecorded(store, id, &dir).map(|()| HookFailures::new())
         }

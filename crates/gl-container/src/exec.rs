@@ -98,7 +98,7 @@ pub fn exec(store: &Store, id: &ContainerId, request: &ExecRequest) -> Result<Ou
         userns: &plan.userns,
         setgroups: plan.setgroups,
         init: init.as_fd(),
-        join,
+        join: join.into(),
         cgroup_dir,
         seccomp: program.as_ref(),
         listening: listening.as_ref(),

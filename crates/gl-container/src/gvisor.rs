@@ -197,7 +197,7 @@ pub(crate) fn create(
     let plan = decided.gvisor.take().ok_or(Error::NoCgroup)?;
     let dir = store.make(id)?;
     let record = new_record(id, &decided);
-    let mut container = Container { dir, record };
+    let mut container = Container::new(dir, record);
     match build(store, &mut container, (&decided, &plan), request, attached) {
         Ok(watcher) => Ok(Created {
             container,
@@ -285,7 +285,7 @@ fn build(
     let held = gl_launch::hold(&HostProgram {
         path: plan.sandbox.program(),
         args: &args,
-        join: Cgroup::join_fds(cgroup)?,
+        join: Cgroup::join_fds(cgroup)?.into(),
         cgroup_dir: cgroup.open_dir(&[])?,
         tie: request.tie,
         oom_score_adj: process.and_then(|process| process.oom_score_adj()),

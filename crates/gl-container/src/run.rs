@@ -1,5 +1,7 @@
 //! `run`: create and start, then wait for the end and delete.
 
+use std::sync::Arc;
+
 use gl_launch::{Beside, Deadline, Ended, Signals, Tie, Watcher};
 use gl_plan::Starts;
 use gl_spec::oci::Spec;
@@ -209,12 +211,13 @@ fn wait(
     terminal: Option<Attached>,
     beside: &mut dyn Beside,
 ) -> Result<Ended, Error> {
-    let init = match container.init() {
+    let init = match container.own_init() {
         Ok(init) => init,
         // It has ended already, and waits to be reaped.
         Err(Error::NotRunning { .. }) => {
-            rustix::process::pidfd_open(container.pid()?, rustix::process::PidfdFlags::empty())
-                .map_err(Error::host("open the init process"))?
+            let flags = rustix::process::PidfdFlags::empty();
+            let init = rustix::process::pidfd_open(container.pid()?, flags);
+            Arc::new(init.map_err(Error::host("open the init process"))?)
         }
         Err(err) => return Err(err),
     };

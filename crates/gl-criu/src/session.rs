@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use gl_launch::{Service, Serving, Shown, Stage, Streams};
 use gl_plan::{IdMaps, Keyring};
+use gl_sys::Batch;
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
 
@@ -20,7 +21,7 @@ use crate::wire::{Message, Value, fields};
 #[derive(Debug)]
 pub struct Surroundings<'a> {
     /// Files by which it joins a cgroup.
-    pub join: Vec<OwnedFd>,
+    pub join: Batch,
     /// The directory of cgroup v2 that it is born into.
     pub cgroup_dir: Option<OwnedFd>,
     /// Mounts that only it sees.
@@ -40,7 +41,7 @@ pub struct Surroundings<'a> {
 impl Default for Surroundings<'_> {
     fn default() -> Self {
         Self {
-            join: Vec::new(),
+            join: Batch::default(),
             cgroup_dir: None,
             stage: None,
             files: &[],

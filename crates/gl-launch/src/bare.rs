@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use gl_plan::Process;
 use gl_seccomp::Program;
+use gl_sys::Batch;
 use rustix::io::Errno;
 use rustix::process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, WaitId, WaitIdOptions};
 
@@ -31,7 +32,7 @@ pub struct BareRequest<'a> {
     /// limits, Landlock and seccomp count; `umask` is added to the caller's, its user stays the caller's.
     pub process: &'a Process,
     /// Files to write `0` into to join the cgroup.
-    pub join: Vec<OwnedFd>,
+    pub join: Batch,
     /// Its directory on v2: where the kernel can, the program is born in it.
     pub cgroup_dir: Option<OwnedFd>,
     /// The seccomp filter.

@@ -10,7 +10,7 @@ use gl_plan::{Keyring, Kind, Plan, Setgroups, UserNs};
 use gl_rootfs::{CgroupMounts, Console, Leaf, Prepared, Procfs, Root};
 use gl_seccomp::Program;
 use gl_spec::{Isolated, StateDocument, Status};
-use gl_sys::CStrings;
+use gl_sys::{Batch, CStrings};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -38,7 +38,7 @@ pub(crate) struct Inherited<'a> {
     pub(crate) namespaces: Vec<Opened>,
     /// The loopback interface is as it is to be.
     pub(crate) loopback_done: bool,
-    pub(crate) join: Vec<OwnedFd>,
+    pub(crate) join: Batch,
     pub(crate) cgroup: CgroupMounts,
     pub(crate) seccomp: Option<&'a Program>,
     pub(crate) state: &'a StateDocument,
@@ -53,7 +53,7 @@ impl Inherited<'_> {
     /// The same, for one that has its cgroup from birth and joins nothing.
     pub(crate) fn born(mut self, born: Born) -> Self {
         if born == Born::Inside {
-            self.join.clear();
+            self.join = Batch::default();
         }
         self
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 use gl_plan::{Keyring, Kind, Namespaces, Process, Setgroups, UserNs};
 use gl_rootfs::{Console, Procfs, Root};
 use gl_seccomp::Program;
-use gl_sys::CStrings;
+use gl_sys::{Batch, CStrings};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -45,7 +45,7 @@ pub struct ExecRequest<'a> {
     /// Init of the container.
     pub init: BorrowedFd<'a>,
     /// Files to write `0` into to join the cgroup.
-    pub join: Vec<OwnedFd>,
+    pub join: Batch,
     /// Its directory on v2: where the kernel can, the process is born in it and does not have to
     /// join.
     pub cgroup_dir: Option<OwnedFd>,

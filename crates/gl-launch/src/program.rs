@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use gl_sys::Batch;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
@@ -24,7 +25,7 @@ pub struct HostProgram<'a> {
     /// Its arguments, without its name.
     pub args: &'a [OsString],
     /// Files by which it joins its cgroup.
-    pub join: Vec<OwnedFd>,
+    pub join: Batch,
     /// The directory of cgroup v2 that it is born into.
     pub cgroup_dir: Option<OwnedFd>,
     /// Whose end is its end as well.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use gl_plan::{IdMaps, Keyring, attr};
 use gl_rootfs::{Bind, Leaf};
-use gl_sys::{Depth, MountAttr};
+use gl_sys::{Batch, Depth, MountAttr};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::{DupFlags, Errno};
@@ -75,7 +75,7 @@ pub struct Service<'a> {
     /// How the first directory is shown, where it has mounts of its own.
     pub shown: Option<Shown<'a>>,
     /// Files by which it joins its cgroup.
-    pub join: Vec<OwnedFd>,
+    pub join: Batch,
     /// The directory of cgroup v2 that it is born into.
     pub cgroup_dir: Option<OwnedFd>,
     /// Mounts of its own.

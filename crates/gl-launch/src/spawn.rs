@@ -2,12 +2,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use gl_plan::{Kind, Plan, Process, UserNs};
 use gl_rootfs::{CgroupMounts, Prepared, Privilege, Stored};
 use gl_seccomp::Program;
 use gl_spec::{StateDocument, Status};
-use gl_sys::Ahead;
+use gl_sys::{Ahead, Batch};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -45,7 +46,7 @@ pub struct Request<'a> {
     /// What hooks read; the process id is filled in.
     pub state: &'a StateDocument,
     /// Files to write `0` into to join the cgroup.
-    pub join: Vec<OwnedFd>,
+    pub join: Batch,
     /// Its directory on v2: where the kernel can, init is born in it and does not have to join.
     pub cgroup_dir: Option<OwnedFd>,
     /// What a cgroup mount shows.
@@ -79,7 +80,7 @@ pub enum Tie {
 pub struct Launching<'a> {
     plan: &'a Plan,
     pid: Pid,
-    pidfd: OwnedFd,
+    pidfd: Arc<OwnedFd>,
     channel: Option<Channel>,
     /// Interfaces of the host that are its own from the commit on.
     devices: Option<Moved>,
@@ -163,7 +164,7 @@ pub fn spawn<'a>(request: Request<'a>) -> Result<Launching<'a>, Error> {
     let mut launching = Launching {
         plan,
         pid,
-        pidfd,
+        pidfd: Arc::new(pidfd),
         channel: Some(ours),
         devices: None,
     };
@@ -369,12 +370,12 @@ impl Launching<'_> {
         }
     }
 
-    /// Lets init wait at its gate without us. The container is created from here on.
+    /// Lets init wait at its gate without us, and returns its descriptor. The container is created from here on.
     ///
     /// # Errors
     ///
     /// [`Error::Killed`] if it is gone.
-    pub fn commit(mut self) -> Result<(), Error> {
+    pub fn commit(mut self) -> Result<Arc<OwnedFd>, Error> {
         let Some(channel) = self.channel.take() else {
             return Err(Error::Killed);
         };
@@ -383,7 +384,7 @@ impl Launching<'_> {
             self.channel = Some(channel);
             return Err(Error::Killed);
         }
-        Ok(())
+        Ok(Arc::clone(&self.pidfd))
     }
 }
 

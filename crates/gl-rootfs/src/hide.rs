@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
 use gl_plan::attr;
-use gl_sys::{Depth, MountAttr};
+use gl_sys::{Depth, MountAttr, Spent};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
@@ -26,16 +26,15 @@ pub(crate) struct Tops(Vec<(&'static str, Root)>);
 impl Tops {
     const NAMES: [&'static str; 2] = ["proc", "sys"];
 
-    /// Remembers `tree` if it was mounted at one of the names.
-    pub(crate) fn keep(&mut self, target: &Path, tree: &OwnedFd) -> Result<(), Failure> {
+    /// The name that the target of a mount is, if it is one of them.
+    pub(crate) fn name(target: &Path) -> Option<&'static str> {
         let relative = target.strip_prefix("/").unwrap_or(target);
-        let name = Self::NAMES.into_iter().find(|n| relative == Path::new(n));
-        if let Some(name) = name {
-            let again =
-                rustix::io::fcntl_dupfd_cloexec(tree, 0).map_err(Failure::of(Step::Attach))?;
-            self.0.push((name, Root::new(again)));
-        }
-        Ok(())
+        Self::NAMES.into_iter().find(|n| relative == Path::new(n))
+    }
+
+    /// Remembers what was mounted at one of the names.
+    pub(crate) fn keep(&mut self, name: &'static str, tree: OwnedFd) {
+        self.0.push((name, Root::new(tree)));
     }
 }
 
@@ -84,7 +83,11 @@ fn find(path: &Path, places: &Places<'_>, step: Step) -> Result<Option<OwnedFd>,
 }
 
 /// Binds `path` onto itself, read-only with everything below it.
-pub(crate) fn make_readonly(path: &Path, places: &Places<'_>) -> Result<(), Failure> {
+pub(crate) fn make_readonly(
+    path: &Path,
+    places: &Places<'_>,
+    spent: &mut Spent,
+) -> Result<(), Failure> {
     let Some(target) = find(path, places, Step::ReadonlyPath)? else {
         return Ok(());
     };
@@ -99,7 +102,10 @@ pub(crate) fn make_readonly(path: &Path, places: &Places<'_>) -> Result<(), Fail
         ..MountAttr::default()
     };
     gl_sys::mount_setattr(tree.as_fd(), &change, Depth::Tree).map_err(&failed)?;
-    attach(tree.as_fd(), target.as_fd()).map_err(failed)
+    attach(tree.as_fd(), target.as_fd()).map_err(failed)?;
+    spent.put(tree);
+    spent.put(target);
+    Ok(())
 }
 
 /// What masked paths are covered with: `/dev/null` for files, one empty directory for all others.
@@ -122,28 +128,45 @@ impl<'a> Masks<'a> {
         }
     }
 
-    pub(crate) fn cover(&mut self, path: &Path, places: &Places<'_>) -> Result<(), Failure> {
+    pub(crate) fn cover(
+        &mut self,
+        path: &Path,
+        places: &Places<'_>,
+        spent: &mut Spent,
+    ) -> Result<(), Failure> {
         let Some(target) = find(path, places, Step::Mask)? else {
             return Ok(());
         };
+        let tree = self.put_onto(path, &target)?;
+        spent.put(target);
+        tree.into_iter().for_each(|tree| spent.put(tree));
+        Ok(())
+    }
+
+    /// Covers what is open; returns the mount, unless it is one that is used again.
+    fn put_onto(&mut self, path: &Path, target: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
         let failed = Failure::at(Step::Mask, path.as_os_str().as_encoded_bytes());
         // Before Linux 6.15 only an attached mount can be cloned, so the first use of either
         // attaches the mount itself and later ones clone that.
-        if !is_directory(&target).map_err(&failed)? {
-            if std::mem::replace(&mut self.null_attached, true) {
-                let again = clone_mount(self.null.as_fd()).map_err(&failed)?;
-                return attach(again.as_fd(), target.as_fd()).map_err(failed);
+        let attached = match is_directory(target).map_err(&failed)? {
+            false if !std::mem::replace(&mut self.null_attached, true) => {
+                attach(self.null.as_fd(), target.as_fd()).map_err(failed)?;
+                return Ok(None);
             }
-            return attach(self.null.as_fd(), target.as_fd()).map_err(failed);
-        }
-        if let Some(empty) = &self.empty {
-            let again = clone_mount(empty.as_fd()).map_err(&failed)?;
-            return attach(again.as_fd(), target.as_fd()).map_err(failed);
-        }
-        let empty = empty_directory(self.label)?;
-        attach(empty.as_fd(), target.as_fd()).map_err(failed)?;
-        self.empty = Some(empty);
-        Ok(())
+            false => &self.null,
+            true => match &self.empty {
+                Some(empty) => empty,
+                None => {
+                    let empty = empty_directory(self.label)?;
+                    attach(empty.as_fd(), target.as_fd()).map_err(failed)?;
+                    self.empty = Some(empty);
+                    return Ok(None);
+                }
+            },
+        };
+        let again = clone_mount(attached.as_fd()).map_err(&failed)?;
+        attach(again.as_fd(), target.as_fd()).map_err(failed)?;
+        Ok(Some(again))
     }
 }
 

@@ -387,12 +387,22 @@ fn bind_place(plan: &Plan, mount: &Mount, tree: OwnedFd) -> Result<Bind, Error> 
 /// a slave any more, and one that was cut off from its peers does not find them again.
 fn first_propagation(plan: &Plan, mount: &Mount) -> u64 {
     let has = |wanted| mount.propagation.iter().any(|(kind, _)| *kind == wanted);
-    if has(Propagation::Shared) {
+    if let Some(only) = only_propagation(mount) {
+        only.bit()
+    } else if has(Propagation::Shared) {
         0
     } else if has(Propagation::Slave) {
         Propagation::Slave.bit()
     } else {
         default_propagation(plan).bit()
+    }
+}
+
+/// What the whole tree of a bind starts with and stays.
+fn only_propagation(mount: &Mount) -> Option<Propagation> {
+    match mount.propagation[..] {
+        [(kind @ (Propagation::Private | Propagation::Slave), Spread::Tree)] => Some(kind),
+        _ => None,
     }
 }
 
@@ -414,6 +424,9 @@ fn set_attributes(plan: &Plan, mount: &Mount, tree: &OwnedFd) -> Result<(), Errn
             ..MountAttr::default()
         };
         gl_sys::mount_setattr(tree.as_fd(), &top, Depth::Top)?;
+    }
+    if only_propagation(mount).is_some() {
+        return Ok(());
     }
     for (kind, spread) in &mount.propagation {
         let change = MountAttr {

@@ -127,8 +127,8 @@ impl Root {
                 Some(_) => Some(Leaf::Directory),
                 None => None,
             };
-            let next = open_component(here, &name, leaf)?;
-            if !is_link(&next)? {
+            let (next, kind) = open_component(here, &name, leaf, !todo.is_empty())?;
+            if kind == Kind::Directory || !is_link(&next)? {
                 above.push(next);
                 continue;
             }
@@ -179,27 +179,51 @@ fn components(path: &Path) -> VecDeque<OsString> {
         .collect()
 }
 
-/// Opens one name below `dir` without following it, making it first if it is missing.
-fn open_component(dir: BorrowedFd<'_>, name: &OsStr, make: Option<Leaf>) -> Result<OwnedFd, Errno> {
+/// What is known of a component that was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It is a directory.
+    Directory,
+    /// It may be a link.
+    Any,
+}
+
+/// Opens one name below `dir` without following it, making it first if it is missing. One with names after it is
+/// taken for a directory at first, and one that is to be made, for missing.
+fn open_component(
+    dir: BorrowedFd<'_>,
+    name: &OsStr,
+    make: Option<Leaf>,
+    has_more: bool,
+) -> Result<(OwnedFd, Kind), Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match (rustix::fs::openat(dir, name, flags, Mode::empty()), make) {
+    let open = |flags| rustix::fs::openat(dir, name, flags, Mode::empty());
+    // ENOTDIR for a link as well.
+    let directory = || match open(flags | OFlags::DIRECTORY) {
+        Err(Errno::NOTDIR) => Ok((open(flags)?, Kind::Any)),
+        opened => Ok((opened?, Kind::Directory)),
+    };
+    let opened = match has_more {
+        true => directory(),
+        false => Err(Errno::NOENT),
+    };
+    match (opened, make) {
         (Err(Errno::NOENT), Some(Leaf::Directory)) => {
             match rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
+                Ok(()) | Err(Errno::EXIST) => directory(),
+                Err(errno) => Err(errno),
             }
-            rustix::fs::openat(dir, name, flags, Mode::empty())
         }
         (Err(Errno::NOENT), Some(Leaf::File)) => {
             let create = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW;
             let mode = Mode::from_raw_mode(0o644);
             match rustix::fs::openat(dir, name, create | OFlags::CLOEXEC, mode) {
-                Ok(_) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
+                Ok(_) | Err(Errno::EXIST) => Ok((open(flags)?, Kind::Any)),
+                Err(errno) => Err(errno),
             }
-            rustix::fs::openat(dir, name, flags, Mode::empty())
         }
-        (result, _) => result,
+        (Err(Errno::NOENT), None) if !has_more => Ok((open(flags)?, Kind::Any)),
+        (opened, _) => opened,
     }
 }
 

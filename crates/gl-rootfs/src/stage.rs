@@ -4,12 +4,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
 use gl_plan::{Labelling, Mount, MountKind, Pivot, Plan, Propagation, Spread, attr};
-use gl_sys::{Depth, MountAttr};
+use gl_sys::{Depth, MountAttr, Spent};
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 
-use crate::attach::{Filesystem, attach, on_procfs};
+use crate::attach::{Filesystem, Way, attach, mount_at_once, on_procfs};
 use crate::cgroupfs::{self, CgroupMounts};
 use crate::copyup::copy_up;
 use crate::dev;
@@ -42,7 +42,7 @@ pub fn attach_root(tree: OwnedFd, path: &Path) -> Result<Root, Failure> {
 /// What was mounted, as far as it is looked at again.
 #[derive(Debug, Default)]
 pub struct Mounted {
-    /// The procfs that was mounted for the container, if one was.
+    /// The procfs that was mounted for the container, if one was and the plan writes to it.
     pub proc: Option<Procfs>,
     tops: Tops,
     /// Mounts that have the root's propagation where that is to reach all: those without their own.
@@ -53,21 +53,26 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    fn keep(&mut self, plan: &Plan, mount: &Mount, tree: OwnedFd) -> Result<(), Failure> {
-        self.tops.keep(&mount.target, &tree)?;
-        let reaches = matches!(plan.root.propagation, Some((_, Spread::Tree)));
-        if reaches && mount.propagation.is_empty() {
-            let again =
-                rustix::io::fcntl_dupfd_cloexec(&tree, 0).map_err(Failure::of(Step::Attach))?;
-            self.followers.push(again);
+    fn keep(
+        &mut self,
+        plan: &Plan,
+        mount: &Mount,
+        tree: OwnedFd,
+        spent: &mut Spent,
+    ) -> Result<(), Failure> {
+        let again = || rustix::io::fcntl_dupfd_cloexec(&tree, 0).map_err(Failure::of(Step::Attach));
+        if follows(plan, mount) {
+            self.followers.push(again()?);
         }
         if is_sealed_last(mount) {
-            let again =
-                rustix::io::fcntl_dupfd_cloexec(&tree, 0).map_err(Failure::of(Step::Attach))?;
-            self.unsealed.push((mount.index, again));
+            self.unsealed.push((mount.index, again()?));
         }
-        if is_type(mount, "proc") {
-            self.proc = Some(Procfs::new(tree)?);
+        if is_type(mount, "proc") && writes_to_proc(plan) {
+            self.proc = Some(Procfs::new(again()?)?);
+        }
+        match Tops::name(&mount.target) {
+            Some(name) => self.tops.keep(name, tree),
+            None => spent.put(tree),
         }
         Ok(())
     }
@@ -95,16 +100,23 @@ pub fn mount_all(
     binds: Vec<Option<Bind>>,
     cgroup: &CgroupMounts,
 ) -> Result<Mounted, Failure> {
+    // Who may not enter it could not go back.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let before = rustix::fs::open(".", flags, Mode::empty()).ok();
+    let way = before.as_ref().map_or(Way::Long, Way::Short);
     let mut mounted = Mounted::default();
+    let mut spent = Spent::new();
+    let mut points = Points::new(root);
     for (mount, bind) in plan.mounts.iter().zip(binds) {
-        mount_one(plan, mount, root, bind, cgroup)
+        mount_one(plan, mount, (&mut points, bind), (cgroup, way), &mut spent)
             .and_then(|tree| match tree {
-                Some(tree) => mounted.keep(plan, mount, tree),
+                Some(tree) => mounted.keep(plan, mount, tree, &mut spent),
                 None => Ok(()),
             })
             .map_err(|failure| failure.with_index(mount.index))?;
         mounted.forget_seal(plan, mount);
     }
+    before.into_iter().for_each(|before| spent.put(before));
     Ok(mounted)
 }
 
@@ -122,15 +134,39 @@ fn is_type(mount: &Mount, name: &str) -> bool {
     matches!(&mount.kind, MountKind::Filesystem { fstype, .. } if fstype == name)
 }
 
-/// Makes one mount; returns its descriptor where it is a new filesystem or a bind.
+/// Whether a mount is to have the root's propagation.
+fn follows(plan: &Plan, mount: &Mount) -> bool {
+    let reaches = matches!(plan.root.propagation, Some((_, Spread::Tree)));
+    reaches && mount.propagation.is_empty()
+}
+
+/// Whether parameters or labels are written.
+fn writes_to_proc(plan: &Plan) -> bool {
+    let process = &plan.process;
+    !plan.sysctl.is_empty() || process.apparmor.is_some() || process.selinux.is_some()
+}
+
+/// Makes one mount; returns its descriptor where it is a new filesystem or a bind and is looked at again.
 fn mount_one(
     plan: &Plan,
     mount: &Mount,
-    root: &Root,
-    bind: Option<Bind>,
-    cgroup: &CgroupMounts,
+    (points, bind): (&mut Points<'_>, Option<Bind>),
+    view: (&CgroupMounts, Way<'_>),
+    spent: &mut Spent,
 ) -> Result<Option<OwnedFd>, Failure> {
-    let (target, made) = mount_point(mount, root, bind.as_ref())?;
+    let (target, made) = points.open(mount, bind.as_ref())?;
+    let tree = mount_onto(plan, mount, (&target, made, bind), view, spent)?;
+    spent.put(target);
+    Ok(tree)
+}
+
+fn mount_onto(
+    plan: &Plan,
+    mount: &Mount,
+    (target, made, bind): (&OwnedFd, Made, Option<Bind>),
+    (cgroup, way): (&CgroupMounts, Way<'_>),
+    spent: &mut Spent,
+) -> Result<Option<OwnedFd>, Failure> {
     let context = plan.mount_label.as_deref();
     let tree = match (&mount.kind, bind) {
         (MountKind::Bind { .. }, Some(bind)) => {
@@ -139,75 +175,119 @@ fn mount_one(
             return Ok(Some(bind.tree));
         }
         (MountKind::Stored { .. }, Some(bind)) => {
-            settle_stored(mount, &bind.tree, &target, made)?;
+            settle_stored(mount, &bind.tree, target, made)?;
             attach(bind.tree.as_fd(), target.as_fd()).map_err(Failure::of(Step::Attach))?;
             make_unbindable(mount, &bind.tree)?;
             return Ok(Some(bind.tree));
         }
         (MountKind::Remount, _) => {
-            change_attributes(mount, &target)?;
-            return change_propagation(mount, &target).map(|()| None);
+            change_attributes(mount, target)?;
+            return change_propagation(mount, target).map(|()| None);
         }
         (MountKind::Cgroup, _) => {
             let label = MountLabel::new(context, Labelling::Parameter);
-            cgroupfs::mount(mount, &target, cgroup, label)?;
+            cgroupfs::mount(mount, target, (cgroup, way), label, spent)?;
             return Ok(None);
         }
-        _ => new_filesystem(mount, &target, made, context)?,
+        _ => {
+            let label = match &mount.kind {
+                MountKind::Filesystem { labelling, .. } => MountLabel::new(context, *labelling),
+                _ => None,
+            };
+            let is_held = label.is_some()
+                || Tops::name(&mount.target).is_some()
+                || follows(plan, mount)
+                || is_sealed_last(mount)
+                || !mount.propagation.is_empty();
+            let way = match is_held {
+                true => Way::Long,
+                false => way,
+            };
+            match new_filesystem(mount, (target, made), label, way, spent)? {
+                Some(tree) => tree,
+                None => return Ok(None),
+            }
+        }
     };
     attach(tree.as_fd(), target.as_fd()).map_err(Failure::of(Step::Attach))?;
     change_propagation(mount, &tree)?;
     Ok(Some(tree))
 }
 
-/// Opens, or makes, where a mount goes, and refuses what must not be covered.
-fn mount_point(
-    mount: &Mount,
-    root: &Root,
-    bind: Option<&Bind>,
-) -> Result<(OwnedFd, Made), Failure> {
-    let leaf = bind.map_or(Leaf::Directory, |bind| bind.leaf);
-    let name = mount.target.as_os_str().as_encoded_bytes();
-    let failed = Failure::at(Step::MountPoint, name);
-    let refused = Failure::at(Step::RefuseTarget, name);
-    let relative = mount.target.strip_prefix("/").unwrap_or(&mount.target);
-    let is_fixed = ["proc", "sys", "dev"]
-        .iter()
-        .any(|name| relative == Path::new(name));
-    let found = match is_fixed || is_type(mount, "proc") || is_type(mount, "sysfs") {
-        // One that is a link in the image would put the real one elsewhere.
-        true => match open_real_directory(root, relative) {
-            Ok(fd) => Some((fd, Made::Existing)),
-            Err(Errno::NOENT) => None,
-            Err(errno @ (Errno::LOOP | Errno::NOTDIR)) => return Err(refused(errno)),
-            Err(errno) => return Err(failed(errno)),
-        },
-        false => None,
-    };
-    let (target, made) = match found {
-        Some(found) => found,
-        None => root.open_or_make(relative, leaf).map_err(&failed)?,
-    };
-    let (here, top) = (rustix::fs::fstat(&target), rustix::fs::fstat(root));
-    let (here, top) = (here.map_err(&failed)?, top.map_err(&failed)?);
-    if (here.st_dev, here.st_ino) == (top.st_dev, top.st_ino)
-        && !matches!(mount.kind, MountKind::Remount)
-    {
-        return Err(refused(Errno::BUSY));
+/// Where mounts go in a root.
+#[derive(Debug)]
+struct Points<'root> {
+    root: &'root Root,
+    /// The root's own device and inode, once known.
+    top: Option<(u64, u64)>,
+    /// The device of a filesystem that is no procfs.
+    plain: Option<u64>,
+}
+
+impl<'root> Points<'root> {
+    fn new(root: &'root Root) -> Self {
+        Self {
+            root,
+            top: None,
+            plain: None,
+        }
     }
-    // The config's own targets there were judged by their clean names.
-    let is_named =
-        relative.starts_with("proc") && !relative.components().any(|c| c == Component::ParentDir);
-    if on_procfs(target.as_fd()).map_err(&failed)? && !is_named {
-        return Err(refused(Errno::PERM));
+
+    /// Opens, or makes, where a mount goes, and refuses what must not be covered.
+    fn open(&mut self, mount: &Mount, bind: Option<&Bind>) -> Result<(OwnedFd, Made), Failure> {
+        let root = self.root;
+        let leaf = bind.map_or(Leaf::Directory, |bind| bind.leaf);
+        let name = mount.target.as_os_str().as_encoded_bytes();
+        let failed = Failure::at(Step::MountPoint, name);
+        let refused = Failure::at(Step::RefuseTarget, name);
+        let relative = mount.target.strip_prefix("/").unwrap_or(&mount.target);
+        let is_fixed = ["proc", "sys", "dev"]
+            .iter()
+            .any(|name| relative == Path::new(name));
+        let found = match is_fixed || is_type(mount, "proc") || is_type(mount, "sysfs") {
+            // One that is a link in the image would put the real one elsewhere.
+            true => match open_real_directory(root, relative) {
+                Ok(fd) => Some((fd, Made::Existing)),
+                Err(Errno::NOENT) => None,
+                Err(errno @ (Errno::LOOP | Errno::NOTDIR)) => return Err(refused(errno)),
+                Err(errno) => return Err(failed(errno)),
+            },
+            false => None,
+        };
+        let (target, made) = match found {
+            Some(found) => found,
+            None => root.open_or_make(relative, leaf).map_err(&failed)?,
+        };
+        let here = rustix::fs::fstat(&target).map_err(&failed)?;
+        let is_top = (here.st_dev, here.st_ino) == self.top().map_err(&failed)?;
+        if is_top && !matches!(mount.kind, MountKind::Remount) {
+            return Err(refused(Errno::BUSY));
+        }
+        // The config's own targets there were judged by their clean names.
+        let is_named = relative.starts_with("proc")
+            && !relative.components().any(|c| c == Component::ParentDir);
+        if !is_named && self.plain != Some(here.st_dev) {
+            if on_procfs(target.as_fd()).map_err(&failed)? {
+                return Err(refused(Errno::PERM));
+            }
+            self.plain = Some(here.st_dev);
+        }
+        let is_proc = relative == Path::new("proc") && matches!(mount.kind, MountKind::Bind { .. });
+        if let (true, Some(bind)) = (is_proc, bind)
+            && !on_procfs(bind.tree.as_fd()).map_err(&failed)?
+        {
+            return Err(refused(Errno::INVAL));
+        }
+        Ok((target, made))
     }
-    let is_proc = relative == Path::new("proc") && matches!(mount.kind, MountKind::Bind { .. });
-    if let (true, Some(bind)) = (is_proc, bind)
-        && !on_procfs(bind.tree.as_fd()).map_err(&failed)?
-    {
-        return Err(refused(Errno::INVAL));
+
+    fn top(&mut self) -> Result<(u64, u64), Errno> {
+        if let Some(top) = self.top {
+            return Ok(top);
+        }
+        let stat = rustix::fs::fstat(self.root)?;
+        Ok(*self.top.insert((stat.st_dev, stat.st_ino)))
     }
-    Ok((target, made))
 }
 
 /// Opens a directory to which no link leads.
@@ -217,58 +297,69 @@ fn open_real_directory(root: &Root, path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
 }
 
+/// Makes a filesystem. It is mounted already where no descriptor is returned, which is so by the short way alone.
 fn new_filesystem(
     mount: &Mount,
-    target: &OwnedFd,
-    made: Made,
-    context: Option<&str>,
-) -> Result<OwnedFd, Failure> {
+    (target, made): (&OwnedFd, Made),
+    label: Option<MountLabel<'_>>,
+    way: Way<'_>,
+    spent: &mut Spent,
+) -> Result<Option<OwnedFd>, Failure> {
     let MountKind::Filesystem {
         fstype,
         source,
         flags,
         data,
         copy_up: copies,
-        labelling,
+        ..
     } = &mount.kind
     else {
         return Err(Failure::of(Step::CreateFilesystem)(Errno::INVAL));
     };
-    let filesystem = Filesystem::open(fstype)?;
-    filesystem.set("source", Some(source))?;
-    for flag in flags {
-        filesystem.set(flag, None)?;
-    }
-    for (key, value) in data {
-        filesystem.set(key, value.as_deref())?;
-    }
+    let mode;
+    let mut parameters: Vec<(&str, Option<&str>)> =
+        flags.iter().map(|flag| (*flag, None)).collect();
+    parameters.extend(data.iter().map(|(key, value)| (&**key, value.as_deref())));
     if fstype == "tmpfs" && made == Made::Existing && data.iter().all(|(key, _)| key != "mode") {
         // A tmpfs over a directory keeps that directory's mode, so that /tmp stays 1777.
         let stat = rustix::fs::fstat(target).map_err(Failure::of(Step::MountPoint))?;
-        filesystem.set("mode", Some(&format!("{:o}", stat.st_mode & 0o7777)))?;
-    }
-    let label = MountLabel::new(context, *labelling);
-    if let Some(label) = &label {
-        label.configure(&filesystem)?;
+        mode = format!("{:o}", stat.st_mode & 0o7777);
+        parameters.push(("mode", Some(&mode)));
     }
     let mut attributes = attributes(mount);
     if is_sealed_last(mount) {
         attributes &= !attr::RDONLY;
     }
-    let is_written = *copies || label.is_some_and(|label| label.is_written());
-    if !is_written {
-        let tree = filesystem.mount(attributes)?;
-        return settle(label, &tree).map(|()| tree);
+    let place = (target.as_fd(), None);
+    // Flags of the superblock have no word that all filesystems take.
+    let is_short = flags.is_empty() && !copies;
+    let what = (&**fstype, &**source);
+    if is_short && mount_at_once(way, what, place, attributes, &parameters)? {
+        return Ok(None);
     }
-    let tree = filesystem.mount(attributes & !attr::RDONLY)?;
+    let filesystem = Filesystem::open(fstype)?;
+    filesystem.set("source", Some(source))?;
+    for (key, value) in parameters {
+        filesystem.set(key, value)?;
+    }
+    if let Some(label) = &label {
+        label.configure(&filesystem)?;
+    }
+    let is_written = *copies || label.is_some_and(|label| label.is_written());
+    let before = match is_written {
+        true => attributes & !attr::RDONLY,
+        false => attributes,
+    };
+    let tree = filesystem.mount(before)?;
+    spent.put(filesystem.into_fd());
     settle(label, &tree)?;
     if *copies {
         copy_up(target.as_fd(), tree.as_fd()).map_err(Failure::of(Step::CopyUp))?;
     }
-    if attributes & attr::RDONLY != 0 {
+    if attributes != before {
         set_readonly(&tree)?;
     }
-    Ok(tree)
+    Ok(Some(tree))
 }
 
 /// Makes a directory of the container's own filesystem what the tmpfs was to be in whose place it is.
@@ -365,14 +456,16 @@ pub fn make_dev(plan: &Plan, root: &Root, devices: Vec<Option<OwnedFd>>) -> Resu
         return Ok(());
     }
     // Nodes and links behind a link of the image would be made in a volume, perhaps.
+    let mut places = dev::Places::new(root);
     match open_real_directory(root, Path::new("dev")) {
-        Ok(_) | Err(Errno::NOENT) => {}
+        Ok(dev) => places.keep(Path::new("dev"), dev),
+        Err(Errno::NOENT) => {}
         Err(errno) => return Err(Failure::at(Step::MakeDevice, "/dev")(errno)),
     }
     for (index, (device, bind)) in plan.devices.iter().zip(devices).enumerate() {
-        dev::make_device(device, root, bind).map_err(|failure| failure.with_index(index))?;
+        dev::make_device(device, &mut places, bind).map_err(|failure| failure.with_index(index))?;
     }
-    dev::make_links(root)
+    dev::make_links(&mut places)
 }
 
 /// Writes the kernel parameters of the plan, through a procfs that nothing can cover.
@@ -400,14 +493,16 @@ pub fn hide(plan: &Plan, root: &Root, mounted: &Mounted, null: OwnedFd) -> Resul
         root,
         tops: &mounted.tops,
     };
+    let mut spent = Spent::new();
     for (index, path) in plan.readonly_paths.iter().enumerate() {
-        hiding::make_readonly(path, &places).map_err(|failure| failure.with_index(index))?;
+        hiding::make_readonly(path, &places, &mut spent)
+            .map_err(|failure| failure.with_index(index))?;
     }
     let label = MountLabel::new(plan.mount_label.as_deref(), Labelling::Parameter);
     let mut masks = hiding::Masks::new(null, label);
     for (index, path) in plan.masked_paths.iter().enumerate() {
         masks
-            .cover(path, &places)
+            .cover(path, &places, &mut spent)
             .map_err(|failure| failure.with_index(index))?;
     }
     Ok(())

@@ -150,7 +150,7 @@ pub unsafe fn close_all_but(first: u32, keep: &[BorrowedFd<'_>]) -> Result<(), E
 /// # Safety
 ///
 /// As [`close_all_but`].
-unsafe fn close_between(first: u32, last: u32) -> Result<(), Errno> {
+pub(crate) unsafe fn close_between(first: u32, last: u32) -> Result<(), Errno> {
     // SAFETY: takes numbers only; the caller vouches that nobody uses these descriptors any more.
     let ret = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     check(ret).map(drop)

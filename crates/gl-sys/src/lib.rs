@@ -9,6 +9,7 @@ mod arena;
 mod arguments;
 mod attempt;
 mod attributes;
+mod begin;
 mod bpf;
 mod check;
 mod clone;
@@ -24,6 +25,7 @@ mod peer;
 mod pidfd;
 mod seccomp;
 mod signal;
+mod spent;
 mod stages;
 mod usage;
 
@@ -35,6 +37,7 @@ pub use attributes::{
     SchedAttr, ioprio_set, join_new_session_keyring, sched_setattr, set_mempolicy, set_personality,
     unshare,
 };
+pub use begin::begin;
 pub use bpf::{
     EbpfInsn, bpf_attach_device_program, bpf_detach_device_program, bpf_device_programs,
     bpf_load_device_program,
@@ -61,5 +64,6 @@ pub use peer::peer_pid;
 pub use pidfd::pidfd_send_signal;
 pub use seccomp::{BpfInsn, seccomp_action_known, seccomp_flags_known, seccomp_set_filter};
 pub use signal::{Sender, block_all, read_signal, read_signal_from, reset_for_exec};
+pub use spent::{Batch, Spent};
 pub use stages::{stage, time_stages, write_stages};
 pub use usage::{ChildrenUsage, children_usage};

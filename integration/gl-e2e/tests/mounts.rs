@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         cgroup_with_a_cgroup_namespace,
         cgroup_read_only_cannot_be_written,
         overlay_mounts_with_data,
+        relative_paths_of_a_filesystem_are_not_of_the_image,
         targets_that_are_missing_are_made_inside,
         targets_behind_links_stay_inside,
         targets_in_a_volume_are_made_in_the_volume,
@@ -529,6 +530,33 @@ fn overlay_mounts_with_data() -> Outcome {
         return Err(gl_e2e::Skip("no overlay in this kernel".to_owned()));
     }
     out.ok().prints("low\nup");
+    Ok(())
+}
+
+fn relative_paths_of_a_filesystem_are_not_of_the_image() -> Outcome {
+    for option in ["rw", "ro"] {
+        let box_ = Bundle::sh("cat /data/f");
+        let secret = box_.outside("secret");
+        fs::write(secret.join("f"), "the host's").unwrap();
+        for name in ["lower", "lower2"] {
+            fs::create_dir(box_.dir().join(name)).unwrap();
+        }
+        fs::write(box_.dir().join("lower/f"), "the bundle's").unwrap();
+        // Where it goes, and where something else was mounted before it.
+        for above in ["data", "before"] {
+            fs::create_dir_all(box_.rootfs().join(above)).unwrap();
+            for name in ["lower", "lower2"] {
+                box_.link(&format!("{above}/{name}"), secret.to_str().unwrap());
+            }
+        }
+        let options = ["lowerdir=lower:lower2", "nosuid", option];
+        let box_ = box_.mount("tmpfs", "tmpfs", "/before", &[]);
+        let ran = box_.mount("overlay", "overlay", "/data", &options).run();
+        if ran.stderr.contains("no such device") {
+            return Err(gl_e2e::Skip("no overlay in this kernel".to_owned()));
+        }
+        ran.ok().prints("the bundle's");
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 
 use gl_spec::oci::LinuxResources;
+use gl_sys::Spent;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
@@ -56,6 +57,7 @@ impl Group {
         let mut writer = Writer {
             group: self,
             last: None,
+            spent: Spent::new(),
         };
         for step in &settings.steps {
             match step {
@@ -98,6 +100,7 @@ impl Group {
     /// Writes lines for `devices.allow` and `devices.deny` in their order.
     fn write_lines(&self, dir: &Dir, lines: &[Line]) -> Result<(), Error> {
         let mut last: Option<(&str, OwnedFd)> = None;
+        let mut spent = Spent::new();
         for line in lines {
             let path = dir.file(line.file);
             let refused = |source| Error::Set {
@@ -108,11 +111,15 @@ impl Group {
             };
             let fd = match last.take() {
                 Some((file, fd)) if file == line.file => fd,
-                _ => file::open(&self.base, &path, OFlags::WRONLY).map_err(refused)?,
+                other => {
+                    other.into_iter().for_each(|(_, fd)| spent.put(fd));
+                    file::open(&self.base, &path, OFlags::WRONLY).map_err(refused)?
+                }
             };
             file::write_value(&fd, &line.text).map_err(refused)?;
             last = Some((line.file, fd));
         }
+        last.into_iter().for_each(|(_, fd)| spent.put(fd));
         Ok(())
     }
 }
@@ -121,6 +128,7 @@ impl Group {
 struct Writer<'a> {
     group: &'a Group,
     last: Option<(String, OwnedFd)>,
+    spent: Spent,
 }
 
 impl Writer<'_> {
@@ -200,11 +208,14 @@ impl Writer<'_> {
         };
         let fd = match self.last.take() {
             Some((last, fd)) if last == path => fd,
-            _ => match file::open(&self.group.base, &path, OFlags::WRONLY) {
-                Ok(fd) => fd,
-                Err(Errno::NOENT) => return Err(Missing),
-                Err(source) => return Ok(Err(refused(source))),
-            },
+            other => {
+                other.into_iter().for_each(|(_, fd)| self.spent.put(fd));
+                match file::open(&self.group.base, &path, OFlags::WRONLY) {
+                    Ok(fd) => fd,
+                    Err(Errno::NOENT) => return Err(Missing),
+                    Err(source) => return Ok(Err(refused(source))),
+                }
+            }
         };
         let done = file::write_value(&fd, &setting.value).map_err(refused);
         self.last = Some((path, fd));

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 
 use gl_spec::oci::{LinuxMemory, LinuxResources};
+use gl_sys::Spent;
 use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
@@ -62,6 +63,7 @@ impl Group {
         let mut writer = Writer {
             group: self,
             last: None,
+            spent: Spent::new(),
         };
         for step in &settings.steps {
             match step {
@@ -147,6 +149,7 @@ impl Group {
 struct Writer<'a> {
     group: &'a Group,
     last: Option<(String, OwnedFd)>,
+    spent: Spent,
 }
 
 impl Writer<'_> {
@@ -216,11 +219,14 @@ impl Writer<'_> {
         let path = group.file(&setting.file);
         let fd = match self.last.take() {
             Some((last, fd)) if last == path => fd,
-            _ => match file::open(&group.base, &path, OFlags::WRONLY) {
-                Ok(fd) => fd,
-                Err(Errno::NOENT) => return None,
-                Err(source) => return Some(Err(refused(group, setting, source))),
-            },
+            other => {
+                other.into_iter().for_each(|(_, fd)| self.spent.put(fd));
+                match file::open(&group.base, &path, OFlags::WRONLY) {
+                    Ok(fd) => fd,
+                    Err(Errno::NOENT) => return None,
+                    Err(source) => return Some(Err(refused(group, setting, source))),
+                }
+            }
         };
         let done = file::write_value(&fd, &setting.value);
         self.last = Some((path, fd));

@@ -109,7 +109,7 @@ pub fn restore(
     }
     let dir = store.make(id)?;
     let record = new_record(id, &decided);
-    let mut container = Container { dir, record };
+    let mut container = Container::new(dir, record);
     let work = open_work(request.work.as_deref())?;
     let mut restoring = Restoring {
         store,
@@ -240,7 +240,9 @@ impl Restoring<'_> {
         let session = {
             let cgroup = made.cgroup.as_ref();
             let surroundings = Surroundings {
-                join: cgroup.map_or_else(|| Ok(Vec::new()), Cgroup::join_fds)?,
+                join: cgroup
+                    .map_or_else(|| Ok(Vec::new()), Cgroup::join_fds)?
+                    .into(),
                 cgroup_dir: cgroup.map_or_else(|| Ok(None), |cgroup| cgroup.open_dir(&[]))?,
                 stage: Some(stage),
                 files: &files,
