@@ -1,7 +1,7 @@
 //! `gl audit`.
 
+use crate::status::Status;
 use std::fmt::Write as _;
-use std::process::ExitCode;
 
 use gl_audit::{Report, Start};
 
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::output;
 
 /// `gl audit verify`.
-pub(crate) fn verify(options: &cli::Verify) -> Result<ExitCode, Error> {
+pub(crate) fn verify(options: &cli::Verify) -> Result<Status, Error> {
     let report = gl_audit::verify(&options.file, options.expect_last)?;
     if options.format.json {
         output::json(&report)?;
@@ -19,8 +19,8 @@ pub(crate) fn verify(options: &cli::Verify) -> Result<ExitCode, Error> {
         output::text(&described(&name, &report))?;
     }
     Ok(match report.fault {
-        None => ExitCode::SUCCESS,
-        Some(_) => ExitCode::FAILURE,
+        None => Status::SUCCESS,
+        Some(_) => Status::FAILURE,
     })
 }
 

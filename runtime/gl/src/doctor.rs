@@ -7,7 +7,7 @@ mod losses;
 mod probe;
 mod user;
 
-use std::process::ExitCode;
+use crate::status::Status;
 
 use serde::Serialize;
 
@@ -65,7 +65,7 @@ struct Report {
 }
 
 /// Looks, prints, and ends with 1 if something is missing that the default profile needs.
-pub(crate) fn perform(options: &cli::Doctor) -> Result<ExitCode, Error> {
+pub(crate) fn perform(options: &cli::Doctor) -> Result<Status, Error> {
     let (findings, limits) = probe::all();
     let missing = |name: &str| {
         let mut findings = findings.iter();
@@ -87,7 +87,7 @@ pub(crate) fn perform(options: &cli::Doctor) -> Result<ExitCode, Error> {
     } else {
         output::text(&table(&report))?;
     }
-    Ok(ExitCode::from(u8::from(lacks)))
+    Ok(Status::from(u8::from(lacks)))
 }
 
 /// What no profile can do without.

@@ -1,9 +1,9 @@
 //! `gl image`.
 
+use crate::status::Status;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use gl_image::{Cache, Image, Options, Platform, Progress, Reference};
@@ -15,7 +15,7 @@ use crate::output;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Does what was asked.
-pub(crate) fn perform(command: &cli::Image) -> Result<ExitCode, Error> {
+pub(crate) fn perform(command: &cli::Image) -> Result<Status, Error> {
     match command {
         cli::Image::Ls(format) => list(format),
         cli::Image::Prune(options) => prune(options),
@@ -28,11 +28,11 @@ fn cache() -> Result<Cache, Error> {
     Ok(Cache::open(&gl_sandbox::cache_root()?)?)
 }
 
-fn list(format: &cli::Json) -> Result<ExitCode, Error> {
+fn list(format: &cli::Json) -> Result<Status, Error> {
     let entries = cache()?.entries()?;
     if format.json {
         output::json(&entries)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Status::SUCCESS);
     }
     let mut rows = vec![
         ["KEY", "SIZE", "UNPACKED", "FROM"]
@@ -48,7 +48,7 @@ fn list(format: &cli::Json) -> Result<ExitCode, Error> {
         ]);
     }
     output::text(&output::columns(&rows))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Status::SUCCESS)
 }
 
 /// Makes a user root of a namespace with all ids that the user owns, to whom files of images may belong; the
@@ -63,12 +63,12 @@ fn enter_own_namespace() {
     }
 }
 
-fn prune(options: &cli::Prune) -> Result<ExitCode, Error> {
+fn prune(options: &cli::Prune) -> Result<Status, Error> {
     enter_own_namespace();
     let pruned = cache()?.prune(DAY * options.unused_days)?;
     if options.format.json {
         output::json(&pruned)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Status::SUCCESS);
     }
     let mut text = String::new();
     for (what, keys) in [
@@ -82,10 +82,10 @@ fn prune(options: &cli::Prune) -> Result<ExitCode, Error> {
         }
     }
     output::text(&text)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Status::SUCCESS)
 }
 
-fn unpack(options: &cli::Unpack) -> Result<ExitCode, Error> {
+fn unpack(options: &cli::Unpack) -> Result<Status, Error> {
     let reference = Reference::parse(&options.image)?;
     let how = Options::of_caller();
     let platform = options.platform.clone().unwrap_or_else(Platform::host);
@@ -102,7 +102,7 @@ fn unpack(options: &cli::Unpack) -> Result<ExitCode, Error> {
         ));
     }
     output::text(&summary(&options.dir, &image, &unpacked))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Status::SUCCESS)
 }
 
 fn summary(dir: &Path, image: &Image, unpacked: &gl_image::Unpacked) -> String {

@@ -1,4 +1,5 @@
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 //! `gl`: the command that people type. It writes, checks and explains profiles, and says what this host
 //! can enforce.
 //!
@@ -17,15 +18,15 @@ mod profile;
 mod record;
 mod run;
 mod sandboxes;
+mod status;
 mod verify;
 mod why;
-
-use std::process::ExitCode;
 
 use clap::Parser as _;
 use gl_spec::{Classify as _, chain};
 
 use crate::cli::{Cli, Command};
+use crate::status::Status;
 
 // The program begins there: see build.rs.
 use gl_entry as _;
@@ -33,22 +34,36 @@ use gl_entry as _;
 #[global_allocator]
 static MEMORY: gl_sys::Arena = gl_sys::Arena::new();
 
-fn main() -> ExitCode {
+/// Where libc's start goes on, past std's own ([`gl_sys::begin`]).
+#[cfg(not(test))]
+#[expect(
+    unsafe_code,
+    clippy::disallowed_methods,
+    reason = "the name that libc calls, once in the program; and its end"
+)]
+#[unsafe(no_mangle)]
+extern "C" fn main() -> ! {
+    gl_sys::begin();
+    std::process::exit(perform().into())
+}
+
+#[cfg_attr(test, expect(dead_code, reason = "a test has another main"))]
+fn perform() -> Status {
     // Called by this name inside a sandbox that this program made.
     if let Some(launched) = gl_runsc::launcher::launch_if_called() {
         return match launched {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => Status::SUCCESS,
             Err(failure) => {
                 output::error(&failure.message, None);
-                ExitCode::from(failure.status)
+                Status::from(failure.status)
             }
         };
     }
     if let Err(err) = gl_container::time_stages() {
         output::error(&chain(&err), err.hint().as_deref());
         return match run::is_meant(std::env::args_os()) {
-            true => ExitCode::from(run::SETUP),
-            false => ExitCode::FAILURE,
+            true => Status::from(run::SETUP),
+            false => Status::FAILURE,
         };
     }
     gl_sys::stage("gl: begins");
@@ -61,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 /// Does what the arguments ask for.
-fn command() -> ExitCode {
+fn command() -> Status {
     if let Some(options) = cli::only_run() {
         return run::perform(&options);
     }
@@ -75,9 +90,7 @@ fn command() -> ExitCode {
     };
     let done = match cli.command {
         Command::Doctor(options) => doctor::perform(&options),
-        Command::TryNamespaces => {
-            output::text(&doctor::try_namespaces()).map(|()| ExitCode::SUCCESS)
-        }
+        Command::TryNamespaces => output::text(&doctor::try_namespaces()).map(|()| Status::SUCCESS),
         Command::Profile(command) => profile::perform(&command),
         Command::Run(options) => return run::perform(&options),
         Command::Record(options) => return record::perform(&options),
@@ -101,7 +114,7 @@ fn command() -> ExitCode {
         Ok(code) => code,
         Err(err) => {
             output::error(&chain(&err), err.hint().as_deref());
-            ExitCode::FAILURE
+            Status::FAILURE
         }
     }
 }

@@ -18,9 +18,9 @@ mod processes;
 mod seen;
 mod shared;
 
+use crate::status::Status;
 use std::ffi::CString;
 use std::io::Read as _;
-use std::process::ExitCode;
 
 use gl_sys::{Attempt, attempt};
 use rustix::io::Errno;
@@ -154,7 +154,7 @@ pub(crate) enum Line {
 }
 
 /// `gl probe`: does the probes of these names.
-pub(crate) fn perform(options: &cli::Probe) -> Result<ExitCode, Error> {
+pub(crate) fn perform(options: &cli::Probe) -> Result<Status, Error> {
     let bait: Bait = serde_json::from_str(&options.bait).map_err(|err| Error::Usage {
         what: "gl probe".to_owned(),
         problem: err.to_string().into(),
@@ -175,7 +175,7 @@ pub(crate) fn perform(options: &cli::Probe) -> Result<ExitCode, Error> {
         say(&Line::Seen((probe.act)(&bait)))?;
     }
     say(&Line::End)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Status::SUCCESS)
 }
 
 fn say(line: &Line) -> Result<(), Error> {
@@ -195,12 +195,12 @@ pub(crate) struct Shared {
 
 /// `gl probe-target`: a process that probes look for, until its standard input ends. What is to be found outlives
 /// nobody who is killed: it is removed here.
-pub(crate) fn target(options: &cli::ProbeTarget) -> ExitCode {
+pub(crate) fn target(options: &cli::ProbeTarget) -> Status {
     let name = options.dir.file_name();
     let name = name.map(|name| name.to_string_lossy().into_owned());
     // As `gl verify` names it: nothing else is removed.
     let Some(name) = name.filter(|name| name.starts_with("gl-")) else {
-        return ExitCode::FAILURE;
+        return Status::FAILURE;
     };
     let queue = CString::new(name.as_bytes()).ok();
     let queue = queue.filter(|queue| attempt(Attempt::MakeQueue(queue)).is_ok());
@@ -224,8 +224,8 @@ pub(crate) fn target(options: &cli::ProbeTarget) -> ExitCode {
     let removed = removed.into_iter().flatten().all(|removed| removed);
     match (any, told, waited) {
         // Kernels without Yama know no tracers.
-        (Ok(()) | Err(Errno::INVAL), Ok(Ok(())), Ok(_)) if removed => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+        (Ok(()) | Err(Errno::INVAL), Ok(Ok(())), Ok(_)) if removed => Status::SUCCESS,
+        _ => Status::FAILURE,
     }
 }
 

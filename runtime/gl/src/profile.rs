@@ -7,12 +7,12 @@ mod merge;
 mod score;
 mod tier;
 
+use crate::status::Status;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::ExitCode;
 
 use gl_container::HostProfiles;
 use gl_profile::apparmor::{self, Access, Rules};
@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::output;
 
 /// Does what was asked.
-pub(crate) fn perform(command: &cli::Profile) -> Result<ExitCode, Error> {
+pub(crate) fn perform(command: &cli::Profile) -> Result<Status, Error> {
     match command {
         cli::Profile::List(format) => list(format),
         cli::Profile::Show(one) => show(one),
@@ -38,7 +38,7 @@ pub(crate) fn perform(command: &cli::Profile) -> Result<ExitCode, Error> {
         cli::Profile::Diff(options) => diff::perform(options),
         cli::Profile::Merge(options) => merge::perform(options),
         cli::Profile::Score(one) => score::perform(one),
-        cli::Profile::Schema => output::text(&gl_profile::schema()).map(|()| ExitCode::SUCCESS),
+        cli::Profile::Schema => output::text(&gl_profile::schema()).map(|()| Status::SUCCESS),
         cli::Profile::Export(options) => export(options),
     }
 }
@@ -138,7 +138,7 @@ struct Listed {
     error: Option<String>,
 }
 
-fn list(format: &cli::Json) -> Result<ExitCode, Error> {
+fn list(format: &cli::Json) -> Result<Status, Error> {
     let listed: Vec<Listed> = names()?
         .into_iter()
         .map(
@@ -158,14 +158,14 @@ fn list(format: &cli::Json) -> Result<ExitCode, Error> {
         .collect();
     if format.json {
         output::json(&listed)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Status::SUCCESS);
     }
     let rows: Vec<_> = listed
         .into_iter()
         .map(|one| vec![one.name, one.error.or(one.description).unwrap_or_default()])
         .collect();
     output::text(&output::columns(&rows))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Status::SUCCESS)
 }
 
 #[derive(Serialize)]
@@ -175,7 +175,7 @@ struct Shown {
     origin: String,
 }
 
-fn show(one: &cli::One) -> Result<ExitCode, Error> {
+fn show(one: &cli::One) -> Result<Status, Error> {
     let profile = resolve(&one.name)?;
     let entries = profile.entries().into_iter().map(|entry| Shown {
         key: entry.key,
@@ -192,12 +192,12 @@ fn show(one: &cli::One) -> Result<ExitCode, Error> {
             hash: profile.hash(),
             entries: entries.collect(),
         })?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Status::SUCCESS);
     }
     let mut rows = vec![["KEY", "SET AT", "VALUE"].map(str::to_owned).to_vec()];
     rows.extend(entries.map(|entry| vec![entry.key.to_owned(), entry.origin, plain(&entry.value)]));
     output::text(&output::columns(&rows))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Status::SUCCESS)
 }
 
 /// Where a value was set, without its key.
@@ -225,11 +225,11 @@ fn plain(value: &Json) -> String {
     }
 }
 
-fn export(options: &cli::Export) -> Result<ExitCode, Error> {
+fn export(options: &cli::Export) -> Result<Status, Error> {
     let profile = resolve(&options.name)?;
     if options.apparmor {
         output::text(&apparmor_text(&profile))?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Status::SUCCESS);
     }
     let filter = Filter::of(&profile, gl_seccomp::NATIVE)?;
     let section = filter.as_ref().map(Filter::oci);
@@ -238,7 +238,7 @@ fn export(options: &cli::Export) -> Result<ExitCode, Error> {
             name: options.name.clone(),
         })?;
         output::json(&section)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Status::SUCCESS);
     }
     let mut spec = gl_spec::default_spec(Rootless::No);
     let mut extras = Extras::default();
@@ -254,7 +254,7 @@ fn export(options: &cli::Export) -> Result<ExitCode, Error> {
         linux.set_seccomp(section);
     }
     output::json(&spec)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Status::SUCCESS)
 }
 
 fn apparmor_text(profile: &Profile) -> String {

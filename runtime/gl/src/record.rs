@@ -1,10 +1,10 @@
 //! `gl record`: a program run once, and a profile of what it did.
 
+use crate::status::Status;
 use std::fs::DirBuilder;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use gl_record::{Existing, Prepared, Recorded, Request, Tier};
 use gl_sandbox::Ended;
@@ -28,12 +28,12 @@ impl From<cli::RecordTier> for Tier {
 }
 
 /// Does what was asked; the status is the program's.
-pub(crate) fn perform(options: &cli::Record) -> ExitCode {
+pub(crate) fn perform(options: &cli::Record) -> Status {
     match attempt(options) {
-        Ok(status) => ExitCode::from(status),
+        Ok(status) => Status::from(status),
         Err(err) => {
             output::error(&chain(&err), err.hint().as_deref());
-            ExitCode::from(SETUP)
+            Status::from(SETUP)
         }
     }
 }

@@ -6,9 +6,9 @@ mod target;
 mod text;
 mod trail;
 
+use crate::status::Status;
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
-use std::process::ExitCode;
 
 use gl_container::HostProfiles;
 use gl_profile::{ENVIRONMENT_WORDS, Loosened, Options, Profile};
@@ -28,8 +28,8 @@ use crate::{output, profile};
 pub(crate) const SETUP: u8 = 125;
 
 /// Does what was asked; the status is the program's.
-pub(crate) fn perform(options: &cli::Run) -> ExitCode {
-    ExitCode::from(attempt(options).unwrap_or_else(|err| failed(&err)))
+pub(crate) fn perform(options: &cli::Run) -> Status {
+    Status::from(attempt(options).unwrap_or_else(|err| failed(&err)))
 }
 
 /// Whether these arguments of the program ask for a run.
@@ -38,10 +38,10 @@ pub(crate) fn is_meant(mut args: impl Iterator<Item = OsString>) -> bool {
 }
 
 /// Says what is wrong with the arguments of a run.
-pub(crate) fn misread(err: &clap::Error) -> ExitCode {
+pub(crate) fn misread(err: &clap::Error) -> Status {
     // Nobody is left to be told that the standard error cannot be written.
     err.print().ok();
-    ExitCode::from(SETUP)
+    Status::from(SETUP)
 }
 
 /// Says why a run never was; its status.

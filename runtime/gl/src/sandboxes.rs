@@ -1,7 +1,7 @@
 //! `gl ps`, `gl logs`, `gl kill`, `gl exec`, `gl wait`, `gl rm` and `gl prune`: sandboxes that there are.
 
+use crate::status::Status;
 use std::io::Write;
-use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use gl_sandbox::{
@@ -16,14 +16,14 @@ use crate::run::environment;
 use crate::{output, run};
 
 /// `gl ps`.
-pub(crate) fn ps(options: &cli::Ps) -> Result<ExitCode, Error> {
+pub(crate) fn ps(options: &cli::Ps) -> Result<Status, Error> {
     let mut all = Sandboxes::open()?.known()?;
     all.retain(|one| options.all || one.state.is_alive());
     match options.format {
         Listing::Json => output::json(&all.iter().map(described).collect::<Vec<_>>())?,
         Listing::Table => output::text(&table(&all))?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Status::SUCCESS)
 }
 
 fn described(one: &Known) -> Value {
@@ -101,7 +101,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// `gl logs`.
-pub(crate) fn logs(options: &cli::Logs) -> Result<ExitCode, Error> {
+pub(crate) fn logs(options: &cli::Logs) -> Result<Status, Error> {
     let sandboxes = Sandboxes::open()?;
     let id = sandboxes.find(&options.id)?;
     let mut written = sandboxes.written(&id)?;
@@ -124,7 +124,7 @@ pub(crate) fn logs(options: &cli::Logs) -> Result<ExitCode, Error> {
             open &= copy(&mut written, *stream)?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Status::SUCCESS)
 }
 
 /// Copies what is there; false once nobody reads it.
@@ -194,15 +194,15 @@ fn put(stream: Stream, bytes: &[u8]) -> Result<bool, Error> {
 }
 
 /// `gl kill`.
-pub(crate) fn kill(options: &cli::Kill) -> Result<ExitCode, Error> {
+pub(crate) fn kill(options: &cli::Kill) -> Result<Status, Error> {
     let sandboxes = Sandboxes::open()?;
     let id = sandboxes.find(&options.id)?;
     sandboxes.kill(&id, options.signal.number())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Status::SUCCESS)
 }
 
 /// `gl exec`.
-pub(crate) fn exec(options: &cli::Exec) -> ExitCode {
+pub(crate) fn exec(options: &cli::Exec) -> Status {
     ended(entered(options))
 }
 
@@ -226,7 +226,7 @@ fn entered(options: &cli::Exec) -> Result<u8, Error> {
 }
 
 /// `gl wait`.
-pub(crate) fn wait(options: &cli::Wait) -> ExitCode {
+pub(crate) fn wait(options: &cli::Wait) -> Status {
     let waited = || {
         let sandboxes = Sandboxes::open()?;
         let id = sandboxes.find(&options.id)?;
@@ -236,24 +236,24 @@ pub(crate) fn wait(options: &cli::Wait) -> ExitCode {
 }
 
 /// The status of a command that ends as a program does.
-fn ended(result: Result<u8, Error>) -> ExitCode {
+fn ended(result: Result<u8, Error>) -> Status {
     match result {
-        Ok(status) => ExitCode::from(status),
+        Ok(status) => Status::from(status),
         Err(err) => {
             output::error(&chain(&err), err.hint().as_deref());
-            ExitCode::from(run::SETUP)
+            Status::from(run::SETUP)
         }
     }
 }
 
 /// `gl rm`: all that can be removed are.
-pub(crate) fn rm(options: &cli::Rm) -> Result<ExitCode, Error> {
+pub(crate) fn rm(options: &cli::Rm) -> Result<Status, Error> {
     let sandboxes = Sandboxes::open()?;
     let force = match options.force {
         true => Force::Yes,
         false => Force::No,
     };
-    let mut status = ExitCode::SUCCESS;
+    let mut status = Status::SUCCESS;
     for name in &options.ids {
         let removed = match sandboxes.find(name) {
             Ok(id) => sandboxes.forget(&id, force),
@@ -263,21 +263,21 @@ pub(crate) fn rm(options: &cli::Rm) -> Result<ExitCode, Error> {
         if let Err(err) = removed {
             let err = Error::from(err);
             output::error(&chain(&err), err.hint().as_deref());
-            status = ExitCode::FAILURE;
+            status = Status::FAILURE;
         }
     }
     Ok(status)
 }
 
 /// `gl prune`: prints the names.
-pub(crate) fn prune(options: &cli::Forget) -> Result<ExitCode, Error> {
+pub(crate) fn prune(options: &cli::Forget) -> Result<Status, Error> {
     let age = options.older_than.unwrap_or(Duration::ZERO);
     let now = SystemTime::now();
     let before = now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
     let removed = Sandboxes::open()?.prune(before)?;
     let lines: String = removed.iter().map(|id| format!("{id}\n")).collect();
     output::text(&lines)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Status::SUCCESS)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod runs;
 mod stage;
 mod table;
 
-use std::process::ExitCode;
+use crate::status::Status;
 
 use gl_profile::Isolation;
 use gl_spec::chain;
@@ -27,18 +27,18 @@ use crate::{output, run};
 const SETUP: u8 = 125;
 
 /// Does what was asked. Status 0: as the profile says. 1: something contradicts it. 125: nothing was measured.
-pub(crate) fn perform(options: &cli::Measure) -> ExitCode {
+pub(crate) fn perform(options: &cli::Measure) -> Status {
     let done = match options.list {
         true => table::list(options.format),
         false => measure(options),
     };
     done.unwrap_or_else(|err| {
         output::error(&chain(&err), err.hint().as_deref());
-        ExitCode::from(SETUP)
+        Status::from(SETUP)
     })
 }
 
-fn measure(options: &cli::Measure) -> Result<ExitCode, Error> {
+fn measure(options: &cli::Measure) -> Result<Status, Error> {
     let (profile, _) = run::resolve(&options.profile, &options.settings)?;
     let probes = chosen(&options.only)?;
     let stage = Stage::new(&profile)?;
@@ -80,7 +80,7 @@ fn measure(options: &cli::Measure) -> Result<ExitCode, Error> {
         .iter()
         .any(|finding| finding.verdict == Verdict::Contradicts);
     table::show(options.format, &profile, &findings)?;
-    Ok(ExitCode::from(u8::from(failed)))
+    Ok(Status::from(u8::from(failed)))
 }
 
 /// The probes of these names or areas, or all.

@@ -1,8 +1,8 @@
 //! `gl why`: a report in sentences.
 
+use crate::status::Status;
 use std::fs;
 use std::path::Path;
-use std::process::ExitCode;
 
 use gl_sandbox::{Applied, Denial, Reason, Report};
 
@@ -15,10 +15,10 @@ const SCHEMA: &str = include_str!("../../../docs/report.schema.json");
 
 /// Says why a run ended, what was denied, and what was not in force. Status 0: it ran, and nothing was denied
 /// or given up. 1: something was.
-pub(crate) fn perform(options: &cli::Why) -> Result<ExitCode, Error> {
+pub(crate) fn perform(options: &cli::Why) -> Result<Status, Error> {
     let Some(path) = &options.report else {
         output::text(SCHEMA)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Status::SUCCESS);
     };
     let report = read(path)?;
     let mut sentences = vec![end(&report)];
@@ -35,7 +35,7 @@ pub(crate) fn perform(options: &cli::Why) -> Result<ExitCode, Error> {
     }));
     output::text(&format!("{}\n", sentences.join("\n")))?;
     let clean = report.exit.reason == Reason::Exited && sentences.len() == 1;
-    Ok(ExitCode::from(u8::from(!clean)))
+    Ok(Status::from(u8::from(!clean)))
 }
 
 fn read(path: &Path) -> Result<Report, Error> {

@@ -1,7 +1,5 @@
 //! Exit statuses, all decided here.
 
-use std::process::ExitCode;
-
 use crate::command::Verb;
 use crate::error::Error;
 
@@ -26,12 +24,12 @@ impl From<gl_container::Outcome> for Outcome {
 
 /// The status of the launcher in a sandbox, which says itself what kept it from becoming a program.
 #[expect(clippy::print_stderr, reason = "there is no log in a sandbox")]
-pub(crate) fn launched(result: Result<(), gl_runsc::launcher::Failure>) -> ExitCode {
+pub(crate) fn launched(result: Result<(), gl_runsc::launcher::Failure>) -> u8 {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(failure) => {
             eprintln!("{}", failure.message);
-            ExitCode::from(failure.status)
+            failure.status
         }
     }
 }
@@ -41,13 +39,13 @@ pub(crate) fn launched(result: Result<(), gl_runsc::launcher::Failure>) -> ExitC
 /// Any failure of our own is 1, as engines expect, but for `exec`: there a process of the container
 /// may well end with 1, so 255 says that it was never run. What is wrong with a command line is 1
 /// there, too.
-pub(crate) fn status(verb: Option<Verb>, result: &Result<Outcome, Error>) -> ExitCode {
+pub(crate) fn status(verb: Option<Verb>, result: &Result<Outcome, Error>) -> u8 {
     match result {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Child(status)) => ExitCode::from(*status),
-        Err(Error::Usage { .. }) => ExitCode::from(1),
-        Err(_) if verb == Some(Verb::Exec) => ExitCode::from(255),
-        Err(_) => ExitCode::from(1),
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::Child(status)) => *status,
+        Err(Error::Usage { .. }) => 1,
+        Err(_) if verb == Some(Verb::Exec) => 255,
+        Err(_) => 1,
     }
 }
 
@@ -74,7 +72,7 @@ mod tests {
             (None, Err(usage()), 1),
         ] {
             let got = status(verb, &result);
-            assert_eq!(got, ExitCode::from(want), "{verb:?} {result:?}");
+            assert_eq!(got, want, "{verb:?} {result:?}");
         }
     }
 }

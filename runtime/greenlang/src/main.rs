@@ -1,4 +1,5 @@
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 //! `greenlang`: the OCI runtime that container engines and people call.
 //!
 //! Arguments become a typed command ([`args`], [`command`]), one file a verb acts on it ([`verb`]),
@@ -16,15 +17,27 @@ mod program;
 mod verb;
 mod version;
 
-use std::process::ExitCode;
-
 // The program begins there: see build.rs.
 use gl_entry as _;
 
 #[global_allocator]
 static MEMORY: gl_sys::Arena = gl_sys::Arena::new();
 
-fn main() -> ExitCode {
+/// Where libc's start goes on, past std's own ([`gl_sys::begin`]).
+#[cfg(not(test))]
+#[expect(
+    unsafe_code,
+    clippy::disallowed_methods,
+    reason = "the name that libc calls, once in the program; and its end"
+)]
+#[unsafe(no_mangle)]
+extern "C" fn main() -> ! {
+    gl_sys::begin();
+    std::process::exit(perform().into())
+}
+
+#[cfg_attr(test, expect(dead_code, reason = "a test has another main"))]
+fn perform() -> u8 {
     if let Some(launched) = gl_runsc::launcher::launch_if_called() {
         return exit::launched(launched);
     }

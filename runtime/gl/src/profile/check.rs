@@ -1,8 +1,8 @@
 //! `gl profile check`: what is wrong with files, and what may surprise.
 
+use crate::status::Status;
 use std::borrow::Cow;
 use std::path::Path;
-use std::process::ExitCode;
 
 use gl_container::HostProfiles;
 use gl_profile::builtin::DANGEROUS_GROUPS;
@@ -51,7 +51,7 @@ impl Finding {
     }
 }
 
-pub(super) fn perform(options: &cli::Check) -> Result<ExitCode, Error> {
+pub(super) fn perform(options: &cli::Check) -> Result<Status, Error> {
     let findings: Vec<_> = options
         .files
         .iter()
@@ -68,7 +68,7 @@ pub(super) fn perform(options: &cli::Check) -> Result<ExitCode, Error> {
         Severity::Warning => options.strict,
         Severity::Note => false,
     };
-    Ok(ExitCode::from(u8::from(findings.iter().any(fails))))
+    Ok(Status::from(u8::from(findings.iter().any(fails))))
 }
 
 fn file(path: &Path, tier: Option<cli::Tier>) -> Vec<Finding> {

@@ -1,7 +1,7 @@
 //! `gl profile diff A B`: what B allows that A does not, and where else they differ.
 
+use crate::status::Status;
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::ExitCode;
 
 use gl_profile::seccomp::{Filter, Piece};
 use gl_profile::{Profile, SeccompAction};
@@ -32,7 +32,7 @@ struct Change {
     beside: Beside,
 }
 
-pub(super) fn perform(options: &cli::Diff) -> Result<ExitCode, Error> {
+pub(super) fn perform(options: &cli::Diff) -> Result<Status, Error> {
     let (from, to) = (super::resolve(&options.from)?, super::resolve(&options.to)?);
     let mut changes = settings(&from, &to);
     changes.extend(calls(&from, &to)?);
@@ -43,7 +43,7 @@ pub(super) fn perform(options: &cli::Diff) -> Result<ExitCode, Error> {
         let rows: Vec<_> = changes.iter().flat_map(rows).collect();
         output::text(&output::columns(&rows))?;
     }
-    Ok(ExitCode::from(u8::from(more)))
+    Ok(Status::from(u8::from(more)))
 }
 
 /// The width of the last column, so that a line with the longest key fits a terminal of 100.

@@ -1,7 +1,7 @@
 //! `gl profile explain`: each line of a profile, and the setting of the kernel that it becomes here.
 
+use crate::status::Status;
 use std::collections::BTreeSet;
-use std::process::ExitCode;
 
 use gl_profile::seccomp::Filter;
 use gl_profile::translate::{Controllers, Effect, Host, Step};
@@ -112,13 +112,13 @@ impl Line {
     }
 }
 
-pub(super) fn perform(options: &cli::Explain) -> Result<ExitCode, Error> {
+pub(super) fn perform(options: &cli::Explain) -> Result<Status, Error> {
     let profile = super::resolve(&options.name)?;
     let lines = lines(&profile, options.tier, Some(Controllers::ALL))?;
     let refused = lines.iter().find(|line| line.is_refused()).map(refusal);
     print(lines, &options.format)?;
     match refused {
-        None => Ok(ExitCode::SUCCESS),
+        None => Ok(Status::SUCCESS),
         Some(refused) => Err(refused),
     }
 }

@@ -1,6 +1,6 @@
 //! `gl profile merge`: one profile that allows what any of several allows.
 
-use std::process::ExitCode;
+use crate::status::Status;
 
 use gl_profile::Profile;
 use gl_record::Tier;
@@ -9,7 +9,7 @@ use crate::cli;
 use crate::error::Error;
 use crate::{output, record};
 
-pub(super) fn perform(options: &cli::Merge) -> Result<ExitCode, Error> {
+pub(super) fn perform(options: &cli::Merge) -> Result<Status, Error> {
     let profiles = options.profiles.iter().map(|name| super::resolve(name));
     let profiles: Vec<Profile> = profiles.collect::<Result<_, _>>()?;
     let name = record::name(options.name.as_deref(), &options.output);
@@ -29,5 +29,5 @@ pub(super) fn perform(options: &cli::Merge) -> Result<ExitCode, Error> {
         }
     }
     output::text(&out)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Status::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! `gl profile score`: how much a profile leaves open, each point with its reason.
 
+use crate::status::Status;
 use std::collections::BTreeSet;
-use std::process::ExitCode;
 
 use gl_profile::seccomp::{self, Filter};
 use gl_profile::{Isolation, Mode, OnMissing, Profile, SeccompAction};
@@ -61,12 +61,12 @@ const WEIGHTS: &[(&str, u32, &str)] = &[
     ("processes", 1, "starts programs"),
 ];
 
-pub(super) fn perform(one: &cli::One) -> Result<ExitCode, Error> {
+pub(super) fn perform(one: &cli::One) -> Result<Status, Error> {
     let profile = super::resolve(&one.name)?;
     let score = score(&profile)?;
     if one.format.json {
         output::json(&score)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Status::SUCCESS);
     }
     let mut rows: Vec<_> = score
         .points
@@ -85,7 +85,7 @@ pub(super) fn perform(one: &cli::One) -> Result<ExitCode, Error> {
         format!("{} calls are let through", score.calls),
     ]);
     output::text(&output::columns(&rows))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Status::SUCCESS)
 }
 
 fn score(profile: &Profile) -> Result<Score, Error> {

@@ -1,6 +1,6 @@
 //! What was found, as a table or as JSON.
 
-use std::process::ExitCode;
+use crate::status::Status;
 
 use gl_profile::Profile;
 use serde::Serialize;
@@ -151,7 +151,7 @@ struct Listed {
 }
 
 /// Prints all probes.
-pub(super) fn list(form: Form) -> Result<ExitCode, Error> {
+pub(super) fn list(form: Form) -> Result<Status, Error> {
     let all = probe::all().map(|probe| Listed {
         name: probe.name,
         area: probe.area,
@@ -159,11 +159,11 @@ pub(super) fn list(form: Form) -> Result<ExitCode, Error> {
     });
     let all: Vec<Listed> = all.collect();
     if form == Form::Json {
-        return output::json(&all).map(|()| ExitCode::SUCCESS);
+        return output::json(&all).map(|()| Status::SUCCESS);
     }
     let rows = all
         .iter()
         .map(|one| [one.area, one.name, one.what].map(str::to_owned).to_vec());
     let rows: Vec<Vec<String>> = rows.collect();
-    output::text(&output::columns(&rows)).map(|()| ExitCode::SUCCESS)
+    output::text(&output::columns(&rows)).map(|()| Status::SUCCESS)
 }
