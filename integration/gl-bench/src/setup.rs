@@ -68,6 +68,9 @@ impl Folder {
             let link = path.join("rootfs/bin").join(applet);
             symlink("busybox", &link).map_err(|source| file("make", &link, source))?;
         }
+        for group in groups() {
+            make_directory(&group)?;
+        }
         match tools {
             None => build_tools(path)?,
             Some(tools) => {
@@ -168,18 +171,26 @@ impl Drop for Folder {
     fn drop(&mut self) {
         // A folder that cannot be removed must not hide why the bench ends; both name the bench.
         drop(fs::remove_dir_all(&self.path));
-        let Ok(hierarchies) = fs::read_dir("/sys/fs/cgroup") else {
-            return;
-        };
-        let name = own_name();
-        let own = hierarchies.flatten().map(|entry| entry.path().join(&name));
-        for group in own.chain([Path::new("/sys/fs/cgroup").join(&name)]) {
+        for group in groups() {
             for inner in fs::read_dir(&group).into_iter().flatten().flatten() {
                 drop(fs::remove_dir(inner.path()));
             }
             drop(fs::remove_dir(group));
         }
     }
+}
+
+/// The cgroups that those of all containers are in, one in each hierarchy: engines have theirs there before they have
+/// the first container made.
+fn groups() -> Vec<PathBuf> {
+    let top = Path::new("/sys/fs/cgroup");
+    if fs::File::open(top.join("cgroup.controllers")).is_ok() {
+        return vec![top.join(own_name())];
+    }
+    let entries = fs::read_dir(top).into_iter().flatten().flatten();
+    let hierarchies = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let v1 = hierarchies.filter(|entry| entry.file_name() != "unified");
+    v1.map(|entry| entry.path().join(own_name())).collect()
 }
 
 /// The programs on this machine and in the `sid` root, the one under test first.
