@@ -7,10 +7,10 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use gl_e2e::bundle::listener::Listener;
-use gl_e2e::bundle::{self, Bundle, Host, Output, is_greenlang, known_elsewhere};
+use gl_e2e::bundle::{self, Bundle, Host, Output, finish, is_greenlang, known_elsewhere};
 use gl_e2e::{Outcome, tests};
 use serde_json::{Value, json};
 
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         bundle_that_is_missing,
         state_that_is_damaged,
         nul_bytes_in_strings,
+        closed_streams_are_the_null_device,
     ])
 }
 
@@ -695,4 +696,23 @@ fn nul_bytes_in_strings() -> Outcome {
             ),
         ]);
     })
+}
+
+fn closed_streams_are_the_null_device() -> Outcome {
+    for (number, closed) in [(0, "<&-"), (1, ">&-"), (2, "2>&-"), (1, "<&- >&- 2>&-")] {
+        // Left closed, the next file that the runtime opens would have the number.
+        let box_ = Bundle::sh(&format!("exec 3>&{number}; test -c /proc/self/fd/3"));
+        box_.write_config();
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("exec \"$@\" {closed}"), "sh"])
+            .arg(bundle::runtime())
+            .arg("--root")
+            .arg(box_.state_root())
+            .args(["run", box_.id()])
+            .current_dir(box_.dir())
+            .stdin(Stdio::null());
+        finish(&mut command).ok();
+    }
+    Ok(())
 }
