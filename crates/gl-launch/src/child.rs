@@ -311,8 +311,7 @@ fn set_names(plan: &Plan) -> Result<(), Fault> {
 
 /// What goes through a procfs that nothing covers: kernel parameters and label files.
 fn with_procfs(plan: &Plan, mounted: Option<Procfs>) -> Result<Labels, Fault> {
-    let process = &plan.process;
-    if plan.sysctl.is_empty() && process.apparmor.is_none() && process.selinux.is_none() {
+    if !plan.writes_to_proc() {
         return Ok(Labels::default());
     }
     let proc = match mounted {
@@ -320,7 +319,7 @@ fn with_procfs(plan: &Plan, mounted: Option<Procfs>) -> Result<Labels, Fault> {
         None => Procfs::private()?,
     };
     gl_rootfs::write_sysctls(plan, &proc)?;
-    Labels::open(process, &proc)
+    Labels::open(&plan.process, &proc)
 }
 
 fn run_hooks(hooks: &[gl_plan::Hook], state: &StateDocument, status: Status) -> Result<(), Fault> {

@@ -200,6 +200,15 @@ pub struct Plan {
     pub setgroups: Setgroups,
 }
 
+impl Plan {
+    /// Whether the launch writes to a procfs: kernel parameters, or the files of labels.
+    #[must_use]
+    pub fn writes_to_proc(&self) -> bool {
+        let process = &self.process;
+        !self.sysctl.is_empty() || process.apparmor.is_some() || process.selinux.is_some()
+    }
+}
+
 pub(crate) fn build(spec: &Spec, options: &Options, facts: &Facts) -> Result<Plan, Refusal> {
     let linux = spec.linux().as_ref();
     let namespaces = namespace::build(

@@ -67,7 +67,7 @@ impl Mounted {
         if is_sealed_last(mount) {
             self.unsealed.push((mount.index, again()?));
         }
-        if is_type(mount, "proc") && writes_to_proc(plan) {
+        if is_type(mount, "proc") && plan.writes_to_proc() {
             self.proc = Some(Procfs::new(again()?)?);
         }
         match Tops::name(&mount.target) {
@@ -138,12 +138,6 @@ fn is_type(mount: &Mount, name: &str) -> bool {
 fn follows(plan: &Plan, mount: &Mount) -> bool {
     let reaches = matches!(plan.root.propagation, Some((_, Spread::Tree)));
     reaches && mount.propagation.is_empty()
-}
-
-/// Whether parameters or labels are written.
-fn writes_to_proc(plan: &Plan) -> bool {
-    let process = &plan.process;
-    !plan.sysctl.is_empty() || process.apparmor.is_some() || process.selinux.is_some()
 }
 
 /// Makes one mount; returns its descriptor where it is a new filesystem or a bind and is looked at again.

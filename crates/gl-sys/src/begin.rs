@@ -46,3 +46,21 @@ pub fn begin() {
         std::process::abort();
     }
 }
+
+/// The `main` of a program, which libc's start calls in place of std's own: [`begin`], then the function that is named,
+/// which takes nothing and returns the exit status as what becomes an `i32`. For a crate without another
+/// (`#![no_main]`).
+#[macro_export]
+macro_rules! main {
+    ($perform:path) => {
+        #[unsafe(no_mangle)]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place where a program ends"
+        )]
+        extern "C" fn main() -> ! {
+            $crate::begin();
+            ::std::process::exit($perform().into())
+        }
+    };
+}

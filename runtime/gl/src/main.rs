@@ -1,4 +1,4 @@
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 //! `gl`: the command that people type. It writes, checks and explains profiles, and says what this host
 //! can enforce.
@@ -34,18 +34,8 @@ use gl_entry as _;
 #[global_allocator]
 static MEMORY: gl_sys::Arena = gl_sys::Arena::new();
 
-/// Where libc's start goes on, past std's own ([`gl_sys::begin`]).
 #[cfg(not(test))]
-#[expect(
-    unsafe_code,
-    clippy::disallowed_methods,
-    reason = "the name that libc calls, once in the program; and its end"
-)]
-#[unsafe(no_mangle)]
-extern "C" fn main() -> ! {
-    gl_sys::begin();
-    std::process::exit(perform().into())
-}
+gl_sys::main!(perform);
 
 #[cfg_attr(test, expect(dead_code, reason = "a test has another main"))]
 fn perform() -> Status {
